@@ -1,0 +1,1 @@
+"""A small drawn web with known faults, for demonstrations and tests without a network."""
