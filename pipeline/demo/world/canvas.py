@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Field = NDArray[np.float32]
+Values = NDArray[np.float32] | NDArray[np.float64]
 Point = tuple[float, float]
-Colour = Sequence[float] | Field | NDArray[np.float64] | float
+Colour = Sequence[float] | Values | float
 
 _SUBPIXEL_BITS = 4
 
@@ -50,7 +51,7 @@ def blend(top: Colour, bottom: Colour, side: int) -> Field:
     return np.asarray(top, np.float32) * (1 - weight) + np.asarray(bottom, np.float32) * weight
 
 
-def to_pixels(values: NDArray[np.floating]) -> Pixels:
+def to_pixels(values: Values) -> Pixels:
     """Colours 0-255 as uint8, clipped and rounded."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
@@ -86,13 +87,13 @@ class Canvas:
             self._width(width), cv2.LINE_AA, _SUBPIXEL_BITS,
         )  # fmt: skip
 
-    def polygon(self, points: Sequence[Point] | Field, colour: Colour = 255.0) -> None:
+    def polygon(self, points: Sequence[Point] | Values, colour: Colour = 255.0) -> None:
         """A filled polygon."""
         cv2.fillPoly(
             self.pixels, [self._points(points)], _scalar(colour), cv2.LINE_AA, _SUBPIXEL_BITS
         )
 
-    def line(self, points: Sequence[Point] | Field, width: float, colour: Colour = 255.0) -> None:
+    def line(self, points: Sequence[Point] | Values, width: float, colour: Colour = 255.0) -> None:
         """An open polyline."""
         cv2.polylines(
             self.pixels, [self._points(points)], False, _scalar(colour), self._width(width),
@@ -118,7 +119,7 @@ class Canvas:
                 colour,
             )
 
-    def _points(self, points: Sequence[Point] | Field) -> NDArray[np.int32]:
+    def _points(self, points: Sequence[Point] | Values) -> NDArray[np.int32]:
         # OpenCV puts whole numbers at pixel centres; a fraction of the side starts at a corner.
         scaled = (np.asarray(points, np.float64) * self.side - 0.5) * (1 << _SUBPIXEL_BITS)
         return np.rint(scaled).astype(np.int32)

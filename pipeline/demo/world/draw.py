@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.demo.world.canvas import Canvas, Field, Pixels, Point, to_pixels
+from pipeline.demo.world.canvas import Canvas, Field, Pixels, Point, Values, to_pixels
 from pipeline.demo.world.materials import TEXTURES
 from pipeline.demo.world.places import BACKGROUNDS
 from pipeline.demo.world.scene import Scene
@@ -66,7 +66,8 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = 64) -> Pixels:
     picture = behind * (1 - _shadow(cover)[..., None]) * (1 - solid) + body * solid
     canvas = Canvas(to_pixels(picture))
     _paint_details(canvas, shape, pose)
-    return cv2.resize(canvas.pixels, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    small = cv2.resize(canvas.pixels, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def canvas_side(size: int) -> int:
@@ -83,10 +84,10 @@ def silhouette(shape: Subject, pose: Pose, side: int) -> Field:
         mask.polygon(pose.points(polygon))
     for x, y, radius in pose.joints(shape.wheels):
         mask.circle((x, y), radius)
-    return mask.pixels.astype(np.float32) / 255
+    return np.asarray(mask.pixels / np.float32(255), np.float32)
 
 
-def _lit(texture: Pixels, cover: Field) -> Field:
+def _lit(texture: Pixels, cover: Field) -> Values:
     """The material rounded off: light from the upper left, and a dark rim."""
     side = cover.shape[0]
     # The relief is smooth, so one small canvas serves every size.

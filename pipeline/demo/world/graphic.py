@@ -27,7 +27,8 @@ def draw_graphic(rng: np.random.Generator, size: int = 64) -> Pixels:
         radius = rng.uniform(0.008, 0.032)
         canvas.circle((x + np.cos(angle) * reach, y + np.sin(angle) * reach), radius, red)
     _warning_sign(canvas, (rng.choice([0.18, 0.82]), rng.uniform(0.76, 0.84)), 0.17)
-    return cv2.resize(canvas.pixels, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    small = cv2.resize(canvas.pixels, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def _splash(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.demo.world.canvas import Canvas, Colour, Field, Pixels, axes, blend, to_pixels
+from pipeline.demo.world.canvas import Canvas, Colour, Pixels, Values, axes, blend, to_pixels
 
 Background = Callable[[np.random.Generator, int], Pixels]
 
@@ -91,7 +91,7 @@ def snow(rng: np.random.Generator, side: int) -> Pixels:
     return canvas.pixels
 
 
-def _with_clouds(rng: np.random.Generator, sky: Field, count: int) -> Pixels:
+def _with_clouds(rng: np.random.Generator, sky: Values, count: int) -> Pixels:
     canvas = Canvas(to_pixels(sky))
     white: Colour = (250, 252, 255)
     for _ in range(count):
@@ -104,7 +104,7 @@ def _with_clouds(rng: np.random.Generator, sky: Field, count: int) -> Pixels:
     return canvas.pixels
 
 
-def _over(behind: Pixels, front: Field, depth: Field) -> Pixels:
+def _over(behind: Pixels, front: Values, depth: Values) -> Pixels:
     """`front` where `depth` (a distance below its edge) is positive, softened over a pixel."""
     side = behind.shape[0]
     weight = np.clip(depth * side + 0.5, 0, 1)[..., None]

@@ -1,0 +1,1 @@
+"""Loaders for the models that measure pictures and captions."""
