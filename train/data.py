@@ -1,0 +1,197 @@
+"""An export folder as batches, in an order that a step number alone determines."""
+
+from __future__ import annotations
+
+import json
+import random
+import tarfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.errors import InputError
+
+IMAGE_KEYS = ("jpg", "jpeg", "png", "webp")
+SHUFFLE_BUFFER = 5000
+
+
+class Batch(NamedTuple):
+    """Pictures uint8 RGB (N, H, W, 3), and their captions."""
+
+    pictures: np.ndarray
+    captions: list[str]
+
+
+class Encoded(NamedTuple):
+    """A sample as its shard holds it; `place` is `shard:key`, for error messages."""
+
+    place: str
+    picture: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """A checked export: its shards in order, rows in all, and the fingerprint of its making."""
+
+    folder: Path
+    shards: tuple[Path, ...]
+    rows: int
+    fingerprint: str
+
+
+def open_export(folder: Path) -> Export:
+    """Read `manifest.json` (`fingerprint`; `shards`: [{`tar`, `rows`}]) and check its shards.
+
+    Raises InputError for a missing or malformed manifest, a missing shard, or no rows.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise InputError(f"{path} is missing, so {folder} is no finished export; run `winnow run`")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        shards = [(folder / entry["tar"], int(entry["rows"])) for entry in manifest["shards"]]
+        fingerprint = str(manifest["fingerprint"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); export again"
+        ) from error
+    for shard, _ in shards:
+        if not shard.is_file():
+            raise InputError(f"{shard} is listed in {path} but missing; export again")
+    rows = sum(n for _, n in shards)
+    if rows == 0:
+        raise InputError(f"{path} lists no rows: every sample was dropped; see `winnow stats`")
+    return Export(folder, tuple(shard for shard, n in shards if n), rows, fingerprint)
+
+
+def read_shards(shards: Iterable[Path]) -> Iterator[Encoded]:
+    """The samples of WebDataset tars, in file order, not decoded.
+
+    Raises InputError at a broken tar, or a sample without a picture or a caption.
+    """
+    import webdataset as wds
+
+    for shard in shards:
+        try:
+            for sample in wds.WebDataset(str(shard), shardshuffle=False, empty_check=False):
+                place = f"{shard}:{sample['__key__']}"
+                picture = next((sample[key] for key in IMAGE_KEYS if key in sample), None)
+                if picture is None or "txt" not in sample:
+                    raise InputError(f"{place} lacks a picture or a .txt caption; export again")
+                yield Encoded(place, picture, sample["txt"].decode("utf-8").strip())
+        except (OSError, ValueError, EOFError, tarfile.TarError) as error:
+            raise InputError(f"{shard} cannot be read ({error}); export again") from error
+
+
+def decode(sample: Encoded, resolution: int) -> np.ndarray:
+    """uint8 RGB (resolution, resolution, 3): shorter side resized, centre cut out."""
+    import cv2
+
+    bgr = cv2.imdecode(np.frombuffer(sample.picture, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise InputError(f"{sample.place} holds no picture that can be decoded; export again")
+    h, w = bgr.shape[:2]
+    scale = resolution / min(h, w)
+    size = (max(resolution, round(w * scale)), max(resolution, round(h * scale)))
+    if size != (w, h):
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        bgr = cv2.resize(bgr, size, interpolation=method)
+    top, left = (size[1] - resolution) // 2, (size[0] - resolution) // 2
+    cut = bgr[top : top + resolution, left : left + resolution]
+    return np.ascontiguousarray(cut[:, :, ::-1])
+
+
+def decoded(
+    samples: Iterable[Encoded], resolution: int, threads: int
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Decode on threads, in order, holding a bounded window."""
+    with ThreadPoolExecutor(threads) as pool:
+        window: deque[tuple[Future[np.ndarray], str]] = deque()
+        try:
+            for sample in samples:
+                window.append((pool.submit(decode, sample, resolution), sample.caption))
+                if len(window) > 16 * threads:
+                    future, caption = window.popleft()
+                    yield future.result(), caption
+            for future, caption in window:
+                yield future.result(), caption
+        finally:
+            for future, _ in window:
+                future.cancel()
+
+
+def batches(
+    export: Export,
+    *,
+    resolution: int,
+    batch_size: int,
+    seed: int,
+    skip: int = 0,
+    threads: int = 2,
+    cache_mib: int = 512,
+) -> Iterator[Batch]:
+    """Endless batches; epochs follow each other without a gap, each in its own seeded order.
+
+    `skip` batches are passed over without decoding: a run resumed at batch k sees what an
+    undisturbed one saw from there on.
+    """
+    fits = export.rows * resolution**2 * 3 <= cache_mib * 2**20
+    source = _cached if fits else _streamed
+    samples = source(export, resolution, seed, skip * batch_size, threads)
+    while chunk := list(islice(samples, batch_size)):
+        yield Batch(np.stack([picture for picture, _ in chunk]), [text for _, text in chunk])
+
+
+def _cached(
+    export: Export, resolution: int, seed: int, skip: int, threads: int
+) -> Iterator[tuple[np.ndarray, str]]:
+    rows = list(decoded(read_shards(export.shards), resolution, threads))
+    _check_rows(export, len(rows))
+    position = skip
+    while True:
+        epoch, offset = divmod(position, len(rows))
+        order = np.random.default_rng([seed, epoch]).permutation(len(rows))
+        for i in order[offset:]:
+            yield rows[i]
+            position += 1
+
+
+def _streamed(
+    export: Export, resolution: int, seed: int, skip: int, threads: int
+) -> Iterator[tuple[np.ndarray, str]]:
+    def encoded() -> Iterator[Encoded]:
+        epoch, offset = divmod(skip, export.rows)
+        while True:
+            yield from islice(_one_epoch(export, seed, epoch), offset, None)
+            epoch, offset = epoch + 1, 0
+
+    yield from decoded(encoded(), resolution, threads)
+
+
+def _one_epoch(export: Export, seed: int, epoch: int) -> Iterator[Encoded]:
+    """Shards in a seeded order, samples through webdataset's seeded shuffle buffer."""
+    import webdataset as wds
+
+    rng = random.Random(f"{seed}/{epoch}")
+    shards = rng.sample(export.shards, len(export.shards))
+    count = 0
+    shuffle: Any = wds.filters.shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng)
+    for sample in shuffle(read_shards(shards)):
+        count += 1
+        yield sample
+    _check_rows(export, count)
+
+
+def _check_rows(export: Export, found: int) -> None:
+    if found != export.rows:
+        raise InputError(
+            f"{export.folder}/manifest.json says {export.rows} rows, its shards hold {found}; "
+            "export again"
+        )

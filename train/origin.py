@@ -1,0 +1,77 @@
+"""What a training starts from: the base model, and the fingerprint of base, data and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import islice
+
+import numpy as np
+import torch
+
+from pipeline.config.training import TrainConfig
+from pipeline.models.clip import check_clip, clip_digest
+from train.data import Export, decoded, read_shards
+from train.folder import digest, resolve
+from train.model import Diffusion, from_scratch, load
+from train.text import ClipText
+
+TRAIN_VERSION = 1
+MEASURED_PICTURES = 1024
+NAMES = ("pretrained_model_name_or_path", "text_encoder", "text_encoder_pretrained")
+
+
+def base_digest(config: TrainConfig) -> str:
+    """The content hash of the base model; from scratch, of the text encoder.
+
+    Raises InputError when the model, or the hub that should hold it, is out of reach.
+    """
+    if config.pretrained_model_name_or_path is None:
+        encoder = config.text_encoder or "winnow-tiny"
+        check_clip(encoder, config.text_encoder_pretrained)
+        return clip_digest(encoder, config.text_encoder_pretrained)
+    return digest(resolve(config.pretrained_model_name_or_path))
+
+
+def fingerprint(config: TrainConfig, export: Export, base: str) -> str:
+    """sha256 over all that determines the weights: recipe, data and base.
+
+    Models count by their content, not by the names or paths under which they were found.
+    """
+    recipe = {name: value for name, value in config.recipe().items() if name not in NAMES}
+    made_of = [TRAIN_VERSION, recipe, export.fingerprint, base]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+def course(config: TrainConfig, export: Export, base: str) -> str:
+    """sha256 over what determines each step, whatever the last one is: checkpoints are kept by it.
+
+    At a constant rate more steps only go further, so a longer run continues a shorter one's.
+    """
+    if config.lr_scheduler == "constant":
+        config = config.model_copy(update={"max_train_steps": 1, "lr_flat_fraction": 0.0})
+    return fingerprint(config, export, base)
+
+
+def base_model(config: TrainConfig, export: Export) -> Diffusion:
+    """The model to train, with the prediction type that the settings ask for."""
+    if config.pretrained_model_name_or_path is None:
+        text = ClipText(config.text_encoder or "winnow-tiny", config.text_encoder_pretrained)
+        return from_scratch(
+            config.resolution,
+            measured_pictures(export, config),
+            text,
+            prediction_type=config.prediction_type or "sample",
+            seed=config.seed,
+        )
+    model = load(config.pretrained_model_name_or_path)
+    if config.prediction_type:
+        model.scheduler.register_to_config(prediction_type=config.prediction_type)
+    return model
+
+
+def measured_pictures(export: Export, config: TrainConfig) -> torch.Tensor:
+    """The first pictures of the export, float (N, 3, H, W) in [-1, 1]."""
+    first = islice(read_shards(export.shards), MEASURED_PICTURES)
+    rows = [picture for picture, _ in decoded(first, config.resolution, config.dataloader_threads)]
+    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
