@@ -1,0 +1,78 @@
+"""Reading an answer's body: never more than the cap, never less than promised."""
+
+import zlib
+
+import urllib3
+
+from pipeline.fetch.failure import FetchError
+
+_BLOCK = 1 << 16
+
+
+def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
+    """The whole body, decoded. At most `cap` bytes are read from the wire and as many kept.
+
+    We ask for no content encoding; servers that compress all the same are common enough, so gzip
+    and deflate are read, by hand: the size after decoding must be bounded while decoding.
+    Raises FetchError: too_large, http_malformed (also for a body shorter than its length).
+    """
+    declared = response.headers.get("Content-Length", "")
+    if declared.isdigit() and int(declared) > cap:
+        raise FetchError("too_large", f"Content-Length {declared} (at most {cap})")
+    inflater = _inflater(response.headers.get("Content-Encoding", ""))
+    read, blocks, kept = 0, [], 0
+    while block := response.read1(_BLOCK):
+        read += len(block)
+        if inflater is not None:
+            block = inflater.decompress(block, cap - kept + 1)
+        kept += len(block)
+        if max(read, kept) > cap:
+            raise FetchError("too_large", f"more than {cap} bytes")
+        blocks.append(block)
+    if declared.isdigit() and "Transfer-Encoding" not in response.headers and read < int(declared):
+        raise FetchError("http_malformed", f"{read} of {declared} bytes came")
+    if inflater is not None and not inflater.eof:
+        raise FetchError("http_malformed", "the compressed body is cut short")
+    return b"".join(blocks)
+
+
+def skim_body(response: urllib3.BaseHTTPResponse) -> None:
+    """Read the rest of an answer that nobody wants, if it is short: the connection lives on."""
+    for _ in range(4):
+        if not response.read1(_BLOCK):
+            return
+
+
+class _Inflater:
+    """zlib, bounded. `deflate` comes as zlib (RFC 1950), or raw (RFC 1951) from who misread it."""
+
+    def __init__(self, gzip: bool) -> None:
+        self._inner = zlib.decompressobj(zlib.MAX_WBITS + (16 if gzip else 0))
+        self._may_be_raw = not gzip
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        try:
+            try:
+                return self._inner.decompress(data, limit)
+            except zlib.error:
+                if not self._may_be_raw:
+                    raise
+                self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+                return self._inner.decompress(data, limit)
+        except zlib.error as error:
+            raise FetchError("http_malformed", f"broken compressed body: {error}") from None
+        finally:
+            self._may_be_raw = False
+
+
+def _inflater(encoding: str) -> _Inflater | None:
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name in ("gzip", "x-gzip", "deflate"):
+        return _Inflater(gzip=name != "deflate")
+    raise FetchError("http_malformed", f"Content-Encoding `{name}` was not asked for")

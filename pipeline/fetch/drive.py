@@ -1,0 +1,109 @@
+"""Runs img2dataset's own Downloader over one shard's URLs, in this process, without its CLI.
+
+`img2dataset.download()` cannot run in a worker: it sets a signal handler, which only a main thread
+may. The Downloader it drives can; ours go in through its sockets: the process's URL opener, the
+resizer and the sample writer.
+"""
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pyarrow as pa
+
+from pipeline.config.sections import DownloadConfig
+from pipeline.fetch.failure import FetchError, printable
+from pipeline.fetch.opener import Fetcher, installed
+from pipeline.fetch.resizer import Resizer
+from pipeline.fetch.urls import check_url
+from pipeline.fetch.writer import Fetched, SampleWriter, Spool
+
+LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
+
+
+@lru_cache(maxsize=1)
+def downloader_class() -> Any:
+    """`img2dataset.downloader.Downloader`, imported without the package's `__init__`.
+
+    That `__init__` imports every room of the house, and with WebDataset's also torch: 360 MB and
+    several seconds in a worker that only fetches, against 90 MB.
+    """
+    if "img2dataset" in sys.modules:
+        from img2dataset.downloader import Downloader
+
+        return Downloader
+    spec = importlib.util.find_spec("img2dataset")
+    if spec is None:
+        raise ModuleNotFoundError("img2dataset is missing: pip install 'img2dataset>=1.47'")
+    sys.modules["img2dataset"] = importlib.util.module_from_spec(spec)
+    try:
+        from img2dataset.downloader import Downloader
+    finally:
+        del sys.modules["img2dataset"]
+    return Downloader
+
+
+def fetch_urls(urls: Sequence[str | None], config: DownloadConfig, spool: Spool) -> list[Fetched]:
+    """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
+
+    A URL that occurs twice (in normal form) is fetched once and its result shared. What
+    img2dataset loses on the way (an exception between its hands drops the row silently) is found
+    by comparing keys and comes back as `download_internal`.
+    """
+    results: list[Fetched | None] = []
+    places: list[int] = []
+    wanted: dict[str, int] = {}
+    for url in urls:
+        try:
+            address = check_url(url or "").url
+        except FetchError as error:
+            results.append(Fetched(error.reason, printable(error.detail)))
+            places.append(-1)
+        else:
+            results.append(None)
+            places.append(wanted.setdefault(address, len(wanted)))
+    if wanted:
+        _download(list(wanted), config, spool)
+    return [
+        done or spool.results.get(place, LOST) for done, place in zip(results, places, strict=True)
+    ]
+
+
+def _download(urls: list[str], config: DownloadConfig, spool: Spool) -> None:
+    cv2.setNumThreads(1)  # the fetching threads have the cores already
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        rows = Path(scratch) / "urls.arrow"
+        table = pa.table({"url": urls})
+        with pa.OSFile(str(rows), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        # The folder and the list are copies: the Downloader leaves a JSON in the one and deletes
+        # the other. It would retry a 404 and an opt-out too, so its retries are off.
+        downloader = downloader_class()(
+            sample_writer_class=partial(SampleWriter, spool),
+            resizer=Resizer(config),
+            thread_count=min(config.thread_count, len(urls)),
+            save_caption=False,
+            extract_exif=False,
+            output_folder=scratch,
+            column_list=["url"],
+            timeout=config.timeout,
+            number_sample_per_shard=max(10, len(urls)),
+            oom_shard_count=1,
+            compute_hash=None,
+            verify_hash_type=None,
+            encode_format="jpg",
+            retries=0,
+            user_agent_token=None,
+            disallowed_header_directives=None,
+        )
+        fetcher = Fetcher(config)
+        try:
+            with installed(fetcher):
+                downloader.download_shard((0, str(rows)))
+        finally:
+            fetcher.close()

@@ -1,0 +1,137 @@
+"""urllib3 pools (keep-alive) whose connections go only to addresses that the guard has checked."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url
+
+from pipeline.fetch.addresses import AddressGuard
+from pipeline.fetch.failure import FetchError
+from pipeline.fetch.sockets import clock, connect, tls_context
+
+
+class _Guarded:
+    """Mixin for urllib3's connections: resolve once, check, connect to what was checked.
+
+    Host header, SNI and the certificate's name stay those of the URL. Proxies from the
+    environment are not used: behind one, no address could be checked.
+    """
+
+    guard: AddressGuard
+    host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        addresses = self.guard.resolve(self.host.strip("[]"), self.port)
+        with faults(self.host):
+            return connect(addresses, self.port)
+
+
+class _PlainConnection(_Guarded, HTTPConnection):
+    def __init__(self, *args: Any, guard: AddressGuard, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.guard = guard
+
+
+class _TLSConnection(_Guarded, HTTPSConnection):
+    def __init__(self, *args: Any, guard: AddressGuard, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.guard = guard
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class Transport:
+    """One GET at a time per thread, no redirects, at most `per_host` at once to a host."""
+
+    def __init__(self, guard: AddressGuard, headers: dict[str, str], per_host: int) -> None:
+        self._headers = headers
+        self._per_host = per_host
+        self._slots: dict[str, threading.Semaphore] = {}
+        self._lock = threading.Lock()
+        self._manager = urllib3.PoolManager(
+            num_pools=256, maxsize=per_host, ssl_context=tls_context(), retries=False
+        )
+        self._manager.pool_classes_by_scheme = {
+            "http": partial(_PlainPool, guard=guard),  # type: ignore[dict-item]
+            "https": partial(_TLSPool, guard=guard),  # type: ignore[dict-item]
+        }
+
+    @contextlib.contextmanager
+    def get(self, url: Url) -> Iterator[urllib3.BaseHTTPResponse]:
+        """The answer, its body unread and undecoded; at the end the connection is freed.
+
+        Raises FetchError for everything that the network can do, in the block too.
+        """
+        host = url.host or ""
+        with self._slot(host), faults(host):
+            pool = self._manager.connection_from_url(url.url)
+            wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
+            response = pool.urlopen(
+                "GET", url.request_uri, headers=self._headers, timeout=wait, redirect=False,
+                retries=False, preload_content=False, decode_content=False,
+            )  # fmt: skip
+            # Once the body is read to its end the connection is back in its pool, and closing the
+            # answer leaves it there; with an unread rest it cannot serve another request.
+            with contextlib.closing(response):
+                yield response
+
+    @contextlib.contextmanager
+    def _slot(self, host: str) -> Iterator[None]:
+        with self._lock:
+            slot = self._slots.setdefault(host, threading.Semaphore(self._per_host))
+        with clock.stopped():
+            slot.acquire()
+        try:
+            yield
+        finally:
+            slot.release()
+
+    def close(self) -> None:
+        self._manager.clear()
+
+
+@contextlib.contextmanager
+def faults(host: str) -> Iterator[None]:
+    """Whatever urllib3, http.client, ssl and sockets raise, as a FetchError with its reason."""
+    try:
+        yield
+    except (exceptions.TimeoutError, TimeoutError):
+        clock.left()  # says so if it was the total deadline
+        raise FetchError("timeout", f"{host}: nothing for {clock.idle:g} s", passing=True) from None
+    except (exceptions.SSLError, ssl.SSLError) as error:
+        raise FetchError("tls_error", f"{host}: {_innermost(error)}") from None
+    except (exceptions.ProtocolError, OSError) as error:
+        cause = _innermost(error)
+        if isinstance(cause, exceptions.IncompleteRead | http.client.IncompleteRead):
+            raise FetchError("http_malformed", f"{host}: {cause}") from None
+        if isinstance(cause, OSError):
+            broke = isinstance(
+                cause, ConnectionResetError | ConnectionAbortedError | BrokenPipeError
+            )
+            raise FetchError("connection_failed", f"{host}: {cause}", passing=broke) from None
+        raise FetchError("http_malformed", f"{host}: {cause!r}") from None
+    except (exceptions.HTTPError, http.client.HTTPException, UnicodeError) as error:
+        raise FetchError("http_malformed", f"{host}: {error!r}") from None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The exception that urllib3 wrapped, which says more than the wrapping."""
+    while error.args and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
+    return error

@@ -1,0 +1,73 @@
+"""Where fetched pictures go: the sample writer that img2dataset calls, and the tar made of it."""
+
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.fetch.failure import split_message
+from pipeline.fetch.resizer import Facts, Picture
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What became of one URL: `reason` is null on success, `width` and `height` are as stored."""
+
+    reason: str | None
+    message: str | None
+    facts: Facts | None = None
+    width: int | None = None
+    height: int | None = None
+    span: tuple[int, int] | None = None
+    """Offset and length of the JPEG in the spool."""
+
+
+class Spool:
+    """Collects one shard's results as they come, JPEGs in a file, and hands them out in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b")
+        self._end = 0
+        self.results: dict[int, Fetched] = {}
+
+    def add(self, key: int, jpeg: Picture, width: int, height: int) -> None:
+        self._file.write(jpeg)
+        self.results[key] = Fetched(None, None, jpeg.facts, width, height, (self._end, len(jpeg)))
+        self._end += len(jpeg)
+
+    def read(self, span: tuple[int, int]) -> bytes:
+        self._file.seek(span[0])
+        return self._file.read(span[1])
+
+    def write_tar(self, path: Path, members: Iterable[tuple[str, tuple[int, int]]]) -> None:
+        """A plain ustar of the named spans, in the order given, the same bytes every time."""
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for name, span in members:
+                info = tarfile.TarInfo(name)
+                info.size = span[1]
+                tar.addfile(info, io.BytesIO(self.read(span)))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class SampleWriter:
+    """img2dataset's sample writer: gets every row, kept or failed; its keys are ours again."""
+
+    def __init__(self, spool: Spool, *_img2dataset: Any) -> None:
+        self._spool = spool
+
+    def write(self, img: Any, key: str, caption: str | None, meta: dict[str, Any]) -> None:
+        row = int(key)
+        message = meta["error_message"]
+        if isinstance(img, Picture):
+            self._spool.add(row, img, meta["width"], meta["height"])
+            return
+        reason, detail = split_message(str(message))
+        facts = getattr(message, "facts", None)
+        self._spool.results[row] = Fetched(reason, detail, facts)
+
+    def close(self) -> None:
+        """Nothing is held back here; the spool lives on."""

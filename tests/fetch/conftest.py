@@ -1,0 +1,57 @@
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback
+
+from pipeline.config.sections import DownloadConfig
+from pipeline.fetch.drive import fetch_urls
+from pipeline.fetch.writer import Fetched, Spool
+
+
+@pytest.fixture
+def config() -> Callable[..., DownloadConfig]:
+    """A job's download section that may reach loopback and has little patience."""
+
+    def make(**options: Any) -> DownloadConfig:
+        usual: dict[str, Any] = {
+            "allow_addresses": ("127.0.0.1/32",),
+            "timeout": 0.5,
+            "deadline": 5.0,
+            "retries": 0,
+            "image_size": 64,
+            "min_image_size": 32,
+            "max_bytes": 200_000,
+        }
+        return DownloadConfig(**usual | options)
+
+    return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Loopback]]:
+    """Start servers with given pages; they end with the test."""
+    servers: list[Loopback] = []
+
+    def start(pages: dict[str, Any]) -> Loopback:
+        servers.append(Loopback(pages).__enter__())
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Iterator[Callable[..., list[Fetched]]]:
+    """Fetch URLs through img2dataset as the stage does."""
+    spools: list[Spool] = []
+
+    def run(urls: Sequence[str | None], config: DownloadConfig) -> list[Fetched]:
+        spools.append(Spool(tmp_path / f"spool{len(spools)}"))
+        return fetch_urls(urls, config, spools[-1])
+
+    yield run
+    for spool in spools:
+        spool.close()
