@@ -1,0 +1,29 @@
+"""What lies in the export folder, counted from its files."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.run import Run
+
+
+def exported(run: Run) -> dict[str, Any] | None:
+    """`{"folder", "rows", "shards", "bytes"}` of the last run's export, or None without one.
+
+    Rows come from the footers of the Parquet files beside the tars.
+    """
+    export = run.state.get("export")
+    if not export or not run.folder.exists(export["folder"]):
+        return None
+    place = run.folder.sub(export["folder"])
+    tars = [name for name in place.names() if name.endswith(".tar")]
+    rows = 0
+    for tar in tars:
+        try:
+            with place.local(f"{tar.removesuffix('.tar')}.parquet") as path:
+                rows += pq.read_metadata(path).num_rows
+        except (FileNotFoundError, pa.ArrowInvalid):
+            continue  # a tar without its table holds no row that can be vouched for
+    size = sum(place.size(name) or 0 for name in tars)
+    return {"folder": export["folder"], "rows": rows, "shards": len(tars), "bytes": size}

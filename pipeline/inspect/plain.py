@@ -1,0 +1,72 @@
+"""Text from the web, made fit to be shown: no control characters, no list words, no addresses."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.stages.captions import EMAIL, PHONE
+
+MASK = "•••"
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_SPACE = re.compile(r"\s+")
+
+
+def plain(text: Any, limit: int = 300) -> str:
+    """One line without control, format or bidirectional characters, cut to `limit` characters.
+
+    They could recolour a terminal, turn the text around, or hide a part of it.
+    """
+    cut = str(text)[: limit * 4]
+    line = _SPACE.sub(" ", cut)
+    line = "".join(c if unicodedata.category(c) not in _HIDDEN else "\ufffd" for c in line).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
+    """The caption as a reader may see it.
+
+    Captions that use the job's word list are withheld, since the list's words are only ever
+    counted; e-mail addresses and phone numbers are masked.
+    """
+    if row.get("vocabulary_hits"):
+        return f"[withheld: uses the job's word list, {row['vocabulary_hits']}×]"
+    caption = row.get("caption")
+    if caption is None:
+        return "[no caption]"
+    text = str(caption)[: limit * 4]
+    if row.get("pii_email") or row.get("pii_phone"):
+        text = PHONE.sub(MASK, EMAIL.sub(MASK, text))
+    return plain(text, limit)
+
+
+def shown_url(row: Mapping[str, Any], limit: int = 160) -> str:
+    """The URL as a reader may see it; only its host where the caption is withheld."""
+    url = row.get("url")
+    if url is None:
+        return "[no URL]"
+    if row.get("vocabulary_hits"):
+        return f"{host_of(str(url))}/{MASK}"
+    return plain(url, limit)
+
+
+def host_of(url: str) -> str:
+    """The URL's host, or "?" where it has none."""
+    try:
+        return plain(urlsplit(url).hostname or "?", 80)
+    except ValueError:
+        return "?"
+
+
+def number(value: Any) -> str:
+    """A measurement for the eye: thousands separated, floats to four significant digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return plain(value, 80)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value != 0 and (abs(value) >= 10_000 or abs(value) < 0.001):
+        return f"{value:.3g}"
+    return f"{value:.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,50 @@
+"""Free SQL over a run's samples, reading only."""
+
+import difflib
+import re
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.inspect.view import READ_ONLY, connect
+from pipeline.run import Run
+
+_COLUMN = re.compile(r'column "([^"]+)" (?:not found|that cannot be referenced)')
+_TABLE = re.compile(r"Table with name (\S+) does not exist")
+
+
+def query(run: Run, sql: str) -> pa.Table:
+    """The result of one SELECT over the view `samples` (see `pipeline.inspect.view.connect`).
+
+    Raises InputError for bad SQL, with DuckDB's own first line and the nearest column or table,
+    and for a statement that is no query. Nothing outside the run is read; nothing is written.
+    """
+    with connect(run) as db:
+        try:
+            statements = db.extract_statements(sql)
+            kinds = [statement.type for statement in statements]
+            if len(kinds) != 1 or kinds[0] not in (
+                duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN
+            ):  # fmt: skip
+                raise InputError("sql: one SELECT over `samples` is due, no other statement")
+            result: pa.Table = db.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
+            raise InputError(f"sql: {_first_line(error)}{_hint(str(error), columns)}") from error
+    return result
+
+
+def _first_line(error: duckdb.Error) -> str:
+    if READ_ONLY in str(error):
+        return f"Permission Error: {READ_ONLY}"
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _hint(message: str, columns: list[str]) -> str:
+    if match := _COLUMN.search(message):
+        near = difflib.get_close_matches(match[1], columns, n=1)
+        return f" Did you mean `{near[0]}`?" if near else f" The columns are {', '.join(columns)}."
+    if _TABLE.search(message):
+        return " The table is called `samples`."
+    return ""

@@ -1,0 +1,210 @@
+"""One DuckDB view over a run: every row with every column that stands beside it.
+
+Parts keep their shard's order, so they are laid side by side by position (DuckDB's POSITIONAL
+JOIN): nothing is hashed and nothing is held, whatever the number of rows. Files are read through a
+file system that knows only this run's tables and cannot write: DuckDB lets a COPY hide inside a
+WITH clause, and a path that may be read may be overwritten too.
+"""
+
+import tempfile
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timezone
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from pipeline.inspect.parts import StageParts, index_of, schema_of, stage_parts
+from pipeline.reasons import VOCABULARY
+from pipeline.run import Run
+from pipeline.table import shard_name
+
+SCHEME = "run"
+OWN_COLUMNS = ("shard", "row", "verdict")
+"""Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""
+READ_ONLY = "a run's tables are only read here"
+DECIDED = {"reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR"}
+"""Columns that are there, as nulls, even before any shard is decided."""
+
+
+class RunFiles(AbstractFileSystem):
+    """The run folder's Parquet files under `run://`, for reading only."""
+
+    protocol = SCHEME
+    cachable = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._base, self._root_path = fsspec.core.url_to_fs(url)
+
+    def _real(self, path: str) -> str:
+        return f"{self._root_path}/{self._strip_protocol(path).lstrip('/')}"
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+        if mode != "rb":
+            raise PermissionError(f"{path}: {READ_ONLY}")
+        return self._base.open(self._real(path), "rb")
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {**self._base.info(self._real(path)), "name": path}
+
+    def exists(self, path: str, **_: Any) -> bool:
+        return bool(self._base.exists(self._real(path)))
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        return [path]
+
+    def modified(self, path: str) -> datetime:
+        try:
+            return self._base.modified(self._real(path))
+        except NotImplementedError:
+            return datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+
+def connect(
+    run: Run,
+    shards: Collection[int] | None = None,
+    parts: Sequence[StageParts] | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """A database with the view `samples`; use it in a `with` block, or close it.
+
+    `samples` holds every column of the shards and of the last run's parts, `shard` and `row`
+    (int32, int64) and `verdict`. Rows whose shard a stage has not finished are there, with nulls in
+    that stage's columns and, before `decide`, the verdict "unfinished". `listed` is the shards' own
+    columns alone, for lookups; `checked` is `samples` and a boolean `aligned`: every part has this
+    row's uid at this row's place. Only `shards` if given (default all). The database reads nothing
+    but these files, writes none, and its settings are locked.
+
+    Raises InputError if the input has not been dealt into shards yet.
+    """
+    index = index_of(run)
+    wanted = sorted(range(len(index)) if shards is None else set(shards))
+    parts = stage_parts(run) if parts is None else parts
+    # DuckDB makes this folder when it first spills, and removes it when it closes.
+    spill = Path(tempfile.gettempdir()) / f"winnow-sql-{uuid.uuid4().hex}"
+    db = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            "temp_directory": str(spill),
+        }
+    )
+    try:
+        db.register_filesystem(RunFiles(run.folder.url))
+        _define(db, run, wanted, parts)
+        paths = [_url("shards", shard) for shard in wanted]
+        paths += [_url(p.folder, shard) for p in parts for shard in wanted if shard in p.sidecars]
+        db.execute(f"SET allowed_paths = {paths}")
+        db.execute("SET enable_external_access = false")
+        db.execute("SET lock_configuration = true")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _url(folder: str, shard: int) -> str:
+    return f"{SCHEME}://{folder}/{shard_name(shard)}.parquet"
+
+
+def quote(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _define(
+    db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[StageParts]
+) -> None:
+    of_stage: dict[str, dict[str, str]] = {}
+    for part in parts:
+        if part.sidecars:
+            file = f"{part.folder}/{shard_name(min(part.sidecars))}.parquet"
+            found = _types(db, run, file)
+            of_stage[part.name] = {name: kind for name, kind in found.items() if name != "uid"}
+    taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}
+    first = f"shards/{shard_name(shards[0])}.parquet" if shards else None
+    own = _types(db, run, first) if first else {"uid": "VARCHAR", "repeats": "INTEGER"}
+
+    def has(shard: int) -> tuple[bool, ...]:
+        return tuple(shard in part.sidecars for part in parts)
+
+    groups = [(present, list(members)) for present, members in groupby(shards, has)]
+    branches = [
+        _branch(members, [p for p, there in zip(parts, present, strict=True) if there], parts, own,
+                of_stage, taken)
+        for present, members in groups
+    ]  # fmt: skip
+    if not branches:
+        nulls = [f"NULL::{kind} AS {quote(name)}" for name, kind in own.items()]
+        nulls += ["0::INTEGER AS shard", "0::BIGINT AS row", "'' AS verdict", "true AS aligned"]
+        nulls += [f"NULL::{kind} AS {name}" for name, kind in DECIDED.items()]
+        branches = [f"SELECT {', '.join(nulls)} WHERE false"]
+    db.execute(f"CREATE VIEW checked AS {' UNION ALL '.join(branches)}")
+    db.execute("CREATE VIEW samples AS SELECT * EXCLUDE (aligned) FROM checked")
+    columns = ", ".join(f"s.{quote(name)}" for name in own)
+    if shards:
+        listed = f"SELECT {_place()}, {columns} FROM {_source(shards, 's')}"
+    else:
+        listed = f"SELECT s.shard, s.row, {columns} FROM checked s"
+    db.execute(f"CREATE VIEW listed AS {listed}")
+
+
+def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]:
+    empty = schema_of(run, file).empty_table()
+    db.register("one_file", empty)
+    types = {str(r[0]): str(r[1]) for r in db.execute("DESCRIBE one_file").fetchall()}
+    db.unregister("one_file")
+    return types
+
+
+def _source(shards: Sequence[int], alias: str) -> str:
+    paths = [_url("shards", shard) for shard in shards]
+    return f"read_parquet({paths}, filename = true, file_row_number = true) AS {alias}"
+
+
+def _place() -> str:
+    return "parse_filename(s.filename, true)::INTEGER AS shard, s.file_row_number AS row"
+
+
+def _branch(
+    shards: list[int], present: Sequence[StageParts], parts: Sequence[StageParts],
+    own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str],
+) -> str:  # fmt: skip
+    """The rows of shards that have the same parts, each column under the same name and order."""
+    alias: Callable[[StageParts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
+    columns = [_place()]
+    columns += [
+        f"s.{quote(name)}" + (f" AS {quote(f'input_{name}')}" if name in taken else "")
+        for name in own
+    ]
+    seen = set()
+    for part in parts:
+        for name, kind in of_stage.get(part.name, {}).items():
+            value = f"{alias(part)}.{quote(name)}" if part in present else f"NULL::{kind}"
+            columns.append(f"{value} AS {quote(name)}")
+            seen.add(name)
+    columns += [f"NULL::{kind} AS {name}" for name, kind in DECIDED.items() if name not in seen]
+    decide = next((alias(part) for part in present if part.name == "decide"), None)
+    columns.append(f"{_verdict(decide)} AS verdict")
+    same = " AND ".join(f"{alias(part)}.uid = s.uid" for part in present) or "true"
+    columns.append(f"({same}) AS aligned")
+    source = _source(shards, "s")
+    for part in present:
+        paths = [_url(part.folder, shard) for shard in shards]
+        source += f" POSITIONAL JOIN read_parquet({paths}) AS {alias(part)}"
+    return f"SELECT {', '.join(columns)} FROM {source}"
+
+
+def _verdict(decide: str | None) -> str:
+    if decide is None:
+        return "'unfinished'"
+    failed = ", ".join(f"'{r.name}'" for r in VOCABULARY.values() if r.kind == "failed")
+    return (
+        f"CASE WHEN {decide}.reason IS NULL THEN 'kept' "
+        f"WHEN {decide}.reason IN ({failed}) THEN 'failed' ELSE 'dropped' END"
+    )

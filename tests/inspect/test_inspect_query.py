@@ -1,0 +1,34 @@
+import pytest
+from made_run import Made
+
+from pipeline.errors import InputError
+from pipeline.inspect.query import query
+
+
+def test_sql_over_samples(made: Made) -> None:
+    table = query(
+        made.run, "SELECT reason, count(*) AS n FROM samples WHERE reason LIKE 'low%' GROUP BY 1"
+    )
+    assert table.to_pylist() == [{"reason": "low_clip_score", "n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT clip_scor FROM samples", r'column "clip_scor" not found.*mean `clip_score`'),
+        ("SELECT * FROM data", r"data does not exist.*called `samples`"),
+        ("SELEC 1", r"syntax error"),
+        ("SELECT 1; SELECT 2", r"one SELECT"),
+        ("", r"one SELECT"),
+        ("DROP VIEW samples", r"one SELECT"),
+        ("COPY samples TO 'x.csv'", r"one SELECT"),
+        ("WITH a AS (COPY (SELECT 1) TO 'run://shards/00000.parquet' (use_tmp_file 0)) SELECT 1",
+         r"only read here"),
+        ("SELECT * FROM read_csv('/etc/passwd')", r"Permission Error"),
+        ("SELECT 1 / 'a'", r"Conversion Error"),
+    ],
+)  # fmt: skip
+def test_bad_sql_is_an_input_error_of_one_line(made: Made, sql: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        query(made.run, sql)
+    assert "\n" not in str(error.value)

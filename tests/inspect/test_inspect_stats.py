@@ -1,0 +1,110 @@
+import io
+from pathlib import Path
+
+import pyarrow as pa
+from made_run import Made, many_samples, sample
+from rich.console import Console
+
+from pipeline.inspect.stats import law, render, stats
+from pipeline.table import write_parquet
+
+
+def shown(renderable) -> str:
+    out = io.StringIO()
+    Console(file=out, width=160).print(renderable)
+    return out.getvalue()
+
+
+def test_every_row_of_the_input_is_accounted_for(made: Made) -> None:
+    found = stats(made.run)
+    assert found["ingested"] == 63
+    assert found["merged_repeats"] == 3
+    assert (found["kept"], found["dropped"], found["failed"], found["unfinished"]) == (44, 10, 6, 0)
+    assert found["conserved"] is True
+    assert found["kept"] + sum(found["reasons"].values()) + found["merged_repeats"] == 63
+
+
+def test_reasons_count_first_anywhere_and_alone(made: Made) -> None:
+    found = stats(made.run)
+    assert found["reasons"]["low_clip_score"] == 2
+    assert found["reasons_any"]["low_clip_score"] == 3
+    assert found["reasons_alone"]["low_clip_score"] == 2
+    assert found["reasons"]["nsfw"] == 2
+    assert found["reasons_alone"]["nsfw"] == 1
+
+
+def test_a_reason_that_never_comes_first_is_still_counted(make) -> None:
+    rows = [sample(0), sample(1, reason="nsfw", reasons=["nsfw", "low_clip_score"])]
+    found = stats(make(rows).run)
+    assert found["reasons"] == {"nsfw": 1}
+    assert found["reasons_any"] == {"nsfw": 1, "low_clip_score": 1}
+
+
+def test_stages_come_with_rows_seconds_and_whether_they_were_cached(made: Made) -> None:
+    stages = stats(made.run)["stages"]
+    assert stages["captions"] == {
+        "rows": 60, "shards": 3, "seconds": 4.5, "peak_memory_mb": 202.0, "cached": True,
+    }  # fmt: skip
+    assert stages["decide"]["cached"] is False
+
+
+def test_unfinished_rows_keep_the_law_and_are_named(make) -> None:
+    found = stats(make(many_samples(), skip=frozenset({("decide", 0)})).run)
+    assert found["unfinished"] == 25
+    assert found["conserved"] is True
+    assert "25 unfinished" in law(found)
+    assert "decide shard 0: worker died" in shown(render(found))
+
+
+def test_a_lost_row_breaks_the_law_aloud(make) -> None:
+    made = make(many_samples())
+    index = made.run.index
+    changed = index.encode().replace(b'"rows_in": 63', b'"rows_in": 64')
+    made.run.folder.write("shards/index.json", changed)
+    found = stats(made.run)
+    assert found["conserved"] is False
+    assert "1 rows unaccounted for" in law(found)
+
+
+def test_a_part_in_another_order_breaks_the_law_aloud(make) -> None:
+    made = make(many_samples())
+    (path,) = Path(made.run.folder.path("parts")).glob("embed-*/00001.parquet")
+    table = pa.parquet.read_table(path)
+    turned = table.take([1, 0, *range(2, table.num_rows)])
+    write_parquet(turned, path)
+    sidecar = path.with_suffix(".json")
+    size = f'"00000.parquet": {path.stat().st_size}'
+    text = sidecar.read_text()
+    sidecar.write_text(
+        text.replace(text.split('"files": {')[1].split("}")[0], size.replace("00000", "00001"))
+    )
+    found = stats(made.run)
+    assert found["misaligned"] == 2
+    assert found["conserved"] is False
+    assert "2 rows stand beside another row's measurements" in law(found)
+
+
+def test_the_export_is_counted_from_its_own_files(make) -> None:
+    made = make(many_samples())
+    folder = Path(made.run.folder.path("export/abc"))
+    folder.mkdir(parents=True)
+    write_parquet(pa.table({"key": ["0", "1"]}), folder / "00000.parquet")
+    (folder / "00000.tar").write_bytes(b"x" * 10)
+    state = made.run.folder.read("state.json")
+    export = b'"export": {"fingerprint": "abc", "folder": "export/abc"}'
+    made.run.folder.write("state.json", state.replace(b'"export": null', export))
+    assert stats(made.run)["export"] == {
+        "folder": "export/abc", "rows": 2, "shards": 1, "bytes": 10,
+    }  # fmt: skip
+
+
+def test_the_terminal_shows_the_law_and_every_reason(made: Made) -> None:
+    text = shown(render(stats(made.run)))
+    assert "✓ 63 rows in = 44 kept + 10 dropped + 6 failed + 3 repeats merged" in text
+    for reason in ("url_missing", "http_not_found", "low_clip_score", "duplicate"):
+        assert reason in text
+
+
+def test_no_rows_kept_and_a_single_row(make) -> None:
+    found = stats(make([sample(0, reason="nsfw")]).run)
+    assert (found["kept"], found["dropped"], found["conserved"]) == (0, 1, True)
