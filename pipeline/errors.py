@@ -13,3 +13,7 @@ class PartError(Exception):
 
     The part is not committed and its shard is quarantined; the job goes on and ends with exit code 3.
     """
+
+
+class PlanMismatchError(RuntimeError):
+    """A worker would make other parts than the driver planned: its files or packages differ."""

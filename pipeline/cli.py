@@ -1,0 +1,188 @@
+"""The command `winnow`. Results go to stdout, progress and messages to stderr."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import InputError
+
+app = typer.Typer(
+    name="winnow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a list of scraped (url, caption) rows to a clean image-text dataset, and from the "
+    "dataset to a text-to-image model. Start with `winnow demo`, or write a job file with one line, "
+    "`input: pairs.parquet`, and `winnow run job.yaml`.",
+    epilog="Exit codes: 0 done; 2 the job or the input is wrong, nothing was done; 3 done, but some "
+    "shards are quarantined and listed; 1 a bug.",
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/demo.")]
+Override = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. embed.batch_size=32."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler, or its scheduler file."),
+]
+
+
+def _load(job_file: Path, overrides: list[str], scheduler: str | None = None) -> Any:
+    from pipeline.config.load import load_job
+
+    given = [*overrides, f"cluster.scheduler={scheduler}"] if scheduler else overrides
+    return load_job(job_file, given)
+
+
+def _show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
+    """The answer on stdout: JSON, or what a person reads."""
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))
+        return
+    from rich.console import Console
+
+    Console().print(render(value))
+
+
+@app.command()
+def run(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006 - Typer reads the default and never changes it
+    scheduler: Scheduler = None,
+    json_: Json = False,
+) -> None:
+    """Run a job: fetch, measure, judge, export, and, if the job says so, train and sample.
+
+    What stands from an earlier run is not done again; `winnow plan` shows what would be.
+    """
+    from pipeline.commands import run_and_report
+
+    raise typer.Exit(run_and_report(_load(job_file, set_, scheduler), job_file, json_))
+
+
+@app.command()
+def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
+    """Say what `winnow run` would do, stage by stage, and why. Does no work."""
+    from pipeline.inspect.preview import preview, render
+
+    _show(preview(_load(job_file, set_)), json_, render)
+
+
+@app.command()
+def status(run_folder: RunFolder, json_: Json = False) -> None:
+    """How far a run is: shards done per stage, quarantined ones, disk used."""
+    from pipeline.inspect.status import render
+    from pipeline.inspect.status import status as read
+    from pipeline.run import Run
+
+    _show(read(Run.open(run_folder)), json_, render)
+
+
+@app.command()
+def stats(run_folder: RunFolder, json_: Json = False) -> None:
+    """Count rows by reason, recomputed from the parts' files."""
+    from pipeline.inspect.stats import render
+    from pipeline.inspect.stats import stats as read
+    from pipeline.run import Run
+
+    _show(read(Run.open(run_folder)), json_, render)
+
+
+@app.command()
+def explain(
+    run_folder: RunFolder,
+    sample_: Annotated[str, typer.Argument(metavar="UID|URL", help="A uid, its start, or a URL.")],
+    json_: Json = False,
+) -> None:
+    """Say why one row was kept or dropped: every measurement and every rule."""
+    from pipeline.inspect.explain import explain as read
+    from pipeline.inspect.explain_text import render
+    from pipeline.run import Run
+
+    _show(read(Run.open(run_folder), sample_), json_, render)
+
+
+@app.command()
+def sql(
+    run_folder: RunFolder,
+    query_: Annotated[str, typer.Argument(metavar="SQL", help="A query over the view `samples`.")],
+    json_: Json = False,
+) -> None:
+    """Query all rows and measurements, e.g. "select reason, count(*) from samples group by 1"."""
+    from pipeline.commands import show_query
+
+    show_query(run_folder, query_, json_)
+
+
+@app.command()
+def report(run_folder: RunFolder, json_: Json = False) -> None:
+    """Write report.html into the run folder: one self-contained page for auditors."""
+    from pipeline.inspect.report import write_report
+    from pipeline.run import Run
+
+    path = write_report(Run.open(run_folder))
+    print(json.dumps({"report": path}) if json_ else path)
+
+
+@app.command()
+def train(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Fine-tune the job's diffusion model on the run's export."""
+    from pipeline.commands import train_only
+
+    path = train_only(_load(job_file, set_))
+    print(json.dumps({"model": path}) if json_ else path)
+
+
+@app.command()
+def sample(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006
+    prompt: Annotated[
+        list[str], typer.Option("--prompt", help="Draw this instead of the job's prompts.")
+    ] = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Draw pictures with the trained model, rerank them, and lay out the best nine."""
+    from pipeline.commands import sample_only
+
+    answer = sample_only(_load(job_file, set_), tuple(prompt))
+    print(json.dumps(answer) if json_ else answer["grid"])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the demo's runs.")] = Path("runs"),
+    rows: Annotated[int, typer.Option(help="Rows of the demo's list.", min=200)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the demo world.")] = 0,
+    set_: Override = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Draw and serve a small web full of known dirt, clean it, train on it, and score the result."""
+    from pipeline.demo.command import run_demo
+
+    raise typer.Exit(run_demo(out, rows, seed, set_, json_))
+
+
+def main() -> None:
+    """Entry point: InputError becomes one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"winnow: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("winnow: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,120 @@
+"""Where tasks run: a local Dask cluster of one net worker and compute workers, or one that stands."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.sections import ClusterConfig
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many local compute processes, with how many threads each."""
+
+    workers: int
+    threads: int
+
+    @classmethod
+    def of(cls, config: ClusterConfig) -> "Shape":
+        """Threads that add up to the cores: more would halve the speed."""
+        cores = len(os.sched_getaffinity(0))
+        workers = config.compute_workers or max(1, cores // 4)
+        return cls(workers, config.threads or max(1, cores // workers))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A client and what its workers offer."""
+
+    client: "Client"
+    workers: int
+    has_resources: bool
+
+    def resources(self, kind: str) -> dict[str, float] | None:
+        """Dask resources of a task: none where the workers declare none."""
+        return {kind: 1.0} if self.has_resources else None
+
+
+@contextlib.contextmanager
+def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
+    """Start the local cluster, or connect. InputError if the scheduler does not answer."""
+    import dask
+    from distributed import Client
+
+    settings = {
+        # With 0, tasks that merely waited on a worker that died would fail with it.
+        "distributed.scheduler.allowed-failures": 3,
+        "distributed.worker.memory.terminate": 0.95,
+        "distributed.comm.timeouts.connect": "10s",
+        "distributed.logging.distributed": "error",
+    }
+    with dask.config.set(settings), contextlib.ExitStack() as stack:
+        if config.scheduler is None:
+            cluster, workers = _local(config), Shape.of(config).workers
+            stack.enter_context(contextlib.closing(cluster))
+            client = stack.enter_context(Client(cluster, set_as_default=False))
+            client.wait_for_workers(workers + 1, timeout=60)
+            yield Cluster(client, workers, True)
+            return
+        client = stack.enter_context(_connect(config.scheduler))
+        info = client.scheduler_info(n_workers=-1)["workers"]
+        if not info:
+            raise InputError(f"cluster.scheduler: {config.scheduler} has no workers")
+        kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
+        yield Cluster(client, len(info), {"net", "compute"} <= kinds)
+
+
+def _connect(address: str) -> "Client":
+    from distributed import Client
+
+    try:
+        if Path(address).is_file():
+            return Client(scheduler_file=address, set_as_default=False, timeout="10s")
+        return Client(address, set_as_default=False, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"cluster.scheduler: no Dask scheduler answers at {address}; start one, or leave "
+            "`cluster.scheduler` out to run here"
+        ) from error
+
+
+def _local(config: ClusterConfig) -> Any:
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    shape = Shape.of(config)
+
+    def worker(kind: str, threads: int) -> dict[str, Any]:
+        variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        options = {
+            "nthreads": 1,
+            "resources": {kind: 1},
+            "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", "WINNOW_THREADS": str(threads)},
+            "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
+            "dashboard": False,
+            "silence_logs": logging.ERROR,
+            # Whoever reaches a Dask worker can run code on it.
+            "host": "127.0.0.1",
+        }
+        return {"cls": Nanny, "options": options}
+
+    workers = {"net": worker("net", 1)}
+    workers |= {
+        f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)
+    }
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "dashboard": False},
+    }
+    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)

@@ -1,0 +1,128 @@
+"""What the commands do, below the command line's words."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.job import Job
+from pipeline.errors import InputError
+from pipeline.progress import reporter
+from pipeline.run import Run
+from pipeline.table import digest_of
+
+DONE, PARTLY = 0, 3
+
+
+def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
+    """A whole run with report, training and sampling; the exit code."""
+    from pipeline.inspect.stats import render, stats
+    from pipeline.runner import execute, prepare
+
+    prepared = prepare(job)
+    if prepared.job.train is not None or prepared.job.sample is not None:
+        check_training(prepared.job, prepared.run)
+    with reporter() as told:
+        result = execute(prepared, job_file, told)
+    run = result.run
+    answer = {"run": run.folder.url, "export": result.exporter.folder.url, **stats(run)}
+    if job.train is not None:
+        answer["model"] = train_on(prepared.job, run)
+    if job.sample is not None:
+        answer |= sample_from(prepared.job, run, job.sample.prompts)
+    answer["report"] = ensure_report(run)
+    if as_json:
+        print(json.dumps(answer, indent=2, default=str))
+    else:
+        from rich.console import Console
+
+        console = Console()
+        console.print(render(answer))
+        for what in ("export", "report", "grid"):
+            if what in answer:
+                console.print(f"{what}: {answer[what]}", highlight=False, soft_wrap=True)
+    for lost in result.quarantined:
+        print(
+            f"winnow: shard {lost['shard']:05d} is quarantined at {lost['stage']}: {lost['error']}; "
+            "the same command tries it again",
+            file=sys.stderr,
+        )
+    return PARTLY if result.quarantined else DONE
+
+
+def ensure_report(run: Run) -> str:
+    """The report's path; it is written again only if what it shows has changed."""
+    shown = [run.state.get(key) for key in ("stages", "export", "quarantined")]
+    drawn = [
+        run.folder.read(name).decode()
+        for name in ("train/handover.json", "samples/handover.json")
+        if run.folder.exists(name)
+    ]
+    # `cached` tells how the last run went; the report shows what stands.
+    mark = digest_of([json.dumps(shown).replace('"cached": true', '"cached": false'), drawn])
+    if run.folder.exists("report.html") and run.folder.exists("report.json"):
+        if json.loads(run.folder.read("report.json"))["shows"] == mark:
+            return run.folder.path("report.html")
+    from pipeline.inspect.report import write_report
+
+    path = write_report(run)
+    run.folder.write("report.json", json.dumps({"shows": mark}).encode())
+    return path
+
+
+def show_query(run_folder: str, sql: str, as_json: bool) -> None:
+    from pipeline.inspect.query import query, render
+
+    table = query(Run.open(run_folder), sql)
+    if as_json:
+        print(json.dumps(table.to_pylist(), indent=1, default=str))
+        return
+    from rich.console import Console
+
+    Console().print(render(table))
+
+
+def check_training(job: Job, run: Run) -> None:
+    """InputError before any work if training or sampling could not begin."""
+    if not run.folder.is_local:
+        raise InputError("train, sample: need a run folder on a local disk; set `output`")
+    from train.handover import check
+
+    check(job)
+
+
+def train_on(job: Job, run: Run) -> str:
+    from train.handover import train
+
+    return str(train(job, run))
+
+
+def sample_from(job: Job, run: Run, prompts: tuple[str, ...]) -> dict[str, Any]:
+    from train.handover import sample
+
+    return sample(job, run, prompts)
+
+
+def _finished(job: Job) -> tuple[Job, Run]:
+    from pipeline.rules import resolve
+
+    job = resolve(job)
+    run = Run.open(f"{job.output.rstrip('/')}/{job.name}")
+    if not run.state.get("export"):
+        raise InputError(f"{run.folder.url} has no finished export; `winnow run` makes one")
+    check_training(job, run)
+    return job, run
+
+
+def train_only(job: Job) -> str:
+    if job.train is None:
+        raise InputError("the job has no `train:` section; `train: {}` takes the defaults")
+    job, run = _finished(job)
+    return train_on(job, run)
+
+
+def sample_only(job: Job, prompts: tuple[str, ...]) -> dict[str, Any]:
+    if job.sample is None:
+        raise InputError("the job has no `sample:` section; `sample: {}` takes the defaults")
+    job, run = _finished(job)
+    return sample_from(job, run, prompts or job.sample.prompts)

@@ -1,0 +1,1 @@
+"""Job files: pydantic models (the reference) and their loader."""

@@ -1,0 +1,81 @@
+"""The job file's model."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config.base import Section, tuning
+from pipeline.config.sections import (
+    CaptionsConfig,
+    ClusterConfig,
+    Columns,
+    DedupConfig,
+    DownloadConfig,
+    EmbedConfig,
+    ExportConfig,
+    ImagesConfig,
+)
+from pipeline.config.training import SampleConfig, TrainConfig
+from pipeline.reasons import check_reason
+
+
+class Rule(Section):
+    """One judgement: rows for which `when` is true are dropped with `reason`."""
+
+    reason: str = Field(
+        description="A word of the vocabulary (docs/reasons.md) or `x_` and a name."
+    )
+    when: str = Field(description="SQL boolean over the columns, DuckDB's dialect.")
+    if_null: Literal["drop", "keep"] = Field(
+        "keep", description="What an unknown answer (a null measurement) means."
+    )
+
+    @field_validator("reason")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return check_reason(value)
+
+
+class Job(Section):
+    """One job: from a list of (url, caption) rows to clean shards, a model and a report."""
+
+    input: str | tuple[str, ...] = Field(
+        description="CSV, TSV, JSON lines or Parquet, plain or gzip: a file, a folder or a glob, "
+        "any fsspec URL; or a list of them."
+    )
+    input_format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
+        "auto", description="Format of the input; auto goes by the file name."
+    )
+    columns: Columns = Field(Columns(), description="Which input column holds what.")
+    name: str | None = Field(None, description="Name of the run folder; else the job file's name.")
+    output: str = tuning("runs", "Folder of all runs, any fsspec URL; this run is `output/name`.")
+    shard_size: int = Field(
+        10_000, ge=1, le=1_000_000, description="Rows per shard, fixed for ever."
+    )
+    audit_fraction: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of the rows that an `only_if` skips measured all the same.",
+    )
+    captions: CaptionsConfig = Field(CaptionsConfig(), description="Caption measurements.")
+    download: DownloadConfig = Field(DownloadConfig(), description="Fetching.")
+    embed: EmbedConfig = Field(EmbedConfig(), description="CLIP vectors.")
+    images: ImagesConfig = Field(ImagesConfig(), description="Picture measurements.")
+    dedup: DedupConfig = Field(DedupConfig(), description="Repeats.")
+    rules: tuple[Rule, ...] | None = Field(
+        None, description="The judgements, in order; null: the default rules (docs/reasons.md)."
+    )
+    export: ExportConfig = Field(ExportConfig(), description="The kept rows' layout.")
+    train: TrainConfig | None = Field(None, description="Fine-tuning; null: none.")
+    sample: SampleConfig | None = Field(None, description="Sampling; null: none.")
+    cluster: ClusterConfig = tuning(ClusterConfig(), "Where the work runs.")
+
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,) if isinstance(self.input, str) else self.input
+
+    def model_post_init(self, context: Any) -> None:
+        if self.images.heads and not self.embed.model:
+            raise ValueError(
+                "images.heads judge CLIP vectors: set `embed.model`, or remove the heads"
+            )

@@ -1,0 +1,115 @@
+"""From a job file to a checked `Job`, with one-line errors that name the key and the nearest one."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.config.job import Job
+from pipeline.errors import InputError
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
+    """Read and check a job file; `overrides` are `a.b=c` as given to `--set`.
+
+    The job's name falls back to the file's. Raises InputError with the key at fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in _siblings(path)], n=1)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        raise InputError(f"{path} does not exist{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a job is a mapping of keys, e.g. `input: pairs.parquet`")
+    for override in overrides:
+        _override(values, override)
+    values.setdefault("name", path.stem)
+    return parse_job(values, str(path))
+
+
+def parse_job(values: dict[str, Any], place: str) -> Job:
+    """Check a mapping; InputError names the first key at fault within `place`."""
+    try:
+        return Job.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{place}: {_explain(error)}") from error
+
+
+def _siblings(path: Path) -> list[Path]:
+    return list(path.parent.iterdir()) if path.parent.is_dir() else []
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise InputError(f"--set {override}: `key.key=value` is due")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not YAML") from error
+    *parents, last = key.split(".")
+    here: Any = values
+    for i, name in enumerate(parents):
+        if isinstance(here, list) and name.isdigit() and int(name) < len(here):
+            here = here[int(name)]
+            continue
+        if isinstance(here, dict) and here.get(name) is None:
+            here[name] = {}
+        if not isinstance(here, dict) or not isinstance(here[name], dict | list):
+            raise InputError(f"--set {override}: `{'.'.join(parents[: i + 1])}` has no keys")
+        here = here[name]
+    if isinstance(here, list) and last.isdigit() and int(last) < len(here):
+        here[int(last)] = value
+    elif isinstance(here, dict):
+        here[last] = value
+    else:
+        raise InputError(f"--set {override}: `{key}` is not there")
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = _dotted(first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+        return f"unknown key `{place}`; {hint}"
+    if first["type"] == "missing":
+        return f"key `{place}` is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = f" (given: {given!r})" if not isinstance(given, dict | list) else ""
+    return f"`{place}`: {message}{shown}" if place else message
+
+
+def _dotted(loc: tuple[int | str, ...]) -> str:
+    # Branches of a union (`input.str`) are pydantic's, not the user's.
+    parts = [p for p in loc if not (isinstance(p, str) and p.startswith(("tuple[", "str")))]
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Job
+    for part in loc:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_of(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_of, get_args(annotation))), None)

@@ -1,0 +1,268 @@
+"""Hands out tasks: a bounded window of shards, each stage as soon as its inputs stand.
+
+Downloads of one shard overlap the embedding of another; the only barriers are whole stages.
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import tasks
+from pipeline.cluster import Cluster
+from pipeline.errors import InputError, PlanMismatchError
+from pipeline.exporting import Exporter, run_export
+from pipeline.plan import Node, Plan, read_merged
+from pipeline.progress import Reporter
+from pipeline.run import ShardIndex, inputs_digest
+from pipeline.stage import PictureStage
+from pipeline.storage import Folder
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A task in flight: what to call it, the stages it does, the shard, and what follows."""
+
+    names: tuple[str, ...]
+    shard: int
+    then: Callable[[tasks.Done], None]
+
+
+@dataclass
+class Driver:
+    """One run's scheduling. `parts` holds, by stage and shard, the digests of parts that stand."""
+
+    plan: Plan
+    index: ShardIndex
+    cluster: Cluster
+    reporter: Reporter
+    parts: dict[str, dict[int, str]]
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    worked: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        from distributed import as_completed
+
+        self._completed = as_completed(loop=self.cluster.client.loop)
+        self._tickets: dict[Any, Ticket] = {}
+        self._log = Log(self.plan.run.folder)
+        self._lost: set[int] = set()
+        window = self.plan.job.cluster.window
+        self._window = window or self.cluster.workers + 2
+
+    @property
+    def shards(self) -> list[int]:
+        """Shards that are not quarantined."""
+        return [shard for shard in range(len(self.index)) if shard not in self._lost]
+
+    def run(self) -> Exporter:
+        """Everything from the first stale part to the export's last shard."""
+        single = [node for node in self.plan.nodes if not node.stage.whole]
+        for node in single:
+            self._start(node.name, self.parts[node.name])
+        self._run_shards(single)
+        for node in self.plan.nodes:
+            if node.stage.whole:
+                self._run_whole(node)
+        exporter = Exporter.of(self.plan, {s: self.parts["decide"][s] for s in self.shards})
+        self._run_export(exporter)
+        self._log.close()
+        return exporter
+
+    def _start(self, name: str, standing: Mapping[int, Any]) -> None:
+        done = sum(self.index.shards[shard][0] for shard in standing)
+        self.reporter.start(name, self.index.rows, done)
+
+    # One shard after another, a window of them at a time.
+
+    def _run_shards(self, nodes: Sequence[Node]) -> None:
+        waiting = [s for s in self.shards if any(s not in self.parts[n.name] for n in nodes)]
+        waiting.reverse()
+        active: set[int] = set()
+        running: dict[int, set[str]] = {}
+
+        def step(shard: int) -> None:
+            for group in self._ready(nodes, shard, running.setdefault(shard, set())):
+                running[shard].update(group)
+                self._submit_shard(group, shard, lambda done, s=shard: step(s))
+            if shard in self._lost or all(shard in self.parts[n.name] for n in nodes):
+                active.discard(shard)
+                admit()
+
+        def admit() -> None:
+            while waiting and len(active) < self._window:
+                shard = waiting.pop()
+                active.add(shard)
+                step(shard)
+
+        admit()
+        self._drain(on_lost=lambda shard: step(shard))
+
+    def _ready(
+        self, nodes: Sequence[Node], shard: int, running: set[str]
+    ) -> list[tuple[str, ...]]:
+        """Stages of a shard whose inputs stand, picture stages as one group."""
+        if shard in self._lost:
+            return []
+        ready = [
+            node
+            for node in nodes
+            if shard not in self.parts[node.name]
+            and node.name not in running
+            and all(shard in self.parts[name] for name in node.upstream)
+        ]
+        pictures = tuple(n.name for n in ready if isinstance(n.stage, PictureStage))
+        single = [(n.name,) for n in ready if not isinstance(n.stage, PictureStage)]
+        return [*single, pictures] if pictures else list(single)
+
+    def _inputs(self, node: Node, shard: int) -> str:
+        digests = {name: self.parts[name][shard] for name in node.upstream}
+        return self.plan.inputs(node, self.index.shards[shard][1], digests)
+
+    def _submit_shard(
+        self, names: tuple[str, ...], shard: int, then: Callable[[tasks.Done], None]
+    ) -> None:
+        nodes = [self.plan.by_name[name] for name in names]
+        if isinstance(nodes[0].stage, PictureStage):
+            inputs = {node.name: self._inputs(node, shard) for node in nodes}
+            self._submit(Ticket(names, shard, then), tasks.run_pictures, names, shard, inputs)
+        else:
+            own = self._inputs(nodes[0], shard)
+            self._submit(Ticket(names, shard, then), tasks.run_table, names[0], shard, own)
+
+    # All shards at once.
+
+    def _run_whole(self, node: Node) -> None:
+        ready = {shard: self._inputs(node, shard) for shard in self.shards}
+        if all(shard in self.parts[node.name] for shard in ready) and ready:
+            self._start(node.name, self.parts[node.name])
+            return
+        self.parts[node.name] = {}
+        self._start(node.name, {})
+        if not ready:
+            return
+        merged = read_merged(self.plan, node, ready)
+        if merged is None:
+            prepared: dict[int, str] = {}
+            for shard, inputs in ready.items():
+                self._submit(
+                    Ticket((), shard, lambda done, s=shard: prepared.update({s: ""})),
+                    tasks.run_prepare, node.name, shard, inputs,
+                )  # fmt: skip
+            self._drain()
+            ready = {shard: ready[shard] for shard in self.shards}
+            digests: list[str] = []
+            self._submit(
+                Ticket((), -1, lambda done: digests.append(done.digests[node.name])),
+                tasks.run_merge, node.name, sorted(ready), tasks.merge_inputs(ready),
+            )  # fmt: skip
+            self._drain()
+            digest = digests[0]
+        else:
+            digest = merged.digest
+        for shard in self.shards:
+            inputs = inputs_digest(ready[shard], digest)
+            self._submit(
+                Ticket((node.name,), shard, lambda done: None),
+                tasks.run_whole, node.name, shard, inputs,
+            )  # fmt: skip
+        self._drain()
+
+    def _run_export(self, exporter: Exporter) -> None:
+        rows = sum(part.stop - part.start for shard in exporter.slices for part in shard)
+        standing = exporter.standing()
+        self.reporter.start("export", rows, sum(sidecar.rows for sidecar in standing.values()))
+        for number, slices in enumerate(exporter.slices):
+            if number not in standing:
+                self._submit(
+                    Ticket(("export",), -1 - number, lambda done: None),
+                    run_export, number, slices, exporter.inputs,
+                )  # fmt: skip
+        self._drain()
+
+    # Futures.
+
+    def _submit(self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any) -> None:
+        kinds = {self.plan.by_name[n].stage.resource for n in ticket.names if n != "export"}
+        kind = kinds.pop() if kinds else "compute"
+        run_url, digest = self.plan.run.folder.url, self.plan.digest
+        future = self.cluster.client.submit(
+            work, run_url, digest, *args,
+            resources=self.cluster.resources(kind), pure=False, retries=0,
+            # Later stages first: a shard that is begun is finished before a new one.
+            priority=len(ticket.names),
+        )  # fmt: skip
+        self._tickets[future] = ticket
+        self._completed.add(future)
+
+    def _drain(self, on_lost: Callable[[int], None] | None = None) -> None:
+        """Take answers until nothing is in flight."""
+        while self._tickets:
+            future = next(self._completed)
+            ticket = self._tickets.pop(future)
+            if future.status == "finished":
+                self._note(ticket, future.result())
+            else:
+                self._fail(ticket, future.exception(), future.traceback())
+                if on_lost is not None:
+                    on_lost(ticket.shard)
+            future.release()
+
+    def _note(self, ticket: Ticket, done: tasks.Done) -> None:
+        for name, digest in done.digests.items():
+            if name not in ticket.names:
+                continue
+            self.worked.add(name)
+            if name != "export":
+                self.parts[name][ticket.shard] = digest
+            own = done.summary.get(name, done.summary)
+            total = self.counts.setdefault(name, {})
+            for key, value in own.items():
+                if isinstance(value, int):
+                    total[key] = total.get(key, 0) + value
+            note = ", ".join(f"{v:,} {k}" for k, v in total.items() if k in SHOWN)
+            self.reporter.advance(name, done.rows, note)
+        self._log.write(
+            event="done", stages=ticket.names, shard=ticket.shard, rows=done.rows,
+            start=round(done.start, 3), end=round(done.end, 3),
+        )  # fmt: skip
+        ticket.then(done)
+
+    def _fail(self, ticket: Ticket, error: BaseException, trace: Any) -> None:
+        """Quarantine the shard; the job goes on. What concerns every shard ends the run."""
+        if isinstance(error, InputError | PlanMismatchError) or ticket.shard < 0:
+            raise error
+        text = f"{type(error).__name__}: {error}"
+        stage = "+".join(ticket.names) or "prepare"
+        self._lost.add(ticket.shard)
+        self.quarantined.append({"stage": stage, "shard": ticket.shard, "error": text})
+        lines = traceback.format_exception(type(error), error, trace)
+        self._log.write(event="failed", stages=ticket.names, shard=ticket.shard, error=lines)
+        self.reporter.say(f"shard {ticket.shard:05d} is quarantined at {stage}: {text}")
+
+
+SHOWN = ("success", "failed", "skipped", "measured", "kept", "dropped", "in groups")
+"""Counts of a stage's summary that are worth a place beside its bar."""
+
+
+class Log:
+    """`log.jsonl`: a line per task, with when it ran; local folders only grow it."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._lines: list[str] = []
+
+    def write(self, **values: Any) -> None:
+        line = json.dumps({"time": round(time.time(), 3), **values}, default=str)
+        if self._folder.is_local:
+            with open(self._folder.path("log.jsonl"), "a", encoding="utf-8") as handle:  # noqa: PTH123 - an fsspec path
+                handle.write(line + "\n")
+        else:
+            self._lines.append(line)
+
+    def close(self) -> None:
+        if self._lines:
+            self._folder.write("log.jsonl", "\n".join(self._lines).encode())

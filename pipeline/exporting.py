@@ -1,0 +1,180 @@
+"""Finishing an export: the tasks' shards, then manifest, dataset card and other tools' layouts."""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.plan import Plan, load_plan
+from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
+from pipeline.storage import Folder
+from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
+from pipeline.tasks import _peak_memory, _timed
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """An export's place and its shards."""
+
+    plan: Plan
+    fingerprint: str
+    slices: tuple[tuple[Slice, ...], ...]
+    inputs: str
+
+    @classmethod
+    def of(cls, plan: Plan, decided: Mapping[int, str]) -> "Exporter":
+        """`decided` maps shards to the digest of their verdicts; quarantined ones are not in it."""
+        node = plan.by_name["decide"]
+        folder = plan.run.folder.sub(node.folder)
+        kept = []
+        for shard in sorted(decided):
+            sidecar = read_sidecar(folder, shard_name(shard))
+            assert sidecar is not None
+            kept.append((shard, int(sidecar.summary["kept"])))
+        slices = cut(kept, plan.job.export.shard_size)
+        fingerprint = export_fingerprint(plan.job, [n.fingerprint for n in plan.nodes])
+        inputs = digest_of([decided[shard] for shard in sorted(decided)])
+        return cls(plan, fingerprint, tuple(tuple(part) for part in slices), inputs)
+
+    @property
+    def name(self) -> str:
+        return f"export/{self.fingerprint[:12]}"
+
+    @property
+    def folder(self) -> Folder:
+        return self.plan.run.folder.sub(self.name)
+
+    @property
+    def sidecars(self) -> Folder:
+        return self.plan.run.folder.sub(f"parts/export-{self.fingerprint[:12]}")
+
+    def standing(self) -> dict[int, Sidecar]:
+        found = {}
+        for number in range(len(self.slices)):
+            sidecar = read_sidecar(
+                self.sidecars, shard_name(number), inputs=self.inputs, data=self.folder
+            )
+            if sidecar is not None:
+                found[number] = sidecar
+        return found
+
+    def is_finished(self) -> bool:
+        """Whether the manifest stands for exactly these shards, with every layout asked for."""
+        try:
+            manifest = json.loads(self.folder.read("manifest.json"))
+        except (FileNotFoundError, ValueError):
+            return False
+        asked = list(self.plan.job.export.formats)
+        return (
+            manifest.get("inputs") == self.inputs
+            and manifest.get("card") == self.card_digest()
+            and sorted(manifest.get("formats", [])) == sorted(asked)
+            and len(self.standing()) == len(self.slices)
+        )
+
+    def card_digest(self) -> str:
+        export = self.plan.job.export
+        return digest_of([export.title, export.license, self.plan.job.name])
+
+
+@_timed
+def run_export(
+    run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Write one export shard and its sidecar."""
+    plan = load_plan(run_url, plan_digest)
+    exporter = Exporter(
+        plan, export_fingerprint(plan.job, [n.fingerprint for n in plan.nodes]), (), inputs
+    )
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        parts = [(plan.data(part.shard), part) for part in slices]
+        tables, files, rows = write_shard(number, parts, Path(scratch))
+        sidecar = commit(
+            exporter.sidecars, shard_name(number), number, tables, files,
+            stage="export", fingerprint=exporter.fingerprint, inputs=inputs, rows=rows,
+            seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(), data=exporter.folder,
+        )  # fmt: skip
+    return {"export": sidecar.digest}, rows, {"rows": rows}
+
+
+def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[str, Any]) -> str:
+    """Write manifest, card and other layouts once all shards stand; the export's digest.
+
+    The digest covers the bytes of every tar and parquet: equal data, equal digest.
+    """
+    from pipeline.inspect.card import dataset_card
+
+    job, folder = exporter.plan.job, exporter.folder
+    sidecars = [sidecar for _, sidecar in sorted(exporter.standing().items())]
+    shards = [
+        {
+            "tar": f"{shard_name(i)}.tar",
+            "parquet": f"{shard_name(i)}.parquet",
+            "rows": sidecar.rows,
+            "bytes": sidecar.files[f"{shard_name(i)}.tar"],
+            "sha256": sidecar.digests[f"{shard_name(i)}.tar"],
+            "parquet_sha256": sidecar.digests[f"{shard_name(i)}.parquet"],
+        }
+        for i, sidecar in enumerate(sidecars)
+    ]
+    _sweep(exporter)
+    for layout in job.export.formats:
+        {"clip-retrieval": _clip_retrieval, "datacomp": _datacomp}[layout](exporter)
+    digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
+    manifest = {
+        "name": job.name,
+        "recipe": exporter.fingerprint,
+        "fingerprint": digest_of([exporter.fingerprint, digest]),
+        "digest": digest,
+        "inputs": exporter.inputs,
+        "card": exporter.card_digest(),
+        "rows": sum(sidecar.rows for sidecar in sidecars),
+        "counts": dict(counts),
+        "formats": list(job.export.formats),
+        "shards": shards,
+    }
+    card = dataset_card(exporter.plan, manifest, provenance)
+    folder.write("README.md", card.encode())
+    folder.write("manifest.json", json.dumps(manifest, indent=1).encode())
+    return digest
+
+
+def _sweep(exporter: Exporter) -> None:
+    """Shards of a longer export of the same recipe (the input shrank) must not be read as ours."""
+    for name in exporter.folder.names():
+        stem = name.split(".")[0].removesuffix("_stats")
+        if stem.isdigit() and int(stem) >= len(exporter.slices):
+            exporter.folder.remove(name)
+
+
+def _clip_retrieval(exporter: Exporter) -> None:
+    """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy`, `metadata/metadata_0.parquet` …"""
+    folder = exporter.folder
+    for number, slices in enumerate(exporter.slices):
+        parts = [(exporter.plan.data(part.shard), part) for part in slices]
+        for short, long in (("img", "img"), ("txt", "text")):
+            with folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path, path.open("wb") as out:
+                np.save(out, vectors(parts, short), allow_pickle=False)
+        with (
+            folder.local(f"{shard_name(number)}.parquet") as source,
+            folder.create(f"metadata/metadata_{number}.parquet") as path,
+        ):
+            path.write_bytes(source.read_bytes())
+
+
+def _datacomp(exporter: Exporter) -> None:
+    """DataComp's subset file: uids as two big-endian halves, dtype u8,u8, sorted."""
+    folder = exporter.folder
+    halves = [
+        (int(uid[:16], 16), int(uid[16:], 16))
+        for number in range(len(exporter.slices))
+        for uid in read_parquet(folder, f"{shard_name(number)}.parquet", ["uid"])["uid"].to_pylist()
+    ]
+    with folder.create("subset.npy") as path, path.open("wb") as out:
+        np.save(out, np.array(sorted(halves), dtype="u8,u8"), allow_pickle=False)

@@ -1,0 +1,124 @@
+"""What a run would do, and why: today's recipes held against those of the last run."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from pipeline.config.job import Job
+from pipeline.exporting import Exporter
+from pipeline.plan import Node, Plan, standing
+from pipeline.run import Run
+from pipeline.stages.ingest import is_current
+from pipeline.table import part_folder
+
+
+def preview(job: Job) -> dict[str, Any]:
+    """Per stage: shards to do, shards in all, and why. Writes nothing.
+
+    InputError for a job that could not run.
+    """
+    from pipeline.runner import claim, prepare
+
+    prepared = prepare(job)
+    run, plan = prepared.run, prepared.plan
+    claim(run, None)
+    index = run.index
+    fresh = index is None or not is_current(run, prepared.job, prepared.listing)
+    stages = []
+    if fresh or index is None:
+        why = "the input has not been read yet" if index is None else "the input changed"
+        stages.append({"stage": "ingest", "todo": None, "shards": None, "why": why})
+    else:
+        stages.append({"stage": "ingest", "todo": 0, "shards": len(index), "why": "stands"})
+    parts = standing(plan, index) if index is not None else {}
+    for node in plan.nodes:
+        total = len(index) if index is not None else None
+        todo = None if total is None else total - len(parts[node.name])
+        why = _why(run, plan, node, todo)
+        if fresh and todo == 0:
+            why, todo = "stands, but for what the changed input brings", None
+        stages.append({"stage": node.name, "todo": todo, "shards": total, "why": why})
+    stages.append(_export(plan, parts, fresh, len(index) if index is not None else None))
+    return {"run": run.folder.url, "stages": stages}
+
+
+def _export(
+    plan: Plan, parts: Mapping[str, Mapping[int, str]], fresh: bool, shards: int | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"stage": "export", "todo": None, "shards": None}
+    if fresh or shards is None or len(parts["decide"]) < shards:
+        return {**row, "why": "waits for the verdicts"}
+    exporter = Exporter.of(plan, parts["decide"])
+    total = len(exporter.slices)
+    if exporter.is_finished():
+        return {"stage": "export", "todo": 0, "shards": total, "why": "stands"}
+    todo = total - len(exporter.standing())
+    return {"stage": "export", "todo": todo, "shards": total, "why": "not written yet"}
+
+
+def _why(run: Run, plan: Plan, node: Node, todo: int | None) -> str:
+    if todo == 0:
+        return "stands"
+    before = run.state.get("stages", {}).get(node.name)
+    if before is None:
+        return "not done yet"
+    if before["fingerprint"] == node.fingerprint:
+        stale = [name for name in node.upstream if _changed(run, plan.by_name[name])]
+        return f"follows {', '.join(stale)}" if stale else "parts are missing or unfinished"
+    try:
+        name = f"{part_folder(node.name, before['fingerprint'])}/recipe.json"
+        old = json.loads(run.folder.read(name))
+    except (FileNotFoundError, ValueError):
+        return "its settings changed"
+    changes = [
+        text for key, text in _differences(old, node.recipe) if not key.startswith("upstream")
+    ]
+    if changes:
+        return "; ".join(changes[:3]) + (" …" if len(changes) > 3 else "")
+    follows = [n for n in node.upstream if old["upstream"].get(n) != node.recipe["upstream"][n]]
+    return f"follows {', '.join(follows)}"
+
+
+def _changed(run: Run, node: Node) -> bool:
+    before = run.state.get("stages", {}).get(node.name, {})
+    return bool(before.get("fingerprint") != node.fingerprint)
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, str]]:
+    """Changed leaves as (key, "key: old → new")."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [*old, *(n for n in new if n not in old)]
+        return [
+            found
+            for name in names
+            for found in _differences(
+                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
+            )
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [found for i, (a, b) in pairs for found in _differences(a, b, f"{key}[{i}]")]
+    old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
+    if old == new:
+        return []
+    name = key.removeprefix("settings.")
+    return [(key, f"{name}: {_short(old)} → {_short(new)}")]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def render(answer: Mapping[str, Any]) -> Table:
+    table = Table(title=f"what `winnow run` would do in {answer['run']}", title_justify="left")
+    table.add_column("stage")
+    table.add_column("shards to do", justify="right")
+    table.add_column("why")
+    for row in answer["stages"]:
+        todo = "?" if row["todo"] is None else str(row["todo"])
+        share = todo if row["shards"] is None else f"{todo} of {row['shards']}"
+        table.add_row(row["stage"], share, row["why"])
+    return table

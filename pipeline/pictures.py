@@ -1,0 +1,117 @@
+"""One reading and decoding of a shard's tar for every picture stage that is stale."""
+
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.stage import Output, PictureStage, Session, ShardData
+
+DECODERS = 2
+Decoded = tuple[int, dict[str, Any]]
+"""A row and, by stage, what its `prepare` made of the picture."""
+
+
+def measure_pictures(
+    shard: ShardData,
+    stages: list[PictureStage],
+    rows: Mapping[str, npt.NDArray[np.bool_]],
+    scratch: Path,
+) -> dict[str, Output]:
+    """Run picture stages over a shard; `rows` marks per stage the rows to measure.
+
+    A picture that a stage cannot take stays null there; its name is counted in the summary.
+    """
+    sessions = {stage.name: stage.session() for stage in stages}
+    sinks = {stage.name: _Sink(stage, shard, sessions[stage.name]) for stage in stages}
+    with shard.file("download", "tar") as path, ThreadPoolExecutor(DECODERS) as pool:
+        for row, prepared in _decode(path, pool, sessions, rows):
+            for name, item in prepared.items():
+                sinks[name].add(row, item)
+    return {name: sink.finish(scratch) for name, sink in sinks.items()}
+
+
+def _decode(
+    path: Path,
+    pool: ThreadPoolExecutor,
+    sessions: Mapping[str, Session],
+    rows: Mapping[str, npt.NDArray[np.bool_]],
+) -> Iterator[Decoded]:
+    """Pictures in row order, decoded a bounded number ahead of the models."""
+    # OpenCV's own threads would fight with the models'.
+    cv2.setNumThreads(1)
+
+    def work(row: int, data: bytes) -> Decoded:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise ValueError(f"row {row}: the stored picture does not decode")
+        rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+        return row, {n: s.prepare(rgb) for n, s in sessions.items() if rows[n][row]}
+
+    ahead: list[Future[Decoded]] = []
+    with tarfile.open(path, "r|") as tar:
+        for member in tar:
+            row = int(member.name.split(".")[0])
+            handle = tar.extractfile(member)
+            if handle is None or not any(mask[row] for mask in rows.values()):
+                continue
+            ahead.append(pool.submit(work, row, handle.read()))
+            if len(ahead) > 64:
+                yield ahead.pop(0).result()
+    for future in ahead:
+        yield future.result()
+
+
+class _Sink:
+    """Gathers a stage's batches and its columns over the whole shard."""
+
+    def __init__(self, stage: PictureStage, shard: ShardData, session: Session) -> None:
+        self._stage, self._session = stage, session
+        self._table = shard.table(*stage.reads)
+        self._columns: dict[str, list[Any]] = {
+            column.name: [None] * self._table.num_rows for column in stage.writes
+        }
+        self._arrays: dict[str, npt.NDArray[np.float16]] = {}
+        self._rows: list[int] = []
+        self._items: list[Any] = []
+        self._measured = 0
+
+    def add(self, row: int, item: Any) -> None:
+        self._rows.append(row)
+        self._items.append(item)
+        if len(self._rows) == self._stage.batch:
+            self._flush()
+
+    def _flush(self) -> None:
+        measured = self._session.measure(self._items, self._table.take(self._rows))
+        for name, values in measured.columns.items():
+            for row, value in zip(self._rows, values, strict=True):
+                self._columns[name][row] = value
+        for name, values in measured.arrays.items():
+            if name not in self._arrays:
+                shape = (self._table.num_rows, values.shape[1])
+                self._arrays[name] = np.zeros(shape, np.float16)
+            self._arrays[name][self._rows] = values
+        self._measured += len(self._rows)
+        self._rows, self._items = [], []
+
+    def finish(self, scratch: Path) -> Output:
+        if self._rows:
+            self._flush()
+        files = {}
+        for name in self._stage.arrays:
+            path = Path(tempfile.mkdtemp(dir=scratch)) / f"{name}.npy"
+            array = self._arrays.get(name, np.zeros((self._table.num_rows, 0), np.float16))
+            np.save(path, array, allow_pickle=False)
+            files[f"{name}.npy"] = path
+        types = {column.name: column.type for column in self._stage.writes}
+        columns = {name: pa.array(v, types[name]) for name, v in self._columns.items()}
+        table = pa.table({"uid": self._table["uid"], **columns})
+        return Output(table, files, {"measured": self._measured})

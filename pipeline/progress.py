@@ -1,0 +1,128 @@
+"""Progress on stderr: bars on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import ProgressColumn as _ProgressColumn
+from rich.text import Text
+
+
+class Reporter(Protocol):
+    """Hears how far each stage is."""
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """A stage begins with `total` rows due, `done` of which stand from an earlier run."""
+
+    def advance(self, stage: str, rows: int, note: str = "") -> None:
+        """`rows` more are done; `note` is a short count, e.g. "1,200 kept, 300 dropped"."""
+
+    def say(self, line: str) -> None:
+        """One line for the user."""
+
+
+class _Rate(_ProgressColumn):
+    """Rows per second since the stage began, what stood before not counted."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} rows/s" if speed else "", style="dim")
+
+
+class Bars:
+    """A bar per stage with rows/s, counts and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:>9}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(
+                stage, total=total, completed=done, note="stands" if done and done == total else ""
+            )
+        else:
+            self._progress.update(self._tasks[stage], total=total)
+
+    def advance(self, stage: str, rows: int, note: str = "") -> None:
+        self._progress.update(self._tasks[stage], advance=rows, note=note)
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class Lines:
+    """A line when a stage begins, every few seconds, and when it ends."""
+
+    every = 5.0
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._total: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        self._begin: dict[str, tuple[float, int]] = {}
+        self._told: dict[str, float] = {}
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        return
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        self._total[stage], self._done[stage] = total, done
+        self._begin[stage] = (time.monotonic(), done)
+        if done and done == total:
+            self.say(f"{stage}: {done:,} rows stand")
+
+    def advance(self, stage: str, rows: int, note: str = "") -> None:
+        self._done[stage] += rows
+        now = time.monotonic()
+        done, total = self._done[stage], self._total[stage]
+        if done < total and now - self._told.get(stage, 0.0) < self.every:
+            return
+        self._told[stage] = now
+        begin, stood = self._begin[stage]
+        rate = (done - stood) / max(now - begin, 1e-3)
+        left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
+        counts = f", {note}" if note else ""
+        self.say(f"{stage}: {done:,} of {total:,} rows, {rate:,.0f} rows/s{left}{counts}")
+
+    def say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+def reporter() -> Bars | Lines:
+    """Bars if stderr is a terminal, else lines."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal else Lines(sys.stderr)

@@ -1,0 +1,100 @@
+"""The closed vocabulary of reasons: why a row is not in the export. docs/reasons.md is made from it."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A word of the vocabulary.
+
+    `kind` is "failed" where the row's picture or text could not be had, "dropped" where it was had
+    and judged. Both count in the conservation law.
+    """
+
+    name: str
+    kind: Literal["failed", "dropped"]
+    text: str
+
+
+def _words(kind: Literal["failed", "dropped"], **texts: str) -> dict[str, Reason]:
+    return {name: Reason(name, kind, text) for name, text in texts.items()}
+
+
+INGEST = _words(
+    "failed",
+    malformed_row="The input's line could not be parsed (broken JSON, wrong number of fields).",
+    invalid_utf8="URL or caption is not valid UTF-8.",
+    url_missing="The row has no URL.",
+    caption_missing="The row has no caption.",
+    caption_oversize="The caption is longer than 100,000 characters; it is kept cut to that length.",
+)
+
+FETCH = _words(
+    "failed",
+    url_invalid="The URL cannot be parsed or has no host.",
+    scheme_forbidden="Neither http nor https.",
+    address_forbidden="The host is a private, loopback, link-local or otherwise reserved address.",
+    dns_failure="The host's name has no address.",
+    connection_failed="No connection, or it broke.",
+    tls_error="The server's certificate or TLS handshake is not valid.",
+    timeout="The server was too slow: to connect, between bytes, or in total.",
+    redirect_limit="Too many redirects, or a loop of them.",
+    http_not_found="404 or 410.",
+    http_forbidden="401, 403 or 451.",
+    http_rate_limited="429, also after the retries.",
+    http_client_error="Any other 4xx, or an answer that is not 200.",
+    http_server_error="5xx, also after the retries.",
+    http_malformed="The answer breaks HTTP, or ends before its Content-Length.",
+    too_large="More bytes than `download.max_bytes`.",
+    not_an_image="The bytes are not JPEG, PNG, WebP or GIF, whatever the header said.",
+    decode_error="The picture's bytes cannot be decoded.",
+    hash_mismatch="The bytes' hash is not the one that the input gave.",
+    download_internal="The downloader lost the row; it was found again by comparing uids.",
+    worker_killed="Working on this row killed the worker process.",
+) | _words(
+    "dropped",
+    opted_out="The site asks not to be used (X-Robots-Tag).",
+    image_too_small="Shorter side below `download.min_image_size`.",
+    image_too_many_pixels="More pixels than `download.max_image_pixels`.",
+    image_aspect_ratio="Longer over shorter side above `download.max_aspect_ratio`.",
+)
+
+RULES = _words(
+    "dropped",
+    caption_short="Too short a caption to describe a picture.",
+    caption_long="Too long a caption.",
+    caption_language="Not in a wanted language.",
+    vocabulary="Uses a word of the user's own list.",
+    pii="Holds an e-mail address or a phone number.",
+    toxic_caption="Insulting or obscene, by the toxicity model.",
+    nsfw="Shows nudity or sex, by the image model.",
+    graphic="Shows gore or violence, by an image head.",
+    watermark="Shows a watermark, by an image head.",
+    low_aesthetic="Unlovely, by an image head.",
+    low_clip_score="Caption and picture do not belong together, by their vectors' cosine.",
+    low_resolution="Too small for this job's training.",
+    duplicate="Another member of the duplicate group is kept.",
+    not_measured="A stage's `only_if` left the row out.",
+)
+
+VOCABULARY: dict[str, Reason] = INGEST | FETCH | RULES
+_CUSTOM = re.compile(r"x_[a-z0-9_]{1,40}")
+
+
+def check_reason(name: str) -> str:
+    """The name itself, if a rule may use it; else ValueError with the nearest word."""
+    if name in RULES or _CUSTOM.fullmatch(name):
+        return name
+    near = difflib.get_close_matches(name, RULES, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else "the words are in docs/reasons.md"
+    raise ValueError(
+        f"`{name}` is not a reason that a rule may give; {hint} (own ones start with `x_`)"
+    )
+
+
+def kind_of(name: str) -> Literal["failed", "dropped"]:
+    """Whether a reason counts as failed or dropped; own words (`x_…`) count as dropped."""
+    return VOCABULARY[name].kind if name in VOCABULARY else "dropped"

@@ -1,0 +1,125 @@
+"""The run folder: where things lie, who may write, and the index of its shards."""
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.storage import Folder
+from pipeline.table import digest_of, read_parquet, shard_name
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """`shards/index.json`: the input's digest and every shard's rows and digest."""
+
+    inputs: str
+    rows_in: int
+    shards: tuple[tuple[int, str], ...]
+    passthrough: dict[str, str] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.shards)
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "ShardIndex":
+        values = json.loads(data)
+        values["shards"] = tuple((int(rows), str(digest)) for rows, digest in values["shards"])
+        return cls(**values)
+
+
+class Run:
+    """One run folder, `output/name`."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.folder = Folder(url)
+        self._lock: IO[str] | None = None
+
+    def __reduce__(self) -> tuple[type["Run"], tuple[str]]:
+        return (Run, (self.folder.url,))
+
+    @classmethod
+    def open(cls, url: str | os.PathLike[str]) -> "Run":
+        """A run that exists; InputError names what is missing."""
+        run = cls(url)
+        if not run.folder.exists("resolved.json"):
+            near = [n for n in run.folder.names() if run.folder.exists(f"{n}/resolved.json")]
+            hint = (
+                f"did you mean {url}/{near[0]}?" if near else "start one with `winnow run JOB.yaml`"
+            )
+            raise InputError(f"{url} is not a run folder (no resolved.json); {hint}")
+        return run
+
+    @property
+    def index(self) -> ShardIndex | None:
+        try:
+            return ShardIndex.decode(self.folder.read("shards/index.json"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError):
+            return None  # a torn index means: ingest again
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """The resolved job as it was written at the start of the last run."""
+        return dict(json.loads(self.folder.read("resolved.json")))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Fingerprints of the last run's stages, `state.json`."""
+        try:
+            return dict(json.loads(self.folder.read("state.json")))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def shard(self, shard: int, columns: list[str] | None = None) -> pa.Table:
+        return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)
+
+    def lock(self) -> None:
+        """Keep other drivers out until `unlock` or the end of this process, however it ends.
+
+        InputError if one holds the lock. Object stores have no locks: there it is the user's care.
+        """
+        if not self.folder.is_local:
+            return
+        path = Path(self.folder.path(".lock"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise InputError(
+                f"{self.folder.url} is locked by a running winnow (process {owner}); "
+                "wait for it, or give this job another `name` or `output`"
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        self._lock = handle
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def inputs_digest(*digests: str) -> str:
+    """What a part was made from: the digests of its shard and of the parts it read."""
+    return digest_of(list(digests))

@@ -1,0 +1,195 @@
+"""A whole run: check everything, ingest, drive what is stale, finish the export, note the state."""
+
+import datetime
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.job import Job
+from pipeline.driver import Driver
+from pipeline.errors import InputError
+from pipeline.exporting import Exporter, finish
+from pipeline.plan import Plan, build_plan, columns_written, save_plan, standing
+from pipeline.progress import Reporter
+from pipeline.provenance import provenance
+from pipeline.rules import resolve
+from pipeline.run import Run, ShardIndex
+from pipeline.stages.ingest import Listing, deal, is_current, look
+from pipeline.table import read_parquet, shard_name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that passed every check: nothing has been written yet."""
+
+    job: Job
+    run: Run
+    listing: Listing
+    plan: Plan
+
+
+@dataclass
+class Result:
+    """How a run ended."""
+
+    run: Run
+    exporter: Exporter
+    digest: str
+    cached: dict[str, bool]
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prepare(job: Job) -> Prepared:
+    """All checks that need no work. InputError names the key or file at fault."""
+    job = resolve(job)
+    run = Run(f"{job.output.rstrip('/')}/{job.name}")
+    listing = look(job, columns_written(job))
+    schema = {f.name: f.type for f in listing.schema}
+    # The stages' own checks come first: a missing model says more than a missing digest.
+    for stage in build_stages(job, schema):
+        stage.check()
+    plan = build_plan(run, job, schema)
+    if "clip-retrieval" in job.export.formats and not job.embed.model:
+        raise InputError("export.formats: clip-retrieval needs vectors; set `embed.model`")
+    return Prepared(job, run, listing, plan)
+
+
+def build_stages(job: Job, schema: Any) -> list[Any]:
+    from pipeline.stages import stages_for
+
+    return stages_for(job, schema)
+
+
+def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:
+    """Bring the run up to date: only what is stale is done, and nothing twice."""
+    job, run, plan = prepared.job, prepared.run, prepared.plan
+    claim(run, job_file)
+    run.lock()
+    try:
+        run.folder.sweep()
+        _write_job(run, job, job_file)
+        facts = provenance(plan)
+        run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
+        ingested = not is_current(run, job, prepared.listing)
+        index = _ingest(prepared, reporter) if ingested else run.index
+        assert index is not None
+        save_plan(plan)
+        _write_state(plan, None)
+        result = _work(plan, index, facts, reporter)
+        result.cached["ingest"] = not ingested
+        _write_state(plan, result)
+        return result
+    finally:
+        run.unlock()
+
+
+def _ingest(prepared: Prepared, reporter: Reporter) -> ShardIndex:
+    told = 0
+    reporter.say("ingest: reading the list")
+
+    def tell(rows: int) -> None:
+        nonlocal told
+        if rows - told >= 1_000_000:
+            told = rows
+            reporter.say(f"ingest: {rows:,} rows read")
+
+    index = deal(prepared.run, prepared.job, prepared.listing, tell)
+    reporter.say(
+        f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
+        f"{len(index)} shards"
+    )
+    return index
+
+
+def _work(plan: Plan, index: ShardIndex, facts: dict[str, Any], reporter: Reporter) -> Result:
+    parts = standing(plan, index)
+    everything = all(len(parts[node.name]) == len(index) for node in plan.nodes)
+    if everything:
+        exporter = Exporter.of(plan, parts["decide"])
+        if exporter.is_finished():
+            reporter.say("everything stands; nothing to do")
+            manifest = json.loads(exporter.folder.read("manifest.json"))
+            names = [node.name for node in plan.nodes] + ["export"]
+            return Result(plan.run, exporter, manifest["digest"], dict.fromkeys(names, True))
+    from pipeline.cluster import open_cluster
+
+    with open_cluster(plan.job.cluster) as cluster:
+        driver = Driver(plan, index, cluster, reporter, parts)
+        exporter = driver.run()
+    digest = finish(exporter, count_reasons(plan, driver.shards), facts)
+    names = [node.name for node in plan.nodes] + ["export"]
+    cached = {name: name not in driver.worked for name in names}
+    return Result(plan.run, exporter, digest, cached, driver.quarantined)
+
+
+def count_reasons(plan: Plan, shards: list[int]) -> dict[str, int]:
+    """Rows per reason over the verdicts' files, and `kept`."""
+    counts: Counter[str] = Counter()
+    folder = plan.by_name["decide"].folder
+    for shard in shards:
+        name = f"{folder}/{shard_name(shard)}.parquet"
+        reasons = read_parquet(plan.run.folder, name, ["reason"])["reason"].to_pylist()
+        counts.update("kept" if reason is None else reason for reason in reasons)
+    return dict(counts.most_common())
+
+
+def claim(run: Run, job_file: Path | None) -> None:
+    """InputError if the folder is something else's: another job's, or no run folder at all."""
+    names = [name for name in run.folder.names() if name != ".lock"]
+    if not names:
+        return
+    if "resolved.json" not in names:
+        raise InputError(
+            f"{run.folder.url} holds files that are no run's ({names[0]}, …); "
+            "give the job another `name` or `output`"
+        )
+    owner = run.job.get("job_file")
+    mine = str(job_file.resolve()) if job_file is not None else None
+    if owner and mine and owner != mine and Path(owner).is_file():
+        raise InputError(
+            f"{run.folder.url} belongs to the job {owner}; give this one another `name` or `output`"
+        )
+
+
+def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
+    resolved = job.model_dump(mode="json")
+    if job_file is not None:
+        run.folder.write("job.yaml", job_file.read_bytes())
+        resolved["job_file"] = str(job_file.resolve())
+    run.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
+
+
+def _write_state(plan: Plan, result: Result | None) -> None:
+    """`state.json`: which parts are this job's, so that readers find them; None while running."""
+    cached = result.cached if result else {}
+    stages = {
+        node.name: {
+            "fingerprint": node.fingerprint,
+            "cached": cached.get(node.name, False),
+            "models": node.recipe["models"],
+            "settings": node.recipe["settings"],
+        }
+        for node in plan.nodes
+    }
+    state: dict[str, Any] = {
+        "order": list(stages),
+        "stages": stages,
+        "ingest": {"cached": cached.get("ingest", False)},
+        "export": None,
+        "quarantined": [],
+        "finished": None,
+    }
+    if result is not None:
+        state |= {
+            "export": {
+                "fingerprint": result.exporter.fingerprint,
+                "folder": result.exporter.name,
+                "digest": result.digest,
+                "cached": cached["export"],
+            },
+            "quarantined": result.quarantined,
+            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        }
+    plan.run.folder.write("state.json", json.dumps(state, indent=1).encode())

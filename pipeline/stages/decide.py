@@ -1,0 +1,148 @@
+"""The judgement: the job's rules over the measurements, and the best survivor of each group.
+
+Of duplicates the best member that survives the *other* rules is kept; otherwise a good picture
+would go as the duplicate of one that itself goes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.job import Job, Rule
+from pipeline.sql import columns_of, evaluate
+from pipeline.stage import Output, ShardData, WholeStage
+from pipeline.table import Column
+
+DUPLICATE = "duplicate"
+
+
+class DecideStage(WholeStage):
+    """`reason` (null: kept), all `reasons`, and for a duplicate the uid of the kept one."""
+
+    name = "decide"
+
+    def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
+        super().__init__(job)
+        self._rules: tuple[Rule, ...] = job.rules or ()
+        self._schema = schema
+        self._read = self._columns()
+
+    def _columns(self) -> tuple[str, ...]:
+        """What the rules read. InputError names the rule that cannot be judged."""
+        names = ["status", "fetch_reason", "input_error", "dup_group", *self.job.dedup.prefer]
+        for i, rule in enumerate(self._rules):
+            names += columns_of(rule.when, self._schema, f"rules[{i}].when")
+        return tuple(name for name in dict.fromkeys(names) if name in self._schema)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self._read
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return (
+            Column("reason", pa.string(), "The first reason that took the row; null: kept."),
+            Column("reasons", pa.list_(pa.string()), "All reasons, in the order of the rules."),
+            Column("dup_of", pa.string(), "For a duplicate: the uid of the member that is kept."),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        rules = [rule.recipe() for rule in self._rules]
+        return {"rules": rules, "prefer": list(self.job.dedup.prefer)}
+
+    def prepare(self, shard: ShardData) -> pa.Table:
+        """`reasons` but for `duplicate`, and `rank` values of the members of groups."""
+        table = shard.table(*self.reads)
+        verdicts = evaluate(table, [rule.when for rule in self._rules])
+        failed = _first_given(table["input_error"], table["fetch_reason"])
+        reasons: list[list[str]] = [[f] if f else [] for f in failed]
+        doubtful = np.zeros(table.num_rows, bool)
+        for rule, verdict in zip(self._rules, verdicts, strict=True):
+            if rule.reason == DUPLICATE:
+                doubtful |= verdict == 1
+                continue
+            # A row that failed lacks measurements for that very reason: its nulls say no more.
+            unknown = (verdict == -1) & (rule.if_null == "drop") & (failed == None)  # noqa: E711
+            for row in np.flatnonzero((verdict == 1) | unknown):
+                if rule.reason not in reasons[row]:
+                    reasons[row].append(rule.reason)
+        skipped = pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(skipped):
+            if not reasons[row]:
+                reasons[row].append("not_measured")
+        columns = {
+            "uid": table["uid"],
+            "reasons": pa.array(reasons, pa.list_(pa.string())),
+            "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
+        }
+        for name in self.job.dedup.prefer:
+            if name in table.column_names:
+                columns[f"rank_{name}"] = table[name]
+        return pa.table(columns)
+
+    def merge(
+        self, shards: Sequence[ShardData], prepared: Callable[[ShardData], pa.Table]
+    ) -> pa.Table:
+        members: dict[str, list[tuple[Any, ...]]] = {}
+        places: list[tuple[int, str, str]] = []
+        for shard in shards:
+            table = prepared(shard)
+            for row in table.filter(pc.is_valid(table["group"])).to_pylist():
+                places.append((shard.shard, row["uid"], row["group"]))
+                if row["reasons"]:
+                    continue
+                ranks = [-_number(v) for n, v in row.items() if n.startswith("rank_")]
+                members.setdefault(row["group"], []).append((*ranks, row["uid"]))
+        best = {group: min(rows)[-1] for group, rows in members.items()}
+        return pa.table(
+            {
+                "shard": pa.array([shard for shard, _, _ in places], pa.int32()),
+                "uid": pa.array([uid for _, uid, _ in places], pa.string()),
+                "best": pa.array([best.get(group) for _, _, group in places], pa.string()),
+            }
+        )
+
+    def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
+        best = dict(zip(merged["uid"].to_pylist(), merged["best"].to_pylist(), strict=True))
+        order = [rule.reason for rule in self._rules]
+        reasons, dup_of = [], []
+        for uid, found in zip(
+            prepared["uid"].to_pylist(), prepared["reasons"].to_pylist(), strict=True
+        ):
+            kept = best.get(uid)
+            twin = kept if kept != uid else None
+            if twin is not None:
+                found = _in_order([*found, DUPLICATE], order)
+            reasons.append(found)
+            dup_of.append(twin)
+        first = [found[0] if found else None for found in reasons]
+        table = pa.table(
+            {
+                "uid": prepared["uid"],
+                "reason": pa.array(first, pa.string()),
+                "reasons": pa.array(reasons, pa.list_(pa.string())),
+                "dup_of": pa.array(dup_of, pa.string()),
+            }
+        )
+        kept_rows = sum(reason is None for reason in first)
+        return Output(table, summary={"kept": kept_rows, "dropped": len(first) - kept_rows})
+
+
+def _first_given(*columns: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    result: npt.NDArray[np.object_] = np.array(pc.coalesce(*columns).to_pylist(), dtype=object)
+    return result
+
+
+def _number(value: Any) -> float:
+    return float("-inf") if value is None else float(value)
+
+
+def _in_order(reasons: list[str], rules: list[str]) -> list[str]:
+    """Failures first, then the rules' order, `not_measured` last."""
+    place = {reason: i for i, reason in reversed(list(enumerate(rules)))}
+    last = len(rules)
+    return sorted(reasons, key=lambda r: place.get(r, last if r == "not_measured" else -1))

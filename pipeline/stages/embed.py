@@ -1,0 +1,76 @@
+"""CLIP vectors of picture and caption, and their cosine (Radford et al., 2021)."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.config.sections import EmbedConfig
+from pipeline.models.clip import Clip, check_clip, clip_digest, load_clip
+from pipeline.stage import Measured, PictureStage
+from pipeline.table import Column
+
+
+def embed_model(config: EmbedConfig) -> str:
+    """How reports name the model."""
+    return f"{config.model}" + (f" / {config.pretrained}" if config.pretrained else "")
+
+
+class EmbedSession:
+    """The two towers."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._clip = clip
+
+    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Any:
+        return self._clip.preprocess(rgb)
+
+    def measure(self, items: list[Any], rows: pa.Table) -> Measured:
+        images = self._clip.encode_images(np.stack(items))
+        texts = self._clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
+        # From the stored halves, so that anyone can recompute the score from the part.
+        scores = np.einsum("nd,nd->n", images.astype(np.float32), texts.astype(np.float32))
+        return Measured({"clip_score": scores}, {"img": images, "txt": texts})
+
+
+class EmbedStage(PictureStage):
+    """`clip_score`, and float16 vectors `img.npy` and `txt.npy` of shape (rows, dim)."""
+
+    name = "embed"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("caption", "status")
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        text = "Cosine of the CLIP vectors of picture and caption, −1 to 1."
+        return (Column("clip_score", pa.float32(), text),)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return ("img", "txt")
+
+    @property
+    def only_if(self) -> str | None:
+        return self.job.embed.only_if
+
+    @property
+    def batch(self) -> int:
+        return self.job.embed.batch_size
+
+    def settings(self) -> dict[str, Any]:
+        return {"precision": self.job.embed.precision}
+
+    def models(self) -> dict[str, str]:
+        config = self.job.embed
+        return {f"clip: {embed_model(config)}": clip_digest(str(config.model), config.pretrained)}
+
+    def check(self) -> None:
+        check_clip(str(self.job.embed.model), self.job.embed.pretrained)
+
+    def session(self) -> EmbedSession:
+        config = self.job.embed
+        clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+        return EmbedSession(clip)

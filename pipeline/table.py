@@ -1,0 +1,187 @@
+"""The sample table: shards of rows, parts of columns beside them, and how a part is committed.
+
+A shard is a fixed run of rows, `shards/00000.parquet`. A stage writes one part per shard,
+`parts/<stage>-<fp>/00000.parquet` with a column `uid` and its own columns, in the shard's order,
+perhaps with companion files (`00000.tar`, `00000.img.npy`). The sidecar `00000.json` is written
+last: only a sidecar that fits means done.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import PartError
+from pipeline.storage import Folder
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measurement: its name, arrow type and one line of documentation."""
+
+    name: str
+    type: pa.DataType
+    text: str
+
+
+SHARD_COLUMNS = (
+    Column("uid", pa.string(), "First 32 hex digits of sha256(url, NUL, caption)."),
+    Column("url", pa.string(), "The picture's address, as given."),
+    Column("caption", pa.string(), "The caption, as given."),
+    Column("repeats", pa.int32(), "How many input rows had this URL and caption; they are merged."),
+    Column(
+        "input_error", pa.string(), "Why the row could not be read as a pair; null if it could."
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What a committed part says of itself. `digest` covers the bytes of all its files."""
+
+    stage: str
+    fingerprint: str
+    shard: int
+    rows: int
+    inputs: str
+    digest: str
+    files: dict[str, int]
+    """Bytes of each file, by name."""
+    digests: dict[str, str]
+    """sha256 of each file, by name."""
+    seconds: float
+    peak_memory_mb: float
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+
+def digest_of(values: Any) -> str:
+    """sha256, hex, over the canonical JSON of a value."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256, hex, over a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def shard_name(shard: int) -> str:
+    return f"{shard:05d}"
+
+
+def part_folder(stage: str, fingerprint: str) -> str:
+    return f"parts/{stage}-{fingerprint[:12]}"
+
+
+def check_rows(expected: Sequence[str], got: Sequence[str], place: str) -> None:
+    """The law of the table: the same uids in the same order. PartError names the first breach."""
+    if list(expected) == list(got):
+        return
+    lost = set(expected) - set(got)
+    if lost:
+        raise PartError(f"{place}: {len(lost)} rows lost, the first {min(lost)}")
+    strange = set(got) - set(expected)
+    if strange:
+        raise PartError(f"{place}: {len(strange)} rows of no shard, the first {min(strange)}")
+    if len(got) != len(expected):
+        raise PartError(f"{place}: {len(got) - len(expected)} rows repeated")
+    index = next(i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b)
+    raise PartError(f"{place}: rows reordered from row {index} on ({expected[index]} is due)")
+
+
+def check_columns(columns: Iterable[Column], table: pa.Table, place: str) -> pa.Table:
+    """The table in the declared columns and types; PartError for a missing or surplus one."""
+    schema = pa.schema([("uid", pa.string()), *((c.name, c.type) for c in columns)])
+    missing = [name for name in schema.names if name not in table.column_names]
+    surplus = [name for name in table.column_names if name not in schema.names]
+    if missing or surplus:
+        raise PartError(f"{place}: columns missing {missing}, surplus {surplus}")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PartError(f"{place}: {error}") from error
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", row_group_size=100_000)
+
+
+def commit(
+    folder: Folder,
+    name: str,
+    shard: int,
+    tables: Mapping[str, pa.Table],
+    files: Mapping[str, Path],
+    *,
+    stage: str,
+    fingerprint: str,
+    inputs: str,
+    rows: int,
+    seconds: float,
+    peak_memory_mb: float,
+    summary: Mapping[str, Any] | None = None,
+    data: Folder | None = None,
+) -> Sidecar:
+    """Write tables and companion files by name, and the sidecar `name.json` last.
+
+    `files` are moved. They go to `data` where that is another folder than the sidecar's. The old
+    sidecar goes first, so that no moment shows it beside new data.
+    """
+    folder.remove(f"{name}.json")
+    data = data or folder
+    digests: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    for target, table in tables.items():
+        with data.create(target) as path:
+            write_parquet(table, path)
+            digests[target], sizes[target] = file_digest(path), path.stat().st_size
+    for target, source in files.items():
+        digests[target], sizes[target] = file_digest(source), source.stat().st_size
+        data.put(source, target)
+    sidecar = Sidecar(
+        stage=stage,
+        fingerprint=fingerprint,
+        shard=shard,
+        rows=rows,
+        inputs=inputs,
+        digest=digest_of(digests),
+        files=sizes,
+        digests=digests,
+        seconds=round(seconds, 3),
+        peak_memory_mb=round(peak_memory_mb, 1),
+        summary=dict(summary or {}),
+    )
+    folder.write(f"{name}.json", sidecar.encode())
+    return sidecar
+
+
+def read_sidecar(
+    folder: Folder, name: str, *, inputs: str | None = None, data: Folder | None = None
+) -> Sidecar | None:
+    """The sidecar, if it is whole, its files have their sizes and its inputs are today's."""
+    try:
+        sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    if inputs is not None and sidecar.inputs != inputs:
+        return None
+    data = data or folder
+    if any(data.size(target) != size for target, size in sidecar.files.items()):
+        return None
+    return sidecar
+
+
+def read_parquet(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    with folder.local(name) as path:
+        return pq.read_table(path, columns=list(columns) if columns is not None else None)

@@ -1,0 +1,191 @@
+"""The work that a scheduler hands out: one (stage, shard) a task, ids in, under 1 kB out."""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.pictures import measure_pictures
+from pipeline.plan import MERGED, Node, Plan, load_plan
+from pipeline.run import inputs_digest
+from pipeline.sql import columns_of, evaluate
+from pipeline.stage import Output, PictureStage, ShardData, TableStage, WholeStage
+from pipeline.table import check_columns, check_rows, commit, read_parquet, read_sidecar, shard_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+PREPARED = "prepared"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the driver hears of a task: digests of the parts by stage, when, and a few counts."""
+
+    digests: dict[str, str]
+    start: float
+    end: float
+    rows: int
+    summary: dict[str, Any]
+
+
+def _timed(work: Callable[P, tuple[dict[str, str], int, dict[str, Any]]]) -> Callable[P, Done]:
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Done:
+        start = time.time()
+        digests, rows, summary = work(*args, **kwargs)
+        return Done(digests, start, time.time(), rows, summary)
+
+    return run
+
+
+@_timed
+def run_table(
+    run_url: str, plan_digest: str, name: str, shard: int, inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Run a table stage over one shard and commit its part."""
+    plan = load_plan(run_url, plan_digest)
+    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    assert isinstance(node.stage, TableStage)
+    output = node.stage.run(data, row_mask(plan, node, data))
+    digest = _commit(plan, node, data, output, inputs, start)
+    return {name: digest}, output.table.num_rows, output.summary
+
+
+@_timed
+def run_pictures(
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, inputs: Mapping[str, str]
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Run picture stages over one shard in one reading; each commits its own part."""
+    plan = load_plan(run_url, plan_digest)
+    data, start = plan.data(shard), time.monotonic()
+    nodes = [plan.by_name[name] for name in names]
+    stages = [node.stage for node in nodes if isinstance(node.stage, PictureStage)]
+    masks = {node.name: row_mask(plan, node, data) for node in nodes}
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        outputs = measure_pictures(data, stages, masks, Path(scratch))
+        digests = {
+            node.name: _commit(plan, node, data, outputs[node.name], inputs[node.name], start)
+            for node in nodes
+        }
+    rows = next(iter(outputs.values())).table.num_rows
+    return digests, rows, {name: output.summary for name, output in outputs.items()}
+
+
+@_timed
+def run_prepare(
+    run_url: str, plan_digest: str, name: str, shard: int, inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Write what a whole stage needs of one shard, unless it stands."""
+    plan = load_plan(run_url, plan_digest)
+    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    assert isinstance(node.stage, WholeStage)
+    folder = plan.run.folder.sub(node.folder)
+    target = f"{data.name}.{PREPARED}"
+    sidecar = read_sidecar(folder, target, inputs=inputs)
+    if sidecar is None:
+        table = node.stage.prepare(data)
+        sidecar = commit(
+            folder, target, shard, {f"{target}.parquet": table}, {},
+            stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
+            seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(),
+        )  # fmt: skip
+    return {name: sidecar.digest}, sidecar.rows, {}
+
+
+@_timed
+def run_merge(
+    run_url: str, plan_digest: str, name: str, shards: Sequence[int], inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Merge what was prepared, over all shards."""
+    plan = load_plan(run_url, plan_digest)
+    node, start = plan.by_name[name], time.monotonic()
+    stage = node.stage
+    assert isinstance(stage, WholeStage)
+    folder = plan.run.folder.sub(node.folder)
+
+    def prepared(data: ShardData) -> pa.Table:
+        return read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
+
+    table = stage.merge([plan.data(shard) for shard in shards], prepared)
+    sidecar = commit(
+        folder, MERGED, -1, {f"{MERGED}.parquet": table}, {},
+        stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
+        seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(),
+    )  # fmt: skip
+    return {name: sidecar.digest}, table.num_rows, {}
+
+
+@_timed
+def run_whole(
+    run_url: str, plan_digest: str, name: str, shard: int, inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """One shard's share of a merged stage."""
+    plan = load_plan(run_url, plan_digest)
+    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    assert isinstance(node.stage, WholeStage)
+    folder = plan.run.folder.sub(node.folder)
+    merged = read_parquet(folder, f"{MERGED}.parquet")
+    mine = merged.filter(pc.equal(merged["shard"], shard))
+    prepared = read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
+    output = node.stage.run(data, prepared, mine)
+    digest = _commit(plan, node, data, output, inputs, start)
+    return {name: digest}, output.table.num_rows, output.summary
+
+
+def row_mask(plan: Plan, node: Node, data: ShardData) -> npt.NDArray[np.bool_]:
+    """Rows that a stage measures: those its `only_if` lets through, and the audit's share.
+
+    The audit draws by the uid's last digits, so that every run draws the same rows and different
+    stages audit the same ones. bool, shape (rows,).
+    """
+    uids = data.table()["uid"].to_pylist()
+    if node.stage.only_if is None:
+        return np.ones(len(uids), bool)
+    schema = {name: kind for name, kind in _types(plan).items() if name in data.columns}
+    names = columns_of(node.stage.only_if, schema, f"{node.name}.only_if")
+    (verdict,) = evaluate(data.table(*names), [node.stage.only_if])
+    drawn = np.array([int(uid[-8:], 16) for uid in uids]) < plan.job.audit_fraction * 2**32
+    return np.asarray((verdict == 1) | drawn)
+
+
+def _types(plan: Plan) -> dict[str, pa.DataType]:
+    from pipeline.plan import shard_schema
+
+    return shard_schema(plan.run) | {c.name: c.type for n in plan.nodes for c in n.stage.writes}
+
+
+def _commit(
+    plan: Plan, node: Node, data: ShardData, output: Output, inputs: str, start: float
+) -> str:
+    """Hold the output against the law of the table, then commit it. PartError if it breaks it."""
+    place = f"{node.name}, shard {data.name}"
+    check_rows(data.table()["uid"].to_pylist(), output.table["uid"].to_pylist(), place)
+    table = check_columns(node.stage.writes, output.table, place)
+    name = shard_name(data.shard)
+    sidecar = commit(
+        plan.run.folder.sub(node.folder), name, data.shard,
+        {f"{name}.parquet": table},
+        {f"{name}.{suffix}": path for suffix, path in output.files.items()},
+        stage=node.name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
+        seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(), summary=output.summary,
+    )  # fmt: skip
+    return sidecar.digest
+
+
+def _peak_memory() -> float:
+    """Peak resident memory of this process so far, MB (Linux gives kB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def merge_inputs(ready: Mapping[int, str]) -> str:
+    """What a merged table is made from, given each shard's inputs."""
+    return inputs_digest(*(ready[shard] for shard in sorted(ready)))
