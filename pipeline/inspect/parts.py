@@ -94,6 +94,23 @@ def stage_parts(run: Run) -> list[StageParts]:
     return list(found.values())
 
 
+def export_parts(run: Run) -> StageParts | None:
+    """The last run's export shards (numbered on their own), or None without an export."""
+    export = run.state.get("export")
+    if not export:
+        return None
+    fingerprint = export["fingerprint"]
+    place, data = (
+        run.folder.sub(part_folder("export", fingerprint)),
+        run.folder.sub(export["folder"]),
+    )
+    names = [n.removesuffix(".json") for n in place.names() if n.endswith(".json")]
+    read = ((int(n), read_sidecar(place, n, data=data)) for n in names if n.isdecimal())
+    sidecars = {number: sidecar for number, sidecar in read if sidecar is not None}
+    cached = bool(export.get("cached"))
+    return StageParts("export", fingerprint, export["folder"], cached, sidecars)
+
+
 def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, Sidecar]]:
     here = set(place.names())
 

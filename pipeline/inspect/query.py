@@ -2,14 +2,20 @@
 
 import difflib
 import re
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.errors import InputError
+from pipeline.inspect.plain import plain
 from pipeline.inspect.view import READ_ONLY, connect
 from pipeline.run import Run
 
+ROWS_SHOWN = 1_000
 _COLUMN = re.compile(r'column "([^"]+)" (?:not found|that cannot be referenced)')
 _TABLE = re.compile(r"Table with name (\S+) does not exist")
 
@@ -48,3 +54,23 @@ def _hint(message: str, columns: list[str]) -> str:
     if _TABLE.search(message):
         return " The table is called `samples`."
     return ""
+
+
+def render(table: pa.Table) -> RenderableType:
+    """For the terminal: the first rows as a table, text without control characters."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for field in table.schema:
+        is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        shown.add_column(plain(field.name), justify="right" if is_number else "left")
+    for row in table.slice(0, ROWS_SHOWN).to_pylist():
+        shown.add_row(*(Text(_cell(value)) for value in row.values()))
+    if table.num_rows <= ROWS_SHOWN:
+        return shown
+    rest = f"… and {table.num_rows - ROWS_SHOWN:,} more rows; `--json` prints all"
+    return Group(shown, Text(rest, style="dim"))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return plain(value.hex() if isinstance(value, bytes) else value, 120)

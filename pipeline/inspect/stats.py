@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.inspect.exported import exported
-from pipeline.inspect.parts import StageParts, index_of, stage_parts
+from pipeline.inspect.parts import StageParts, export_parts, index_of, stage_parts
 from pipeline.inspect.view import connect
 from pipeline.reasons import VOCABULARY, kind_of
 from pipeline.run import Run
@@ -37,7 +37,7 @@ def stats(run: Run) -> dict[str, Any]:
 
 def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[StageParts]) -> dict[str, Any]:
     """`stats` over a database that is open already."""
-    index, state = index_of(run), run.state
+    index, state, export = index_of(run), run.state, export_parts(run)
     groups = db.execute(
         "SELECT verdict, reason, count(*), sum(repeats - 1)::BIGINT, "
         "count(*) FILTER (WHERE aligned IS NOT TRUE), "
@@ -70,7 +70,7 @@ def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[StageParts]) 
         "reasons": {reason: first[reason] for reason in order if reason in first},
         "reasons_any": {reason: carried.get(reason, first.get(reason, 0)) for reason in order},
         "reasons_alone": {reason: alone.get(reason, 0) for reason in order},
-        "stages": {part.name: _stage(part) for part in parts},
+        "stages": {part.name: _stage(part) for part in [*parts, *([export] if export else [])]},
         "shards": len(index),
         "export": exported(run),
         "quarantined": state.get("quarantined", []),

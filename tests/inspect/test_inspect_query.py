@@ -1,8 +1,12 @@
+import io
+
+import pyarrow as pa
 import pytest
 from made_run import Made
+from rich.console import Console
 
 from pipeline.errors import InputError
-from pipeline.inspect.query import query
+from pipeline.inspect.query import ROWS_SHOWN, query, render
 
 
 def test_sql_over_samples(made: Made) -> None:
@@ -32,3 +36,19 @@ def test_bad_sql_is_an_input_error_of_one_line(made: Made, sql: str, message: st
     with pytest.raises(InputError, match=message) as error:
         query(made.run, sql)
     assert "\n" not in str(error.value)
+
+
+def test_the_terminal_shows_rows_without_control_characters() -> None:
+    table = pa.table({"caption": ["a \x1b[31mred [b]cat[/b]", None], "phash": [b"\x00\xff", None]})
+    out = io.StringIO()
+    Console(file=out, width=120).print(render(table))
+    assert "\x1b" not in out.getvalue()
+    assert "[b]cat[/b]" in out.getvalue()
+    assert "00ff" in out.getvalue()
+
+
+def test_the_terminal_is_not_flooded() -> None:
+    out = io.StringIO()
+    Console(file=out, width=120).print(render(pa.table({"n": range(ROWS_SHOWN + 5)})))
+    assert "and 5 more rows" in out.getvalue()
+    assert len(out.getvalue().splitlines()) == ROWS_SHOWN + 2
