@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 
 from pipeline.errors import InputError
 from pipeline.models.clip_files import check_clip, clip_digest
@@ -167,14 +169,22 @@ def _load(model: str, pretrained: str | None, device: str, precision: str) -> Cl
     ensure_torchvision()
     import open_clip
 
-    network = open_clip.create_model(
-        source.open_clip_name,
-        pretrained=source.pretrained,
-        precision=precision,
-        device=device,
-        require_pretrained=True,
-        weights_only=True,
-    )
+    try:
+        network = open_clip.create_model(
+            source.open_clip_name,
+            pretrained=source.pretrained,
+            precision=precision,
+            device=device,
+            require_pretrained=True,
+            weights_only=True,
+        )
+    except (RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
+        # Also what a pickle with anything but tensors ends in: it is never unpickled in full.
+        first = str(error).strip().splitlines()[0][:160]
+        raise InputError(
+            f'clip model "{model}": its weights do not load ({type(error).__name__}: {first}); '
+            "give a safetensors file that fits the architecture"
+        ) from error
     network.eval().requires_grad_(False)
     bpe = source.folder / BPE_NAME if source.folder else None
     options = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.errors import InputError
 
 Tags = dict[str, dict[str, str]]
+_FIELDS = ("url", "hf_hub", "quick_gelu")
 
 
 def model_names() -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def pretrained_tags() -> dict[str, Tags]:
     found: dict[str, Tags] = {}
     if isinstance(table, ast.Dict):
         for key, value in zip(table.keys, table.values, strict=True):
-            tags = _tags(named.get(value.id)) if isinstance(value, ast.Name) else {}
+            tags = _tags(named.get(value.id) if isinstance(value, ast.Name) else value)
             if isinstance(key, ast.Constant) and tags:
                 found[str(key.value)] = tags
     return _with_quickgelu(found) if found else _ask_open_clip()
@@ -55,7 +56,7 @@ def _tags(call: ast.expr | None) -> Tags:
         keyword.arg.lower().replace("-", "_"): {
             field.arg: str(field.value.value)
             for field in keyword.value.keywords
-            if field.arg in ("url", "hf_hub") and isinstance(field.value, ast.Constant)
+            if field.arg in _FIELDS and isinstance(field.value, ast.Constant) and field.value.value
         }
         for keyword in call.keywords
         if keyword.arg is not None and isinstance(keyword.value, ast.Call)
@@ -63,8 +64,13 @@ def _tags(call: ast.expr | None) -> Tags:
 
 
 def _with_quickgelu(found: dict[str, Tags]) -> dict[str, Tags]:
-    # open_clip lists the models of OpenAI's activation under a second name.
-    return {**{f"{name}-quickgelu": tags for name, tags in found.items()}, **found}
+    # open_clip lists weights trained with OpenAI's activation under a second model name too.
+    second = {
+        f"{name}-quickgelu": quick
+        for name, tags in found.items()
+        if (quick := {tag: entry for tag, entry in tags.items() if "quick_gelu" in entry})
+    }
+    return {**found, **second}
 
 
 def _ask_open_clip() -> dict[str, Tags]:
@@ -76,7 +82,9 @@ def _ask_open_clip() -> dict[str, Tags]:
     found: dict[str, Tags] = {}
     for name, tag in list_pretrained():
         entry = get_pretrained_cfg(name, tag)
-        found.setdefault(name, {})[tag] = {k: entry[k] for k in ("url", "hf_hub") if entry.get(k)}
+        found.setdefault(name, {})[tag] = {
+            field: str(entry[field]) for field in _FIELDS if entry.get(field)
+        }
     return found
 
 

@@ -116,8 +116,11 @@ def _builtin_source(model: str, pretrained: str | None) -> Source:
     )
 
 
+_USUAL_TAGS = ("openai", "laion2b_s34b_b79k", "datacomp_xl_s13b_b90k", "webli")
+
+
 def _some(names: Iterable[str]) -> str:
-    listed = sorted(names, key=lambda name: (name.startswith("commonpool"), name))
+    listed = sorted(names, key=lambda name: (name not in _USUAL_TAGS, name))
     return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
 
 
