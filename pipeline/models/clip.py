@@ -28,6 +28,8 @@ __all__ = ["TINY", "Clip", "check_clip", "clip_digest", "load_clip"]
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 _IMAGES_AT_ONCE = 128
+# Large pictures are first shrunk by whole factors: Pillow calls 3 "almost indistinguishable".
+_REDUCING_GAP = 3.0
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _loading = threading.Lock()
 
@@ -130,17 +132,17 @@ class Clip:
     def _fit(self, image: Image.Image) -> Image.Image:
         side = self.image_size
         if self._resize_mode == "squash":
-            return image.resize((side, side), self._resampling)
+            return image.resize((side, side), self._resampling, reducing_gap=_REDUCING_GAP)
         shorter = self._resize_mode == "shortest"
         extent = min(image.size) if shorter else max(image.size)
         width, height = (max(1, _scaled(edge, side, extent, shorter)) for edge in image.size)
         if image.size != (width, height):
-            image = image.resize((width, height), self._resampling)
-        left, top = round((width - side) / 2), round((height - side) / 2)
+            image = image.resize((width, height), self._resampling, reducing_gap=_REDUCING_GAP)
         if shorter:
+            left, top = round((width - side) / 2), round((height - side) / 2)
             return image.crop((left, top, left + side, top + side))
         canvas = Image.new("RGB", (side, side), (self._fill,) * 3)
-        canvas.paste(image, (-left, -top))
+        canvas.paste(image, ((side - width) // 2, (side - height) // 2))
         return canvas
 
 
