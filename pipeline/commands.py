@@ -14,9 +14,9 @@ from pipeline.table import digest_of
 DONE, PARTLY = 0, 3
 
 
-def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
-    """A whole run with report, training and sampling; the exit code."""
-    from pipeline.inspect.stats import render, stats
+def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
+    """A whole run with training, sampling and report: the exit code and what to tell."""
+    from pipeline.inspect.stats import stats
     from pipeline.runner import execute, prepare
 
     prepared = prepare(job)
@@ -31,23 +31,38 @@ def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
     if job.sample is not None:
         answer |= sample_from(prepared.job, run, job.sample.prompts)
     answer["report"] = ensure_report(run)
+    answer["quarantined"] = result.quarantined
+    return (PARTLY if result.quarantined else DONE), answer
+
+
+def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
+    code, answer = run_all(job, job_file)
     if as_json:
         print(json.dumps(answer, indent=2, default=str))
     else:
-        from rich.console import Console
+        render_answer(answer)
+    return code
 
-        console = Console()
-        console.print(render(answer))
-        for what in ("export", "report", "grid"):
-            if what in answer:
-                console.print(f"{what}: {answer[what]}", highlight=False, soft_wrap=True)
-    for lost in result.quarantined:
+
+def render_answer(answer: dict[str, Any], last: Any = None) -> None:
+    """The counts, then `last`, then the paths that a user opens next."""
+    from rich.console import Console
+
+    from pipeline.inspect.stats import render
+
+    console = Console()
+    console.print(render(answer))
+    if last is not None:
+        console.print(last)
+    for what in ("export", "model", "report", "grid"):
+        if what in answer:
+            console.print(f"{what:>6}: {answer[what]}", highlight=False, soft_wrap=True)
+    for lost in answer["quarantined"]:
         print(
             f"winnow: shard {lost['shard']:05d} is quarantined at {lost['stage']}: {lost['error']}; "
             "the same command tries it again",
             file=sys.stderr,
         )
-    return PARTLY if result.quarantined else DONE
 
 
 def ensure_report(run: Run) -> str:

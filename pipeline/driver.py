@@ -192,11 +192,15 @@ class Driver:
         future = self.cluster.client.submit(
             work, run_url, digest, *args,
             resources=self.cluster.resources(kind), pure=False, retries=0,
-            # Later stages first: a shard that is begun is finished before a new one.
-            priority=len(ticket.names),
+            # Earlier stages first: they are cheap, and downloads wait for them.
+            priority=-self._place(ticket.names),
         )  # fmt: skip
         self._tickets[future] = ticket
         self._completed.add(future)
+
+    def _place(self, names: Sequence[str]) -> int:
+        order = list(self.plan.by_name)
+        return min((order.index(name) for name in names if name in order), default=len(order))
 
     def _drain(self, on_lost: Callable[[int], None] | None = None) -> None:
         """Take answers until nothing is in flight."""

@@ -1,0 +1,92 @@
+"""`winnow demo`: draw and serve the world, run its job, and hold the verdicts against the truth."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+
+import pipeline
+from pipeline.commands import render_answer, run_all
+from pipeline.config.load import load_job
+from pipeline.demo.dirt import make_world
+from pipeline.demo.truth import ReasonScore, score
+from pipeline.demo.web import serve
+from pipeline.errors import InputError
+from pipeline.run import Run
+
+JOB = Path(pipeline.__file__).resolve().parents[1] / "configs" / "demo.yaml"
+
+
+def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json: bool) -> int:
+    """The whole demo under `out/demo-world` (the web) and `out/demo` (the run); the exit code."""
+    if not JOB.is_file():
+        raise InputError(f"{JOB} is missing: the demo runs from a checkout of winnow")
+    world = out / "demo-world"
+    given = [
+        f"input={world / 'rows.parquet'}",
+        f"captions.vocabulary={world / 'vocabulary.txt'}",
+        f"output={out}",
+        *overrides,
+    ]
+    with serve(world) as url:
+        print(f"demo: a web of {rows:,} rows at {url}", file=sys.stderr)
+        make_world(world, url, seed, rows, progress=_tell)
+        code, answer = run_all(load_job(JOB, given), JOB)
+    run = Run.open(answer["run"])
+    scores = score(pq.read_table(world / "truth.parquet"), verdicts(run))
+    answer["truth"] = [_plain(one) for one in scores]
+    if as_json:
+        print(json.dumps(answer, indent=2, default=str))
+    else:
+        render_answer(answer, last=truth_table(scores))
+    return code
+
+
+def _tell(done: int, total: int) -> None:
+    if done == total or done % 500 < 25:
+        print(f"demo: {done:,} of {total:,} pictures drawn", file=sys.stderr)
+
+
+def verdicts(run: Run) -> pa.Table:
+    """uid, url, caption, reason and reasons of every row."""
+    from pipeline.inspect.query import query
+
+    return query(run, "SELECT uid, url, caption, reason, reasons FROM samples")
+
+
+def _plain(one: ReasonScore) -> dict[str, Any]:
+    return {
+        "reason": one.reason,
+        "planted": one.planted,
+        "found": one.found,
+        "wrong": one.wrong,
+        "precision": one.precision,
+        "recall": one.recall,
+        "kinds": {kind.kind: [kind.found, kind.planted] for kind in one.kinds},
+    }
+
+
+def truth_table(scores: Sequence[ReasonScore]) -> Table:
+    """Precision and recall per reason, and how many of each planted kind were found."""
+    table = Table(title="against the planted truth", title_justify="left")
+    table.add_column("reason")
+    for name in ("planted", "found", "precision", "recall"):
+        table.add_column(name, justify="right")
+    table.add_column("found of planted, by kind", style="dim")
+    for one in scores:
+        kinds = ", ".join(f"{k.kind} {k.found}/{k.planted}" for k in one.kinds)
+        table.add_row(
+            one.reason, str(one.planted), str(one.found),
+            _share(one.precision), _share(one.recall), kinds if len(one.kinds) > 1 else "",
+        )  # fmt: skip
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
