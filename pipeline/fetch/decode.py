@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 _ORIENTATION = 0x0112
 
 # Pillow warns of odd pictures (broken EXIF, sizes), once per process: here they are the web's.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 

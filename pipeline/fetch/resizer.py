@@ -79,13 +79,13 @@ class Resizer:
             width, height = height, width
             sized = replace(sized, original_width=sniffed.height, original_height=sniffed.width)
         whole = fit(pixels, width, height)
-        phash, quality = perceptual_hash(whole)
+        phash, quality = perceptual_hash(pixels)
         stored = self._frame(whole)
         jpeg = simplejpeg.encode_jpeg(
             stored, quality=self._config.encode_quality, colorspace="RGB", colorsubsampling="420"
         )
         picture = Picture(jpeg)
-        picture.facts = replace(sized, phash=phash, phash_quality=quality, thumb=thumbnail(whole))
+        picture.facts = replace(sized, phash=phash, phash_quality=quality, thumb=thumbnail(pixels))
         size = (stored.shape[1], stored.shape[0])
         return picture, *size, sized.original_width, sized.original_height, None
 

@@ -1,10 +1,13 @@
-"""Small pictures for the tests, made by Pillow."""
+"""Small pictures made by Pillow, and what the resizer makes of them."""
 
 import io
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from pipeline.config.sections import DownloadConfig
+from pipeline.fetch.resizer import Resizer
 
 
 def scene(width: int = 96, height: int = 80) -> np.ndarray:
@@ -34,3 +37,22 @@ def jpeg(width: int = 96, height: int = 80, **options: Any) -> bytes:
 def pixels_of(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB")).astype(int)
+
+
+def resize(data: bytes, **options: Any) -> tuple[Any, ...]:
+    usual = {"image_size": 64, "min_image_size": 16, "resize_mode": "no"}
+    return Resizer(DownloadConfig(**usual | options))(io.BytesIO(data), None)
+
+
+def stored(data: bytes, **options: Any) -> np.ndarray:
+    picture, width, height, _, _, error = resize(data, **options)
+    assert error is None
+    pixels = pixels_of(bytes(picture))
+    assert pixels.shape == (height, width, 3)
+    return pixels
+
+
+def assert_same(pixels: np.ndarray, wanted: np.ndarray, tolerance: float = 6.0) -> None:
+    """Equal but for what JPEG does; whole quarters turned or of another colour are far off."""
+    assert pixels.shape == wanted.shape
+    assert np.abs(pixels - wanted.astype(int)).mean() < tolerance

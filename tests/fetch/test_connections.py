@@ -1,0 +1,111 @@
+"""How connections are used and shared, and what the process's opener lets through meanwhile."""
+
+import threading
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+from loopback import Handler, Loopback
+from misbehaviour import GOOD
+
+from pipeline.fetch import opener
+from pipeline.fetch.drive import fetch_urls
+from pipeline.fetch.failure import FetchError
+from pipeline.fetch.writer import Spool
+
+
+def good(h: Handler) -> None:
+    h.answer(200, GOOD)
+
+
+def test_connections_are_kept_alive(serve, fetch, config):
+    pages = {f"/{i}.jpg": good for i in range(30)}
+    pages |= {f"/{i}.gone": lambda h: h.answer(404, b"x" * 3000) for i in range(30)}
+    server = serve(pages)
+    urls = [f"{server.base}{path}" for path in pages]
+
+    results = fetch(urls, config(thread_count=4))
+
+    assert [r.reason for r in results] == [None] * 30 + ["http_not_found"] * 30
+    assert sum(server.requests.values()) == 60
+    assert server.connections <= 4
+
+
+def test_a_connection_with_an_unread_rest_is_not_used_again(serve, fetch, config):
+    lies = {f"/{i}.lie": lambda h: h.answer(200, GOOD, {"Content-Length": "600"}) for i in range(4)}
+    server = serve(lies | {f"/{i}.jpg": good for i in range(4)})
+    urls = [f"{server.base}/{i}.{kind}" for i in range(4) for kind in ("lie", "jpg")]
+
+    results = fetch(urls, config(thread_count=1))
+
+    assert [r.reason for r in results] == ["decode_error", None] * 4
+
+
+def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def busy(h: Handler) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        h.answer(200, GOOD)
+
+    server = serve({f"/{i}": busy for i in range(40)})
+    urls = [f"{server.base}/{i}" for i in range(40)]
+
+    # 40 × 50 ms over two connections outlast the deadline: waiting for our own limit is no timeout.
+    results = fetch(urls, config(thread_count=12, per_host=2, deadline=0.6, timeout=0.6))
+
+    assert [r.reason for r in results] == [None] * 40
+    assert most[0] == 2
+
+
+def test_the_host_hears_who_asks(serve, fetch, config):
+    server: Loopback = serve({"/good.jpg": good})
+
+    fetch([f"{server.base}/good.jpg"], config(user_agent_contact="https://who.example"))
+
+    agent = "Mozilla/5.0 (compatible; winnow; +https://who.example)"
+    assert server.headers["User-Agent"] == agent
+    assert server.headers["Host"] == server.base.removeprefix("http://")
+    assert server.headers["Accept-Encoding"] == "identity"
+
+
+def test_the_opener_reaches_nothing_but_http_and_goes_away_again(tmp_path, config):
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+    fetcher = opener.Fetcher(config())
+    with opener.installed(fetcher):
+        for url in (secret.as_uri(), "ftp://127.0.0.1/", "data:,x"):
+            with pytest.raises(FetchError, match="scheme_forbidden"):
+                urllib.request.urlopen(url)
+    fetcher.close()
+
+    with urllib.request.urlopen(secret.as_uri()) as page:
+        assert page.read() == b"s"
+
+
+def test_a_second_shard_in_the_process_waits_for_the_first(serve, config, tmp_path):
+    server = serve({f"/{i}": lambda h: (time.sleep(0.05), h.answer(200, GOOD)) for i in range(8)})
+    found: dict[int, list[Any]] = {}
+
+    def shard(number: int) -> None:
+        # Only the first may reach loopback: each must be served by its own opener.
+        allow = ("127.0.0.1/32",) if number == 0 else ()
+        spool = Spool(tmp_path / f"{number}")
+        urls = [f"{server.base}/{i}" for i in range(8)]
+        options = config(allow_addresses=allow, thread_count=2)
+        found[number] = [r.reason for r in fetch_urls(urls, options, spool)]
+        spool.close()
+
+    threads = [threading.Thread(target=shard, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == {0: [None] * 8, 1: ["address_forbidden"] * 8}

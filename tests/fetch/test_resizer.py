@@ -1,0 +1,109 @@
+"""Limits, sizes and fingerprints: from any bytes to the stored JPEG, or a reason."""
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from plain_pictures import assert_same, encoded, jpeg, pixels_of, resize, scene
+from sklearn.datasets import load_sample_image
+
+
+@pytest.mark.parametrize(
+    ("mode", "bigger", "size", "wanted"),
+    [
+        ("no", True, (300, 200), (300, 200)),
+        ("keep_ratio", True, (300, 200), (96, 64)),
+        ("keep_ratio", True, (200, 300), (64, 96)),
+        ("keep_ratio", True, (50, 40), (50, 40)),
+        ("keep_ratio", False, (50, 40), (80, 64)),
+        ("center_crop", True, (300, 200), (64, 64)),
+        ("center_crop", True, (50, 40), (50, 40)),
+        ("center_crop", False, (50, 40), (64, 64)),
+        ("border", True, (300, 200), (64, 64)),
+        ("border", True, (50, 40), (50, 40)),
+        ("border", False, (50, 40), (64, 64)),
+    ],
+)
+def test_resize_modes_mean_what_they_mean_in_img2dataset(mode, bigger, size, wanted):
+    data = jpeg(*size)
+    picture, width, height, original_width, original_height, error = resize(
+        data, resize_mode=mode, resize_only_if_bigger=bigger
+    )
+
+    assert error is None
+    assert (width, height) == wanted
+    assert (original_width, original_height) == size
+    pixels = pixels_of(bytes(picture))
+    assert pixels.shape == (height, width, 3)
+    if mode == "center_crop":
+        assert_same(pixels, scene(*wanted), 8.0)
+    if mode == "border" and wanted == (64, 64):
+        assert pixels[:5].min() > 245
+        assert pixels[-5:].min() > 245
+        assert pixels[32, 5].argmax() in (0, 2)
+
+
+def _png_header(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height) + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "reason", "size"),
+    [
+        (_png_header(60_000, 60_000), {}, "image_too_many_pixels", (60_000, 60_000)),
+        (_png_header(2**31, 2**31), {}, "image_too_many_pixels", (2**31, 2**31)),
+        (_png_header(10_000, 1), {}, "image_too_small", (10_000, 1)),
+        (_png_header(10_000, 100), {}, "image_aspect_ratio", (10_000, 100)),
+        (jpeg(64, 65), {"max_image_pixels": 64 * 64}, "image_too_many_pixels", (64, 65)),
+        (jpeg(15, 20), {}, "image_too_small", (15, 20)),
+        (jpeg(20, 61), {}, "image_aspect_ratio", (20, 61)),
+        (_png_header(100, 100), {}, "decode_error", (100, 100)),
+        (b"\x89PNG\r\n\x1a\n\0\0", {}, "decode_error", (None, None)),
+        (jpeg()[:100], {}, "decode_error", (None, None)),
+        (encoded(scene(), "PNG")[:-60], {}, "decode_error", (96, 80)),
+        (encoded(scene(), "WEBP")[:-60], {}, "decode_error", (96, 80)),
+        (encoded(scene(), "BMP"), {}, "not_an_image", (None, None)),
+        (encoded(scene(), "TIFF"), {}, "not_an_image", (None, None)),
+        (b"<html></html>", {}, "not_an_image", (None, None)),
+    ],
+)
+def test_refusals_name_their_reason_and_what_was_learned(data, options, reason, size):
+    picture, *sizes, error = resize(data, **options)
+
+    assert picture is None
+    assert sizes == [None] * 4
+    assert error.partition(":")[0] == reason
+    assert (error.facts.original_width, error.facts.original_height) == size
+    assert error.facts.size == len(data)
+
+
+def test_fingerprints_hold_against_resizing_and_part_other_pictures():
+    def facts(pixels: np.ndarray, scale: float = 1.0, **options: Any) -> Any:
+        image = Image.fromarray(pixels)
+        image = image.resize((int(image.width * scale), int(image.height * scale)))
+        return resize(encoded(image, **options), image_size=128, resize_mode="keep_ratio")[0].facts
+
+    def distance(a: bytes, b: bytes) -> int:
+        return bin(int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).count("1")
+
+    photo, other = (load_sample_image(name) for name in ("china.jpg", "flower.jpg"))
+    kept = facts(photo)
+    assert len(kept.phash) == 32
+    assert len(kept.thumb) == 432
+    assert kept.phash_quality >= 50
+    for scale, quality in ((1.0, 40), (0.4, 85), (0.6, 60), (0.77, 85)):
+        assert distance(kept.phash, facts(photo, scale, quality=quality).phash) <= 12
+    assert distance(kept.phash, facts(other).phash) > 80
+    thumb = np.frombuffer(kept.thumb, np.uint8).reshape(12, 12, 3)
+    boxed = Image.fromarray(photo).resize((12, 12), Image.Resampling.BOX)
+    assert np.abs(thumb - np.asarray(boxed).astype(int)).mean() < 3
+
+
+def test_the_same_bytes_give_the_same_bytes():
+    data = jpeg(301, 203)
+    first, second = (resize(data, resize_mode="keep_ratio")[0] for _ in range(2))
+
+    assert first == second
+    assert first.facts == second.facts
