@@ -35,6 +35,8 @@ def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
     caption = row.get("caption")
     if caption is None:
         return "[no caption]"
+    if not str(caption).strip():
+        return "[empty caption]"
     text = str(caption)[: limit * 4]
     if row.get("pii_email") or row.get("pii_phone"):
         text = PHONE.sub(MASK, EMAIL.sub(MASK, text))
@@ -48,6 +50,8 @@ def shown_url(row: Mapping[str, Any], limit: int = 160) -> str:
         return "[no URL]"
     if row.get("vocabulary_hits"):
         return f"{host_of(str(url))}/{MASK}"
+    if not str(url).strip():
+        return "[empty URL]"
     return plain(url, limit)
 
 

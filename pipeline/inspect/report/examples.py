@@ -1,0 +1,126 @@
+"""Rows to look at: a seeded few per reason, and duplicate groups with all that they joined."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from pipeline.inspect.parts import StageParts
+from pipeline.inspect.plain import host_of, number, plain, shown_caption, shown_url
+from pipeline.inspect.report.pictures import thumbnails
+from pipeline.inspect.rules import ShownRule
+from pipeline.inspect.view import connect
+from pipeline.reasons import FETCH
+from pipeline.run import Run
+
+PER_REASON = 6
+SHARDS = {True: 40, False: 4}
+"""Shards that pictures are looked up in where possible, on a local disk and elsewhere: each costs
+a walk through its tar. With more shards, examples come from a seeded choice of them first."""
+GROUPS_PER_KIND = 3
+MEMBERS = 6
+VEILED = {"nsfw", "graphic"}
+UNSAFE = 0.5
+"""Pictures with a `punsafe` from here on are veiled whatever the job's rule says."""
+
+
+def choose(
+    db: duckdb.DuckDBPyConnection, shards: int, is_local: bool, seed: int
+) -> dict[str, list[tuple[int, int]]]:
+    """(shard, row) of up to `PER_REASON` rows per first reason, and of kept ones as "kept"."""
+    near_first = f"md5(shard || '-{seed}') || " if shards > SHARDS[is_local] else ""
+    rows = db.execute(
+        "SELECT coalesce(reason, verdict), "
+        f"arg_min({{shard: shard, row: row}}, {near_first}md5(uid || '-{seed}'), {PER_REASON}) "
+        "FROM samples WHERE verdict <> 'unfinished' GROUP BY 1"
+    ).fetchall()
+    return {name: [(place["shard"], place["row"]) for place in places] for name, places in rows}
+
+
+def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> dict[str, Any]:
+    """Up to `GROUPS_PER_KIND` duplicate groups per kind of likeness, and how many there are.
+
+    Keys: `groups` {group: [(shard, row), …], the kept member first}, `sizes` {members: groups}
+    and `kinds` {kind: rows}.
+    """
+    columns = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
+    if "dup_group" not in columns:
+        return {"groups": {}, "sizes": {}, "kinds": {}}
+    grouped = "FROM samples WHERE dup_group IS NOT NULL"
+    sizes = db.execute(
+        f"SELECT n, count(*) FROM (SELECT count(*) AS n {grouped} GROUP BY dup_group) "
+        "GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    kinds = db.execute(
+        f"SELECT dup_kind, count(*), arg_min(dup_group, md5(dup_group || '-{seed}'), 40) "
+        f"{grouped} AND verdict <> 'kept' GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    names: list[str] = []
+    for _, _, candidates in kinds:
+        fresh = [name for name in dict.fromkeys(candidates) if name not in names]
+        names += fresh[:GROUPS_PER_KIND]
+    found: dict[str, list[tuple[int, int]]] = {name: [] for name in names}
+    members = db.execute(
+        "SELECT dup_group, shard, row FROM samples WHERE list_contains(?, dup_group) "
+        "QUALIFY row_number() OVER (PARTITION BY dup_group "
+        f"ORDER BY verdict <> 'kept', dup_sim DESC, uid) <= {MEMBERS} "
+        "ORDER BY dup_group, verdict <> 'kept', dup_sim DESC, uid",
+        [names],
+    ).fetchall()
+    for name, shard, row in members:
+        found[name].append((shard, row))
+    return {
+        "groups": found,
+        "sizes": dict(sizes),
+        "kinds": {str(kind): rows for kind, rows, _ in kinds},
+    }
+
+
+def cards(
+    run: Run, parts: Sequence[StageParts], rules: Sequence[ShownRule],
+    places: Collection[tuple[int, int]],
+) -> dict[tuple[int, int], dict[str, Any]]:  # fmt: skip
+    """What the page shows of each row: text fit to be read, the deciding numbers, a thumbnail."""
+    if not places:
+        return {}
+    wanted = sorted(set(places))
+    with connect(run, {shard for shard, _ in wanted}, parts) as db:
+        table = db.sql(
+            "SELECT * FROM samples WHERE list_contains(?, shard * 1000000000::BIGINT + row)",
+            params=[[shard * 1_000_000_000 + row for shard, row in wanted]],
+        ).to_arrow_table()
+    download = next((part for part in parts if part.name == "download"), None)
+    pictures = thumbnails(run, download, wanted)
+    columns = {rule.reason: rule.columns for rule in rules}
+    found = {}
+    for sample in table.to_pylist():
+        place = (sample["shard"], sample["row"])
+        found[place] = _card(sample, columns) | {"picture": pictures.get(place)}
+    return found
+
+
+def _card(sample: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    reason = sample["reason"]
+    veiled = bool(VEILED & {reason, *(sample["reasons"] or [])})
+    veiled |= (sample.get("punsafe") or 0.0) >= UNSAFE
+    numbers = [(name, number(sample.get(name))) for name in columns.get(reason, ())]
+    numbers = [(name, value) for name, value in numbers if name not in ("caption", "url")]
+    if reason == "duplicate":
+        numbers = [("likeness", number(sample.get("dup_sim"))), ("by", str(sample.get("dup_kind")))]
+    width, height = sample.get("original_width"), sample.get("original_height")
+    message = sample.get("error_message") if reason in FETCH else None
+    return {
+        "uid": sample["uid"],
+        "reason": reason,
+        "verdict": sample["verdict"],
+        "also": [r for r in sample["reasons"] or [] if r != reason],
+        "caption": shown_caption(sample, 180),
+        "host": host_of(str(sample["url"])) if (sample["url"] or "").strip() else "no URL",
+        "url": shown_url(sample),
+        "numbers": numbers,
+        "message": plain(message, 120) if message else None,
+        "size": f"{width}×{height}" if width and height else None,
+        "kind": sample.get("dup_kind"),
+        "likeness": number(sample["dup_sim"]) if sample.get("dup_sim") is not None else None,
+        "veiled": veiled,
+    }

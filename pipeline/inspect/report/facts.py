@@ -1,0 +1,170 @@
+"""The report's figures about reasons: the funnel, and each rule with its threshold and margin."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from pipeline.inspect.plain import number
+from pipeline.inspect.rules import ShownRule
+from pipeline.inspect.view import quote
+from pipeline.reasons import FETCH, INGEST, VOCABULARY, kind_of
+
+STEPS = {
+    "captions": "Caption rules",
+    "download": "Size and shape rules",
+    "images": "Picture content rules",
+    "heads": "Picture content rules",
+    "embed": "Caption fits picture",
+    "dedup": "Repeated pictures",
+}
+"""What the rules that read a stage's columns are called in the funnel."""
+READING = INGEST | FETCH
+"""Reasons that no rule gives: the row could not be read or fetched, or the fetch refused it."""
+LIMITS = {
+    "timeout": ("timeout", "deadline"),
+    "redirect_limit": ("max_redirects",),
+    "http_rate_limited": ("retries",),
+    "http_server_error": ("retries",),
+    "too_large": ("max_bytes",),
+    "image_too_small": ("min_image_size",),
+    "image_too_many_pixels": ("max_image_pixels",),
+    "image_aspect_ratio": ("max_aspect_ratio",),
+}
+"""The settings under `download` that a reason goes by."""
+NEAR = 0.1
+"""A row is near a threshold within this share of it."""
+
+
+def funnel(
+    stats: Mapping[str, Any], rules: Sequence[ShownRule], stage_of: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Steps from rows in to rows kept: `label`, `removed`, `left`, and `why` (the largest reasons).
+
+    Each row leaves once, at its first reason; the steps follow the order in which rules judge.
+    """
+    groups: dict[str, dict[str, int]] = {}
+    for reason, rows in stats["reasons"].items():
+        if rows:
+            groups.setdefault(_step(reason, rules, stage_of), {})[reason] = rows
+    order = ["Unreadable rows", "Not fetched", "Refused by the fetch"]
+    order += [_step(rule.reason, rules, stage_of) for rule in rules]
+    labels = [label for label in dict.fromkeys([*order, *groups]) if label in groups]
+    left = stats["ingested"]
+    steps = [{"label": "Rows in", "removed": 0, "left": left, "why": [], "kind": "in"}]
+
+    def leave(label: str, reasons: Mapping[str, int], kind: str) -> None:
+        nonlocal left
+        removed = sum(reasons.values())
+        left -= removed
+        largest = sorted(reasons.items(), key=lambda entry: -entry[1])
+        steps.append(
+            {"label": label, "removed": removed, "left": left, "why": largest, "kind": kind}
+        )
+
+    if stats["merged_repeats"]:
+        leave("Same pair again", {"same URL and caption": stats["merged_repeats"]}, "merged")
+    for label in labels:
+        kinds = {kind_of(reason) for reason in groups[label]}
+        leave(label, groups[label], "failed" if kinds == {"failed"} else "dropped")
+    if stats["unfinished"]:
+        leave("Unfinished shards", {"unfinished": stats["unfinished"]}, "unfinished")
+    steps.append({"label": "Kept", "removed": 0, "left": stats["kept"], "why": [], "kind": "kept"})
+    return steps
+
+
+def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) -> str:
+    if reason in INGEST:
+        return "Unreadable rows"
+    if reason in FETCH:
+        return "Not fetched" if kind_of(reason) == "failed" else "Refused by the fetch"
+    if reason == "duplicate":
+        return STEPS["dedup"]
+    if reason == "not_measured":
+        return "Left out by only_if"
+    columns = [name for rule in rules if rule.reason == reason for name in rule.columns]
+    stages = [stage_of[name] for name in columns if name in stage_of]
+    latest = [stage for stage in STEPS if stage in stages]
+    return STEPS[latest[-1]] if latest else "Other rules"
+
+
+def reason_rows(
+    db: duckdb.DuckDBPyConnection,
+    stats: Mapping[str, Any],
+    rules: Sequence[ShownRule],
+    job: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """One entry per reason that took a row or has a rule, in the order of judgement.
+
+    `rules` holds each rule's SQL, `if_null` and, where it draws one line, its `margin`; `limit` the
+    settings that a reason of the fetch goes by.
+    """
+    found = list(stats["reasons_any"])
+    names = [name for name in found if name in READING]
+    names = list(dict.fromkeys([*names, *(rule.reason for rule in rules), *found]))
+    total = max(1, stats["ingested"])
+    margins = _margins(db, rules)
+    return [
+        {
+            "name": name,
+            "kind": kind_of(name),
+            "meaning": VOCABULARY[name].text if name in VOCABULARY else "A rule of this job.",
+            "limit": _limit(name, job),
+            "rows": stats["reasons"].get(name, 0),
+            "share": stats["reasons"].get(name, 0) / total,
+            "anywhere": stats["reasons_any"].get(name, 0),
+            "alone": stats["reasons_alone"].get(name, 0),
+            "rules": [
+                {"when": rule.when, "if_null": rule.if_null, "margin": margins.get(i)}
+                for i, rule in enumerate(rules)
+                if rule.reason == name
+            ],
+        }
+        for name in names
+    ]
+
+
+def _limit(reason: str, job: Mapping[str, Any]) -> str:
+    download = job.get("download") or {}
+    settings = [name for name in LIMITS.get(reason, ()) if name in download]
+    return ", ".join(f"{name} {number(download[name])}" for name in settings)
+
+
+def _margins(
+    db: duckdb.DuckDBPyConnection, rules: Sequence[ShownRule]
+) -> dict[int, dict[str, Any]]:
+    """How far beyond its one line a rule's rows lie (median).
+
+    And, where the line is all there is to the rule and not a small count, how many rows lie within
+    a tenth of it on either side: those are what a slightly different line would change.
+    """
+    types = {str(row[0]): str(row[1]) for row in db.execute("DESCRIBE samples").fetchall()}
+    asked = {i: rule for i, rule in enumerate(rules) if len(rule.thresholds) == 1}
+    parts = []
+    for rule in asked.values():
+        (line,) = rule.thresholds
+        column, band = f"{quote(line.column)}::DOUBLE", abs(line.value) * NEAR
+        distance, beyond = f"abs({column} - {line.value!r})", f"{column} {line.op} {line.value!r}"
+        taken = f"list_contains(reasons, '{rule.reason}') AND {beyond}"
+        parts.append(
+            f"approx_quantile({distance}, 0.5) FILTER (WHERE {taken}), "
+            f"count(*) FILTER (WHERE {beyond} AND {distance} <= {band!r}), "
+            f"count(*) FILTER (WHERE NOT ({beyond}) AND {distance} <= {band!r})"
+        )
+    if not parts:
+        return {}
+    row = db.execute(f"SELECT {', '.join(parts)} FROM samples").fetchone() or ()
+    margins = {}
+    for k, (i, rule) in enumerate(asked.items()):
+        (line,) = rule.thresholds
+        median, beyond_near, short_near = row[3 * k : 3 * k + 3]
+        whole = "INT" in types[line.column].upper()
+        told = len(rule.columns) == 1 and line.value and (not whole or abs(line.value) * NEAR >= 1)
+        if median is not None:
+            margins[i] = {
+                "median": number(median),
+                "band": number(abs(line.value) * NEAR),
+                "beyond": beyond_near if told else None,
+                "short": short_near if told else None,
+            }
+    return margins

@@ -1,0 +1,178 @@
+"""Gather what the page shows, in a few passes over the samples, and write it whole."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from pipeline.inspect.parts import StageParts, schema_of, stage_parts
+from pipeline.inspect.report import plots
+from pipeline.inspect.report.balance import balance, groupings, text_columns
+from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose, choose_groups
+from pipeline.inspect.report.facts import READING, funnel, reason_rows
+from pipeline.inspect.report.histograms import Histogram, histograms
+from pipeline.inspect.report.page import render
+from pipeline.inspect.report.pictures import thumbnail
+from pipeline.inspect.report.source import NAME, source_digest
+from pipeline.inspect.rules import rules_of
+from pipeline.inspect.stats import count, law
+from pipeline.inspect.view import connect
+from pipeline.run import Run
+from pipeline.table import shard_name
+
+GRID_SIDE = 1_000
+LARGE = 1_000_000
+"""Rows from which the steps are told on stderr."""
+
+
+def write_report(run: Run, seed: int = 0) -> str:
+    """Write `report.html` into the run folder, whole or not at all; its path.
+
+    The page needs no network. `seed` chooses the examples. InputError if the input has not been
+    dealt into shards yet.
+    """
+    page = render(gather(run, seed))
+    run.folder.write(NAME, page.encode())
+    return run.folder.path(NAME)
+
+
+def gather(run: Run, seed: int) -> dict[str, Any]:
+    """Everything the page shows, as plain values and Bokeh items."""
+    parts = stage_parts(run)
+    tell = _teller(run)
+    digest = source_digest(run)
+    with connect(run, parts=parts) as db:
+        tell("counting")
+        stats = count(run, db, parts)
+        columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
+        rules = rules_of(run, columns)
+        reasons = reason_rows(db, stats, rules, run.job)
+        tell("histograms")
+        found, constant = histograms(db, rules)
+        tell("balance")
+        passthrough = list(run.index.passthrough) if run.index else []
+        ways = groupings(db, text_columns(db, passthrough))
+        balances = [b for b in (balance(db, way) for way in ways) if b is not None]
+        tell("examples")
+        chosen = choose(db, stats["shards"], run.folder.is_local, seed)
+        groups = choose_groups(db, seed)
+    places = {place for some in (*chosen.values(), *groups["groups"].values()) for place in some}
+    shown = cards(run, parts, rules, places)
+    thresholds = {line.column for rule in rules for line in rule.thresholds}
+    return {
+        "source": digest,
+        "name": run.job.get("name") or run.folder.url.rsplit("/", 1)[-1],
+        "stats": stats,
+        "law": law(stats),
+        "funnel": funnel(stats, rules, _stage_of(run, parts)),
+        "judged": [r for r in reasons if r["name"] not in READING],
+        "fetched": [r for r in reasons if r["name"] in READING],
+        "histograms": [_shown(h) for h in found if h.column in thresholds],
+        "more_histograms": [_shown(h) for h in found if h.column not in thresholds],
+        "constant": constant,
+        "examples": {
+            name: [shown[place] for place in some if place in shown]
+            for name, some in chosen.items()
+        },
+        "per_reason": PER_REASON,
+        "few_shards": stats["shards"] > SHARDS[run.folder.is_local],
+        "seed": seed,
+        "groups": [[shown[p] for p in some if p in shown] for some in groups["groups"].values()],
+        "group_sizes": groups["sizes"],
+        "group_kinds": groups["kinds"],
+        "balance": balances,
+        "models": _models(run.state),
+        "provenance": _json(run, "provenance.json"),
+        "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file")}),
+        **training(run),
+    }
+
+
+def _teller(run: Run) -> Callable[[str], None]:
+    index = run.index
+    large = index is not None and index.rows >= LARGE
+
+    def tell(step: str) -> None:
+        if large:
+            print(f"report: {step}", file=sys.stderr)
+
+    return tell
+
+
+def _stage_of(run: Run, parts: Sequence[StageParts]) -> dict[str, str]:
+    """Which stage makes a column."""
+    found: dict[str, str] = {}
+    for part in parts:
+        if part.sidecars:
+            names = schema_of(run, f"{part.folder}/{shard_name(min(part.sidecars))}.parquet").names
+            found |= {name: part.name for name in names if name != "uid"}
+    return found
+
+
+def _shown(histogram: Histogram) -> dict[str, Any]:
+    return {
+        "column": histogram.column,
+        "item": plots.histogram_item(histogram),
+        "lines": [text for _, text in histogram.lines],
+        "nulls": histogram.nulls,
+        "cut": histogram.cut,
+        "steep": plots.is_steep(histogram),
+        "log_x": histogram.log_x,
+    }
+
+
+def _models(state: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"stage": name, "model": model, "digest": digest}
+        for name, stage in state.get("stages", {}).items()
+        for model, digest in (stage.get("models") or {}).items()
+    ]
+
+
+def _json(run: Run, name: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(run.folder.read(name)))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _yaml(job: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(job), sort_keys=False, allow_unicode=True)
+
+
+def _lines(run: Run, name: str) -> list[dict[str, Any]]:
+    """The whole JSON lines of a log; one that is being written is left out."""
+    if not run.folder.exists(name):
+        return []
+    found = []
+    for line in run.folder.read(name).decode(errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def training(run: Run) -> dict[str, Any]:
+    """The loss curve and the sheet of samples, where the run has them."""
+    log = [line for line in _lines(run, "train/log.jsonl") if "loss" in line and "step" in line]
+    drawn = _lines(run, "samples/samples.jsonl")
+    sheet = None
+    if run.folder.exists("samples/grid.png"):
+        sheet = thumbnail(run.folder.read("samples/grid.png"), GRID_SIDE)
+    kept = [line for line in drawn if line.get("kept")]
+    return {
+        "loss": plots.loss_item([x["step"] for x in log], [x["loss"] for x in log])
+        if log
+        else None,
+        "loss_ends": (log[0], log[-1]) if log else None,
+        "sheet": sheet,
+        "prompts": list(dict.fromkeys(str(line.get("prompt")) for line in drawn)),
+        "drawn": len(drawn),
+        "sheet_kept": len(kept),
+        "unsafe": sum(bool(line.get("unsafe")) for line in drawn),
+    }
