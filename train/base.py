@@ -21,6 +21,7 @@ import numpy as np
 
 from pipeline.config.training import TrainConfig
 from pipeline.demo.world import N_TEMPLATES, caption, draw_many
+from train.base_quality import measure
 from train.checkpoint import replace_folder, write_atomically
 from train.fit import fit
 
@@ -97,11 +98,15 @@ def write_drawn_export(
     return folder
 
 
-def publish(model: Path, out: Path) -> None:
-    """Copy a finished model folder into place."""
+def publish(model: Path, out: Path, notes: dict[str, object]) -> None:
+    """Measure a finished model, note the figures in its training.json, and put it in place."""
     fresh = out.with_name(out.name + ".tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(model, fresh)
+    path = fresh / "training.json"
+    said = {**json.loads(path.read_text()), **notes, "judged": measure(fresh)}
+    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(said["judged"]), file=sys.stderr)
     replace_folder(fresh, out)
 
 
@@ -126,7 +131,9 @@ def main() -> None:
     scratch = fit(export, work / "scratch", scratch_config(args.steps, args.seed), progress)
     print("second phase: the rate falls", file=sys.stderr)
     settled = cooldown_config(scratch, args.cooldown, args.seed)
-    publish(fit(export, work / "cooldown", settled, progress), args.out)
+    model = fit(export, work / "cooldown", settled, progress)
+    phases = [{"steps": args.steps}, {"steps": args.cooldown}]
+    publish(model, args.out, {"rows": args.rows, "seed": args.seed, "phases": phases})
 
 
 if __name__ == "__main__":

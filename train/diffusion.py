@@ -158,7 +158,8 @@ def ddim(
         inputs = scheduler.scale_model_input(latents, t)
         if guided:
             both = unet(torch.cat([inputs, inputs]), t, states).sample
-            output = guide(*both.chunk(2), guidance_scale, guidance_rescale)
+            with_text, without = both.chunk(2)
+            output = guide(with_text, without, guidance_scale, guidance_rescale)
         else:
             output = unet(inputs, t, states).sample
         latents = scheduler.step(output, t, latents).prev_sample

@@ -19,7 +19,14 @@ from train.checkpoint import keep_log, newest_checkpoint, save_checkpoint
 from train.data import Batch, batches, open_export
 from train.diffusion import add_noise, loss_weights, stratified_timesteps, target, weighted_loss
 from train.model import Diffusion
-from train.origin import NAMES, base_digest, base_model, course, fingerprint
+from train.origin import (
+    NAMES,
+    base_digest,
+    base_model,
+    course,
+    fingerprint,
+    resolution_and_rate,
+)
 from train.outcome import commit, finished_model
 from train.text import remembered
 
@@ -36,17 +43,18 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
     """
     data = open_export(export)
     base = base_digest(config)
+    resolution, peak = resolution_and_rate(config)
     mark = fingerprint(config, data, base)
     if finished := finished_model(out, mark):
         return finished
 
     out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = base_model(config, data).to(device)
+    model = base_model(config, data, resolution).to(device)
     net = model.unet.train()
     optimizer = torch.optim.AdamW(
         net.parameters(),
-        lr=config.learning_rate,
+        lr=peak,
         betas=(config.adam_beta1, config.adam_beta2),
         eps=config.adam_epsilon,
         weight_decay=config.adam_weight_decay,
@@ -68,18 +76,18 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
     passes = config.gradient_accumulation_steps
     stream = batches(
         data,
-        resolution=config.resolution,
+        resolution=resolution,
         batch_size=config.train_batch_size,
         seed=config.seed,
         skip=start * passes,
         threads=config.dataloader_threads,
         cache_mib=config.cache_mib,
     )
-    encode = remembered(model.text)
+    encode = remembered(model.text, at_once=1 if device == "cpu" else config.train_batch_size)
     began = time.monotonic()
     losses: list[float] = []
     for step in range(start, config.max_train_steps):
-        lr = learning_rate(config, step)
+        lr = peak * rate_factor(config, step)
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.zero_grad(set_to_none=True)
@@ -92,7 +100,7 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
         if not math.isfinite(losses[-1]) or not math.isfinite(norm.item()):
             raise InputError(
                 f"the loss diverged at step {step + 1} (loss {losses[-1]}, gradient norm {norm}); "
-                f"lower train.learning_rate ({config.learning_rate:g}) or raise "
+                f"lower train.learning_rate ({peak:g}) or raise "
                 f"train.lr_warmup_steps ({config.lr_warmup_steps})"
             )
         optimizer.step()
@@ -125,6 +133,8 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
         "base_digest": base,
         "export_fingerprint": data.fingerprint,
         "rows": data.rows,
+        "resolution": resolution,
+        "learning_rate": peak,
         "config": {k: v for k, v in config.recipe().items() if k not in NAMES},
     }
     return commit(model, weights, out, mark, notes)
@@ -167,14 +177,14 @@ def step_generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of the update after `step` others: warm-up, flat, then constant or half a cosine."""
+def rate_factor(config: TrainConfig, step: int) -> float:
+    """The share of the peak rate after `step` updates: warm-up, flat, then constant or falling."""
     warm = min(1.0, (step + 1) / max(1, config.lr_warmup_steps))
     share = step / config.max_train_steps
     if config.lr_scheduler == "constant" or share < config.lr_flat_fraction:
-        return config.learning_rate * warm
+        return warm
     fall = (share - config.lr_flat_fraction) / (1 - config.lr_flat_fraction)
-    return config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
 def ema_decay(config: TrainConfig, step: int) -> float:

@@ -59,13 +59,18 @@ def read_index(folder: Path) -> dict[str, Any]:
     path = folder / "model_index.json"
     if not path.is_file():
         raise InputError(f"{path} is missing, so {folder} is no model; {_OFFLINE}")
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of a model folder; InputError when it is none."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); {_OFFLINE}") from error
-    if not isinstance(index, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object; {_OFFLINE}")
-    return index
+    return content
 
 
 def _from_hub(name: str) -> Path:

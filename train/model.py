@@ -91,7 +91,9 @@ def load(name: str | Path) -> Diffusion:
     folder = resolve(name)
     index = read_index(folder)
     library = diffusers()
-    unet = library.UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True)
+    unet = library.UNet2DConditionModel.from_pretrained(
+        folder / "unet", use_safetensors=True, low_cpu_mem_usage=False
+    )
     # DDIM steps any DDPM-family noise schedule. Schedulers without the `clip_sample` setting would
     # get its default, which cuts latents to [-1, 1].
     scheduler = library.DDIMScheduler.from_pretrained(folder / "scheduler", clip_sample=False)
@@ -101,7 +103,9 @@ def load(name: str | Path) -> Diffusion:
         space = PixelSpace.from_json(index["space"])
         text = _bound_text(folder, index["text_encoder"])
     else:
-        vae = library.AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True)
+        vae = library.AutoencoderKL.from_pretrained(
+            folder / "vae", use_safetensors=True, low_cpu_mem_usage=False
+        )
         space, text = LatentSpace(vae.float()), HuggingFaceText(folder)
     return Diffusion(unet.float(), space, text, scheduler, str(name), digest(folder), folder)
 
@@ -126,7 +130,7 @@ def save(model: Diffusion, weights: dict[str, torch.Tensor], folder: Path, notes
     unet.half().save_pretrained(folder / "unet", safe_serialization=True)
     model.scheduler.save_pretrained(folder / "scheduler")
     if isinstance(model.space, PixelSpace) and isinstance(model.text, ClipText):
-        index = {
+        index: dict[str, Any] = {
             "_class_name": OWN_CLASS,
             "space": model.space.to_json(),
             "text_encoder": model.text.to_json(),

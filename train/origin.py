@@ -12,13 +12,30 @@ import torch
 from pipeline.config.training import TrainConfig
 from pipeline.models.clip import check_clip, clip_digest
 from train.data import Export, decoded, read_shards
-from train.folder import digest, resolve
+from train.folder import OWN_CLASS, digest, read_index, read_json, resolve
 from train.model import Diffusion, from_scratch, load
+from train.space import PixelSpace
 from train.text import ClipText
 
 TRAIN_VERSION = 1
 MEASURED_PICTURES = 1024
 NAMES = ("pretrained_model_name_or_path", "text_encoder", "text_encoder_pretrained")
+
+
+def resolution_and_rate(config: TrainConfig) -> tuple[int, float]:
+    """The side of the training pictures and the peak learning rate: the base model's own where the
+    settings say null."""
+    name = config.pretrained_model_name_or_path
+    if name is None:
+        side, rate = 64, 1e-3
+    else:
+        folder = resolve(name)
+        factor, rate = PixelSpace.factor, 4e-4
+        if read_index(folder)["_class_name"] != OWN_CLASS:
+            vae = read_json(folder / "vae/config.json")
+            factor, rate = 2 ** (len(vae["block_out_channels"]) - 1), 1e-5
+        side = int(read_json(folder / "unet/config.json")["sample_size"]) * factor
+    return config.resolution or side, config.learning_rate or rate
 
 
 def base_digest(config: TrainConfig) -> str:
@@ -53,13 +70,13 @@ def course(config: TrainConfig, export: Export, base: str) -> str:
     return fingerprint(config, export, base)
 
 
-def base_model(config: TrainConfig, export: Export) -> Diffusion:
+def base_model(config: TrainConfig, export: Export, resolution: int) -> Diffusion:
     """The model to train, with the prediction type that the settings ask for."""
     if config.pretrained_model_name_or_path is None:
         text = ClipText(config.text_encoder or "winnow-tiny", config.text_encoder_pretrained)
         return from_scratch(
-            config.resolution,
-            measured_pictures(export, config),
+            resolution,
+            measured_pictures(export, resolution, config.dataloader_threads),
             text,
             prediction_type=config.prediction_type or "sample",
             seed=config.seed,
@@ -70,8 +87,8 @@ def base_model(config: TrainConfig, export: Export) -> Diffusion:
     return model
 
 
-def measured_pictures(export: Export, config: TrainConfig) -> torch.Tensor:
+def measured_pictures(export: Export, resolution: int, threads: int) -> torch.Tensor:
     """The first pictures of the export, float (N, 3, H, W) in [-1, 1]."""
     first = islice(read_shards(export.shards), MEASURED_PICTURES)
-    rows = [picture for picture, _ in decoded(first, config.resolution, config.dataloader_threads)]
+    rows = [picture for picture, _ in decoded(first, resolution, threads)]
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

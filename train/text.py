@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from pipeline.models.clip import load_clip
 
+from pipeline.models.clip import load_clip
 from train.libraries import transformers
 
 
@@ -72,15 +72,20 @@ class HuggingFaceText:
 
 
 def remembered(
-    encode: Callable[[Sequence[str]], torch.Tensor], limit: int = 4096
+    encode: Callable[[Sequence[str]], torch.Tensor], at_once: int, limit: int = 4096
 ) -> Callable[[Sequence[str]], torch.Tensor]:
-    """The encoder with its latest `limit` captions kept: epochs repeat what a frozen tower said."""
+    """The encoder with its latest `limit` captions kept: epochs repeat what a frozen tower said.
+
+    With `at_once` = 1 a caption's states do not depend, in their last bits, on the captions that
+    happened to be new beside it, which are others in a resumed run.
+    """
     kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def encode_remembered(texts: Sequence[str]) -> torch.Tensor:
         missing = [t for t in dict.fromkeys(texts) if t not in kept]
-        if missing:
-            kept.update(zip(missing, encode(missing), strict=True))
+        for start in range(0, len(missing), at_once):
+            chunk = missing[start : start + at_once]
+            kept.update(zip(chunk, encode(chunk), strict=True))
         for text in texts:
             kept.move_to_end(text)
         states = torch.stack([kept[text] for text in texts])

@@ -31,12 +31,12 @@ class TrainConfig(Section):
         min_length=1,
         description="Weights of `text_encoder`: an open_clip tag or a local file.",
     )
-    resolution: int = Field(
-        64,
+    resolution: int | None = Field(
+        None,
         ge=16,
         multiple_of=8,
         description="Side of the square training pictures, in pixels: the shorter side is resized "
-        "to it, then the centre is cut out.",
+        "to it, then the centre is cut out. Null takes the base model's own, 64 from scratch.",
     )
     random_flip: bool = Field(
         False, description="Mirror half of the pictures. Off where captions name a side."
@@ -46,7 +46,12 @@ class TrainConfig(Section):
         1, ge=1, description="Forward passes whose gradients are averaged into one update."
     )
     max_train_steps: int = Field(200, ge=1, description="Optimizer updates.")
-    learning_rate: float = Field(4e-4, gt=0, description="Peak learning rate of AdamW.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Peak learning rate of AdamW. Null means 1e-3 from scratch, 4e-4 for a base "
+        "that winnow trained, 1e-5 for Stable Diffusion.",
+    )
     lr_scheduler: Literal["constant", "cosine"] = Field(
         "cosine",
         description="After the warm-up: hold the rate, or let it fall to 2 % along a half cosine.",
@@ -62,7 +67,11 @@ class TrainConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
     use_ema: bool = Field(True, description="Keep an exponential moving average; it is what ships.")
     ema_decay: float = Field(
-        0.98, gt=0, lt=1, description="Decay of the average, approached as (1 + n) / (10 + n)."
+        0.9999,
+        gt=0,
+        lt=1,
+        description="Decay of the average, approached as (1 + n) / (10 + n), so that short runs "
+        "average over their last part alone.",
     )
     snr_gamma: float | None = Field(
         5.0,

@@ -14,10 +14,10 @@ import torch
 
 from pipeline.config.training import TrainConfig
 from pipeline.errors import InputError
-from train.fit import ema_decay, fit, learning_rate
+from train.fit import ema_decay, fit, rate_factor
 from train.folder import digest
 from train.model import load
-from train.origin import course, fingerprint
+from train.origin import course, fingerprint, resolution_and_rate
 
 TINY = {
     "resolution": 16,
@@ -158,19 +158,29 @@ def test_a_stable_diffusion_folder_trains_and_stays_one(
     assert digest(model / "vae") == digest(stable_diffusion / "vae")
 
 
+def test_null_settings_take_the_base_models_own(stable_diffusion: Path) -> None:
+    scratch = TrainConfig(pretrained_model_name_or_path=None)
+    assert resolution_and_rate(scratch) == (64, 1e-3)
+    latent = TrainConfig(pretrained_model_name_or_path=str(stable_diffusion))
+    assert resolution_and_rate(latent) == (16, 1e-5)
+    given = latent.model_copy(update={"resolution": 32, "learning_rate": 0.1})
+    assert resolution_and_rate(given) == (32, 0.1)
+
+
 def test_the_rate_warms_up_holds_and_falls() -> None:
     config = SCRATCH.model_copy(
         update={"max_train_steps": 100, "lr_warmup_steps": 10, "lr_flat_fraction": 0.5}
     )
-    rates = [learning_rate(config, step) / config.learning_rate for step in range(100)]
+    rates = [rate_factor(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9:50] == pytest.approx([1.0] * 41)
     assert rates[75] == pytest.approx(0.51, abs=0.01)
     assert rates[99] == pytest.approx(0.02, abs=0.01)
     constant = config.model_copy(update={"lr_scheduler": "constant"})
-    assert learning_rate(constant, 99) == config.learning_rate
+    assert rate_factor(constant, 99) == 1
 
 
 def test_the_average_forgets_its_start_quickly() -> None:
     assert ema_decay(SCRATCH, 0) == pytest.approx(0.1)
+    assert ema_decay(SCRATCH, 190) == pytest.approx(0.955)
     assert ema_decay(SCRATCH, 10**6) == SCRATCH.ema_decay

@@ -98,7 +98,7 @@ def test_captions_are_encoded_once_and_the_oldest_forgotten() -> None:
         asked.append(list(texts))
         return torch.tensor([[float(len(text))] for text in texts])
 
-    remember = remembered(encode, limit=2)
+    remember = remembered(encode, at_once=2, limit=2)
     assert remember(["a", "bb", "a"]).flatten().tolist() == [1, 2, 1]
     assert remember(["ccc", "a"]).flatten().tolist() == [3, 1]
     assert remember(["bb"]).flatten().tolist() == [2]

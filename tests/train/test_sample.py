@@ -85,7 +85,7 @@ def test_a_candidate_does_not_depend_on_its_batch(model: Path, tmp_path: Path) -
         [line["score"] for line in lines_of(sample(model, tmp_path / str(i), config, "f"))]
         for i, config in enumerate((one, many))
     ]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3), "fp16 vectors of 8-bit pictures"
 
 
 def test_a_prompt_with_no_safe_picture_still_gets_its_sheet(model: Path, tmp_path: Path) -> None:
