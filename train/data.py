@@ -47,7 +47,7 @@ class Export:
 
 
 def open_export(folder: Path) -> Export:
-    """Read `manifest.json` (`fingerprint`; `shards`: [{`tar`, `rows`}]) and check its shards.
+    """Read `manifest.json` (`fingerprint`; `shards`: [{`tar`, `rows`, `bytes`?}]) and check its shards.
 
     Raises InputError for a missing or malformed manifest, a missing shard, or no rows.
     """
@@ -56,15 +56,20 @@ def open_export(folder: Path) -> Export:
         raise InputError(f"{path} is missing, so {folder} is no finished export; run `winnow run`")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        shards = [(folder / entry["tar"], int(entry["rows"])) for entry in manifest["shards"]]
+        listed = manifest["shards"]
+        shards = [(folder / entry["tar"], int(entry["rows"])) for entry in listed]
+        sizes = [entry.get("bytes") for entry in listed]
         fingerprint = str(manifest["fingerprint"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}); export again"
         ) from error
-    for shard, _ in shards:
+    for (shard, _), size in zip(shards, sizes, strict=True):
         if not shard.is_file():
             raise InputError(f"{shard} is listed in {path} but missing; export again")
+        if size is not None and shard.stat().st_size != size:
+            found = shard.stat().st_size
+            raise InputError(f"{shard} has {found} bytes, {path} says {size}; export again")
     rows = sum(n for _, n in shards)
     if rows == 0:
         raise InputError(f"{path} lists no rows: every sample was dropped; see `winnow stats`")

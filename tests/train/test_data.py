@@ -99,6 +99,15 @@ def test_a_truncated_shard_is_refused(
         take(broken, 9, cache_mib=cache_mib)
 
 
+def test_a_shard_of_another_size_is_refused_before_any_work(export: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(export, tmp_path / "broken")
+    manifest = json.loads((broken / "manifest.json").read_text())
+    manifest["shards"][0]["bytes"] = 7
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"00000\.tar has \d+ bytes, .* says 7; export again"):
+        open_export(broken)
+
+
 def test_a_row_count_that_is_not_the_shards_is_refused(export: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(export, tmp_path / "broken")
     manifest = json.loads((broken / "manifest.json").read_text())
