@@ -47,7 +47,7 @@ class Export:
 
 
 def open_export(folder: Path) -> Export:
-    """Read `manifest.json` (`fingerprint`; `shards`: [{`tar`, `rows`, `bytes`?}]) and check its shards.
+    """Read `manifest.json` (`fingerprint`, `shards`: [{`tar`, `rows`, `bytes`}]); check its shards.
 
     Raises InputError for a missing or malformed manifest, a missing shard, or no rows.
     """
