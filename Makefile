@@ -1,10 +1,10 @@
-# Everything a new machine needs: Python 3.10–3.12, make and a package registry.
+# Everything a new machine needs: Python 3.11 or 3.12, make and a package registry.
 SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 # The first Python that is new and old enough; `make PYTHON=/path/to/python` overrides it.
-FITS := import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+FITS := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.10, 3.11 or 3.12 with venv found; set PYTHON=" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 with venv found; set PYTHON=" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"

@@ -17,10 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a list of scraped (url, caption) rows to a clean image-text dataset, and from the "
-    "dataset to a text-to-image model. Start with `winnow demo`, or write a job file with one line, "
-    "`input: pairs.parquet`, and `winnow run job.yaml`.",
-    epilog="Exit codes: 0 done; 2 the job or the input is wrong, nothing was done; 3 done, but some "
-    "shards are quarantined and listed; 1 a bug.",
+    "dataset to a text-to-image model. Start with `winnow demo`, or write a job file with one "
+    "line, `input: pairs.parquet`, and `winnow run job.yaml`.",
+    epilog="Exit codes: 0 done; 2 the job or the input is wrong, nothing was done; 3 done, but "
+    "some shards are quarantined and listed; 1 a bug.",
 )
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
@@ -170,7 +170,7 @@ def demo(
     set_: Override = [],  # noqa: B006
     json_: Json = False,
 ) -> None:
-    """Draw and serve a small web full of known dirt, clean it, train on it, and score the result."""
+    """Draw and serve a small web full of known dirt, clean it, train on it, score the result."""
     from pipeline.demo.command import run_demo
 
     raise typer.Exit(run_demo(out, rows, seed, set_, json_))

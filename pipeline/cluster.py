@@ -1,4 +1,4 @@
-"""Where tasks run: a local Dask cluster of one net worker and compute workers, or one that stands."""
+"""Where tasks run: a local Dask cluster (one net worker, compute workers) or one that stands."""
 
 import contextlib
 import logging
@@ -110,9 +110,7 @@ def _local(config: ClusterConfig) -> Any:
         return {"cls": Nanny, "options": options}
 
     workers = {"net": worker("net", 1)}
-    workers |= {
-        f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)
-    }
+    workers |= {f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)}
     scheduler = {
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},

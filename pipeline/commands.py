@@ -25,7 +25,7 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
     with reporter() as told:
         result = execute(prepared, job_file, told)
     run = result.run
-    answer = {"run": run.folder.url, "export": result.exporter.folder.url, **stats(run)}
+    answer = {"run": run.folder.url, **stats(run)}
     if job.train is not None:
         answer["model"] = train_on(prepared.job, run)
     if job.sample is not None:
@@ -54,13 +54,14 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
     console.print(render(answer))
     if last is not None:
         console.print(last)
-    for what in ("export", "model", "report", "grid"):
-        if what in answer:
-            console.print(f"{what:>6}: {answer[what]}", highlight=False, soft_wrap=True)
+    shards = f"{answer['run']}/{answer['export']['folder']}" if answer["export"] else None
+    for what, path in {"shards": shards, **answer}.items():
+        if what in ("shards", "model", "report", "grid") and path:
+            console.print(f"{what:>6}: {path}", highlight=False, soft_wrap=True)
     for lost in answer["quarantined"]:
         print(
-            f"winnow: shard {lost['shard']:05d} is quarantined at {lost['stage']}: {lost['error']}; "
-            "the same command tries it again",
+            f"winnow: shard {lost['shard']:05d} is quarantined at {lost['stage']}: "
+            f"{lost['error']}; the same command tries it again",
             file=sys.stderr,
         )
 
@@ -75,9 +76,9 @@ def ensure_report(run: Run) -> str:
     ]
     # `cached` tells how the last run went; the report shows what stands.
     mark = digest_of([json.dumps(shown).replace('"cached": true', '"cached": false'), drawn])
-    if run.folder.exists("report.html") and run.folder.exists("report.json"):
-        if json.loads(run.folder.read("report.json"))["shows"] == mark:
-            return run.folder.path("report.html")
+    stands = run.folder.exists("report.html") and run.folder.exists("report.json")
+    if stands and json.loads(run.folder.read("report.json"))["shows"] == mark:
+        return run.folder.path("report.html")
     from pipeline.inspect.report import write_report
 
     path = write_report(run)
@@ -137,7 +138,8 @@ def train_only(job: Job) -> str:
 
 
 def sample_only(job: Job, prompts: tuple[str, ...]) -> dict[str, Any]:
-    if job.sample is None:
+    section = job.sample
+    if section is None:
         raise InputError("the job has no `sample:` section; `sample: {}` takes the defaults")
     job, run = _finished(job)
-    return sample_from(job, run, prompts or job.sample.prompts)
+    return sample_from(job, run, prompts or section.prompts)

@@ -27,7 +27,7 @@ class Ticket:
 
     names: tuple[str, ...]
     shard: int
-    then: Callable[[tasks.Done], None]
+    then: "Callable[[Ticket, tasks.Done], None] | None" = None
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Driver:
         def step(shard: int) -> None:
             for group in self._ready(nodes, shard, running.setdefault(shard, set())):
                 running[shard].update(group)
-                self._submit_shard(group, shard, lambda done, s=shard: step(s))
+                self._submit_shard(group, shard, lambda ticket, _: step(ticket.shard))
             if shard in self._lost or all(shard in self.parts[n.name] for n in nodes):
                 active.discard(shard)
                 admit()
@@ -101,9 +101,7 @@ class Driver:
         admit()
         self._drain(on_lost=lambda shard: step(shard))
 
-    def _ready(
-        self, nodes: Sequence[Node], shard: int, running: set[str]
-    ) -> list[tuple[str, ...]]:
+    def _ready(self, nodes: Sequence[Node], shard: int, running: set[str]) -> list[tuple[str, ...]]:
         """Stages of a shard whose inputs stand, picture stages as one group."""
         if shard in self._lost:
             return []
@@ -123,7 +121,7 @@ class Driver:
         return self.plan.inputs(node, self.index.shards[shard][1], digests)
 
     def _submit_shard(
-        self, names: tuple[str, ...], shard: int, then: Callable[[tasks.Done], None]
+        self, names: tuple[str, ...], shard: int, then: Callable[[Ticket, tasks.Done], None]
     ) -> None:
         nodes = [self.plan.by_name[name] for name in names]
         if isinstance(nodes[0].stage, PictureStage):
@@ -146,17 +144,16 @@ class Driver:
             return
         merged = read_merged(self.plan, node, ready)
         if merged is None:
-            prepared: dict[int, str] = {}
             for shard, inputs in ready.items():
                 self._submit(
-                    Ticket((), shard, lambda done, s=shard: prepared.update({s: ""})),
+                    Ticket((), shard),
                     tasks.run_prepare, node.name, shard, inputs,
                 )  # fmt: skip
             self._drain()
             ready = {shard: ready[shard] for shard in self.shards}
             digests: list[str] = []
             self._submit(
-                Ticket((), -1, lambda done: digests.append(done.digests[node.name])),
+                Ticket((), -1, lambda _, done: digests.append(done.digests[node.name])),
                 tasks.run_merge, node.name, sorted(ready), tasks.merge_inputs(ready),
             )  # fmt: skip
             self._drain()
@@ -166,7 +163,7 @@ class Driver:
         for shard in self.shards:
             inputs = inputs_digest(ready[shard], digest)
             self._submit(
-                Ticket((node.name,), shard, lambda done: None),
+                Ticket((node.name,), shard),
                 tasks.run_whole, node.name, shard, inputs,
             )  # fmt: skip
         self._drain()
@@ -178,7 +175,7 @@ class Driver:
         for number, slices in enumerate(exporter.slices):
             if number not in standing:
                 self._submit(
-                    Ticket(("export",), -1 - number, lambda done: None),
+                    Ticket(("export",), -1 - number),
                     run_export, number, slices, exporter.inputs,
                 )  # fmt: skip
         self._drain()
@@ -193,7 +190,7 @@ class Driver:
             work, run_url, digest, *args,
             resources=self.cluster.resources(kind), pure=False, retries=0,
             # Earlier stages first: they are cheap, and downloads wait for them.
-            priority=-self._place(ticket.names),
+            priority=-(self._place(ticket.names) * len(self.index) + max(ticket.shard, 0)),
         )  # fmt: skip
         self._tickets[future] = ticket
         self._completed.add(future)
@@ -233,7 +230,8 @@ class Driver:
             event="done", stages=ticket.names, shard=ticket.shard, rows=done.rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip
-        ticket.then(done)
+        if ticket.then is not None:
+            ticket.then(ticket, done)
 
     def _fail(self, ticket: Ticket, error: BaseException, trace: Any) -> None:
         """Quarantine the shard; the job goes on. What concerns every shard ends the run."""

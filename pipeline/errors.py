@@ -11,7 +11,8 @@ class InputError(Exception):
 class PartError(Exception):
     """A stage's output breaks the sample table's law (lost, repeated, reordered rows; columns).
 
-    The part is not committed and its shard is quarantined; the job goes on and ends with exit code 3.
+    The part is not committed and its shard is quarantined; the job goes on and ends with exit
+    code 3.
     """
 
 

@@ -159,7 +159,10 @@ def _clip_retrieval(exporter: Exporter) -> None:
     for number, slices in enumerate(exporter.slices):
         parts = [(exporter.plan.data(part.shard), part) for part in slices]
         for short, long in (("img", "img"), ("txt", "text")):
-            with folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path, path.open("wb") as out:
+            with (
+                folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path,
+                path.open("wb") as out,
+            ):
                 np.save(out, vectors(parts, short), allow_pickle=False)
         with (
             folder.local(f"{shard_name(number)}.parquet") as source,

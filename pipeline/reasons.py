@@ -1,4 +1,4 @@
-"""The closed vocabulary of reasons: why a row is not in the export. docs/reasons.md is made from it."""
+"""The closed vocabulary of reasons: why a row is not in the export; docs/reasons.md shows it."""
 
 import difflib
 import re
@@ -29,7 +29,7 @@ INGEST = _words(
     invalid_utf8="URL or caption is not valid UTF-8.",
     url_missing="The row has no URL.",
     caption_missing="The row has no caption.",
-    caption_oversize="The caption is longer than 100,000 characters; it is kept cut to that length.",
+    caption_oversize="The caption is longer than 100,000 characters; it is cut to that length.",
 )
 
 FETCH = _words(

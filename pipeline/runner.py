@@ -190,6 +190,6 @@ def _write_state(plan: Plan, result: Result | None) -> None:
                 "cached": cached["export"],
             },
             "quarantined": result.quarantined,
-            "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
     plan.run.folder.write("state.json", json.dumps(state, indent=1).encode())

@@ -55,7 +55,7 @@ class ShardData:
 
     @contextlib.contextmanager
     def file(self, stage: str, suffix: str) -> Iterator[Path]:
-        """A local path of a companion file that an earlier stage wrote, e.g. ("download", "tar")."""
+        """A local path of an earlier stage's companion file, e.g. ("download", "tar")."""
         with self.run.folder.local(f"{self.folders[stage]}/{self.name}.{suffix}") as path:
             yield path
 
@@ -115,7 +115,7 @@ class Stage(ABC):
         """Content digests of the models used, by name."""
         return {}
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most stages have nothing to check
         """Before any work: InputError if a model, file or setting cannot serve."""
 
     def recipe(self, upstream: Mapping[str, str]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class TableStage(Stage):
 
 @dataclass
 class Measured:
-    """A batch's results: per column one value a picture; per array (rows, dim) one row a picture."""
+    """A batch's results: columns of one value a picture, arrays of shape (pictures, dim)."""
 
     columns: dict[str, Sequence[Any] | npt.NDArray[Any]]
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Session(Protocol):
     """A picture stage's models, loaded in the process that works."""
 
     def prepare(self, rgb: npt.NDArray[np.uint8]) -> Any:
-        """One decoded picture (height, width, 3) to what `measure` takes; runs on decode threads."""
+        """One decoded RGB picture (height, width, 3) to what `measure` takes; on decode threads."""
 
     def measure(self, items: list[Any], rows: pa.Table) -> Measured:
         """Measure a batch; `rows` holds the columns in `reads` for the same pictures."""

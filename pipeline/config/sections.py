@@ -24,8 +24,8 @@ class ToxicityConfig(Section):
 
     model: Literal["profanity-check", "original", "unbiased", "multilingual"] = Field(
         "profanity-check",
-        description="`profanity-check` (alt-profanity-check; its weights are in the package) or one "
-        "of Detoxify's models.",
+        description="`profanity-check` (alt-profanity-check; weights in the package) or one of "
+        "Detoxify's models.",
     )
     checkpoint: str | None = Field(
         None,
@@ -61,7 +61,8 @@ class DownloadConfig(Section):
     image_size: int = Field(256, ge=16, le=4096, description="Side of the stored picture, pixels.")
     resize_mode: Literal["keep_ratio", "center_crop", "border", "no"] = Field(
         "keep_ratio",
-        description="As img2dataset's: shorter side to `image_size`; square crop; white border; as is.",
+        description="As img2dataset's: shorter side to `image_size`; square crop; white border; "
+        "as it is.",
     )
     resize_only_if_bigger: bool = Field(True, description="Never enlarge a smaller picture.")
     encode_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the stored picture.")
@@ -79,15 +80,15 @@ class DownloadConfig(Section):
     )
     timeout: float = Field(10.0, gt=0, description="Seconds to connect and between bytes.")
     deadline: float = Field(
-        30.0, gt=0, description="Total seconds per picture: redirects, further tries and pauses too."
+        30.0, gt=0, description="Total seconds per picture, redirects, retries and pauses too."
     )
     max_redirects: int = Field(5, ge=0, le=20, description="Redirects followed; each is checked.")
     retries: int = Field(
         2,
         ge=0,
         le=10,
-        description="Further tries after a passing failure (timeouts, broken connections, 408, 425, "
-        "429, 5xx), with back-off and `Retry-After`, as far as `deadline` allows.",
+        description="Further tries after a passing failure (timeouts, broken connections, 408, "
+        "425, 429, 5xx), with back-off and `Retry-After`, as far as `deadline` allows.",
     )
     allow_addresses: tuple[str, ...] = Field(
         (),
@@ -223,7 +224,8 @@ class DedupConfig(Section):
     )
     prefer: tuple[str, ...] = Field(
         ("original_pixels", "clip_score"),
-        description="Columns by which the best member of a group is kept, greatest first; ties by uid.",
+        description="Columns by which the best member of a group is kept, greatest first; ties "
+        "by uid.",
     )
 
 

@@ -1,0 +1,67 @@
+"""Fixtures of runs: one served site a session, and clusters to run on."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from lab import Lab, Site
+
+from pipeline.demo.web import Route, serve, write_site
+from pipeline.demo.world import caption, draw, random_scene
+from pipeline.runner import Result
+
+PICTURES = 36
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "www").mkdir()
+    write_site(folder, {})
+    rng = np.random.default_rng(5)
+    with serve(folder) as url:
+        rows = []
+        for i in range(PICTURES):
+            scene = random_scene(rng)
+            path = folder / "www" / f"{i}.jpg"
+            cv2.imwrite(str(path), draw(scene, rng, 96)[:, :, ::-1])
+            rows.append({"url": f"{url}/{i}.jpg", "caption": caption(scene)})
+        copy = {"url": f"{url}/copy.jpg", "caption": rows[0]["caption"]}
+        (folder / "www" / "copy.jpg").write_bytes((folder / "www" / "0.jpg").read_bytes())
+        rows.append(copy)
+        dead = [{"url": f"{url}/gone{i}.jpg", "caption": "a cat of wool"} for i in range(3)]
+        write_site(folder, {f"/gone{i}.jpg": Route(status=404) for i in range(3)})
+        yield Site(url, folder, rows, dead)
+
+
+@pytest.fixture(scope="session")
+def threads() -> Iterator[str]:
+    """A scheduler whose worker threads live in this process, so that tests can break stages."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def lab(site: Site, tmp_path: Path, threads: str) -> Lab:
+    return Lab(site, tmp_path, threads)
+
+
+@pytest.fixture
+def alone(site: Site, tmp_path: Path) -> Lab:
+    """Without a cluster: each run starts its own processes."""
+    return Lab(site, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def counts() -> Callable[[Result], dict[str, Any]]:
+    from pipeline.inspect.stats import stats
+
+    return lambda result: json.loads(json.dumps(stats(result.run), default=str))

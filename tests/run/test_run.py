@@ -1,0 +1,173 @@
+"""A run as a user sees it: nothing lost, nothing twice, and only what is stale done again."""
+
+import pyarrow as pa
+import pytest
+import yaml
+from lab import SHARD
+
+from pipeline.config.load import load_job
+from pipeline.errors import InputError
+from pipeline.inspect.preview import preview
+from pipeline.run import Run
+from pipeline.stages.captions import CaptionsStage
+from pipeline.stages.decide import DecideStage
+from pipeline.stages.dedup import DedupStage
+from pipeline.stages.download import DownloadStage
+
+NAMES = ["captions", "download", "dedup", "decide", "export"]
+
+
+def test_every_row_is_kept_or_has_a_reason(lab, counts):
+    rows = lab.site.rows + lab.site.dead
+    bad = [{"url": None, "caption": "no address"}, {"url": "http://x.test/a.jpg", "caption": None}]
+    result = lab.run(lab.job([*rows, *bad, rows[3], rows[3]]))
+    seen = counts(result)
+    assert seen["ingested"] == len(rows) + 4
+    assert seen["merged_repeats"] == 2
+    assert seen["reasons"] == {
+        "duplicate": 1, "http_not_found": 3, "url_missing": 1, "caption_missing": 1,
+    }  # fmt: skip
+    assert seen["kept"] == len(rows) - 4
+    assert seen["ingested"] == seen["merged_repeats"] + seen["kept"] + sum(seen["reasons"].values())
+    assert seen["conserved"] is True
+
+
+def test_a_second_run_does_nothing(lab):
+    job = lab.job()
+    first = lab.run(job)
+    second = lab.run(job)
+    assert lab.said == ["everything stands; nothing to do"]
+    assert all(second.cached.values())
+    assert second.digest == first.digest
+
+
+def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
+    job = lab.job()
+    first = lab.run(job)
+    values = yaml.safe_load(job.read_text())
+    values["rules"].insert(0, {"reason": "caption_long", "when": "caption_words > 8"})
+    job.write_text(yaml.safe_dump(values))
+    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert [name for name in NAMES if foreseen[name]["todo"] != 0] == ["decide", "export"]
+    assert foreseen["decide"]["why"].startswith("rules: ")
+    assert foreseen["export"]["why"] == "waits for the verdicts"
+    second = lab.run(job)
+    assert [name for name in NAMES if not second.cached[name]] == ["decide", "export"]
+    assert second.digest != first.digest
+    # And back again: the first verdicts still stand.
+    values["rules"].pop(0)
+    job.write_text(yaml.safe_dump(values))
+    assert lab.run(job).digest == first.digest
+    assert lab.said == ["everything stands; nothing to do"]
+
+
+def test_rows_added_to_the_input_touch_new_shards_only(lab, counts):
+    rows = lab.site.rows
+    job = lab.job(rows[:20])
+    first = lab.run(job)
+    before = list(Run(first.run.folder.url).index.shards)
+    lab.write(rows)
+    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert foreseen["ingest"]["why"] == "the input changed"
+    second = lab.run(job)
+    after = second.run.index.shards
+    assert after[: len(before)] == tuple(before)
+    log = lab.log(second)
+    fetched = [entry["shard"] for entry in log if entry["stages"] == ["download"]]
+    assert sorted(fetched) == list(range(len(after)))  # none of them twice
+    assert counts(second)["ingested"] == len(rows)
+
+
+def test_a_changed_setting_reruns_what_depends_on_it(lab):
+    job = lab.job()
+    lab.run(job)
+    result = lab.run(job, "download.image_size=48")
+    assert [n for n in NAMES if not result.cached[n]] == ["download", "dedup", "decide", "export"]
+
+
+def test_a_lost_part_is_made_again(lab):
+    job = lab.job()
+    first = lab.run(job)
+    folder = next(n for n in first.run.folder.names("parts") if n.startswith("download"))
+    first.run.folder.remove(f"parts/{folder}/00001.tar")
+    second = lab.run(job)
+    log = lab.log(second)
+    assert [e["shard"] for e in log if e["stages"] == ["download"]][-1] == 1
+    assert second.digest == first.digest
+
+
+def _raise(stage, method):
+    def broken(self, *args, **kwargs):
+        if args[0].shard == 1:
+            uids = args[0].table()["uid"].to_pylist()
+            raise ValueError(f"row {uids[3]} cannot be measured")
+        return method(self, *args, **kwargs)
+
+    return broken
+
+
+def _bend(change):
+    def breaker(stage, method):
+        def broken(self, *args, **kwargs):
+            output = method(self, *args, **kwargs)
+            if args[0].shard == 1:
+                output.table = change(output.table)
+            return output
+
+        return broken
+
+    return breaker
+
+
+BREAKS = {
+    "an exception in one row": (_raise, "cannot be measured"),
+    "a lost row": (_bend(lambda t: t.slice(1)), "1 rows lost"),
+    "a repeated row": (_bend(lambda t: pa.concat_tables([t, t.slice(0, 1)])), "1 rows repeated"),
+    "a reordered part": (
+        _bend(lambda t: t.take(list(reversed(range(t.num_rows))))),
+        "rows reordered from row 0 on",
+    ),
+    "a missing column": (_bend(lambda t: t.select(["uid"])), "columns missing"),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("stage", [CaptionsStage, DownloadStage, DedupStage, DecideStage])
+def test_a_broken_stage_is_refused_and_its_shard_quarantined(lab, counts, monkeypatch, stage, how):
+    breaker, message = BREAKS[how]
+    job = lab.job()
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "run", breaker(stage, stage.run))
+        result = lab.run(job)
+    (lost,) = result.quarantined
+    assert (lost["stage"], lost["shard"]) == (stage.name, 1)
+    assert message in lost["error"]
+    node = next(n for n in result.run.folder.names("parts") if n.startswith(stage.name))
+    assert not result.run.folder.exists(f"parts/{node}/00001.json")
+    seen = counts(result)
+    assert seen["unfinished"] == SHARD
+    assert seen["conserved"] is True
+    # Mended, the same command does the rest, as if nothing had happened.
+    again = lab.run(job)
+    assert again.quarantined == []
+    assert counts(again)["unfinished"] == 0
+
+
+def test_a_folder_of_another_job_is_refused(lab):
+    lab.run(lab.job())
+    other = lab.folder / "other.yaml"
+    other.write_text((lab.folder / "job.yaml").read_text() + "\nname: job\n")
+    with pytest.raises(InputError, match=r"belongs to the job .*job\.yaml; give this one another"):
+        lab.run(other)
+
+
+def test_a_locked_folder_is_refused(lab):
+    job = lab.job()
+    lab.run(job)
+    holder = Run(lab.folder / "runs" / "job")
+    holder.lock()
+    try:
+        with pytest.raises(InputError, match="is locked by a running winnow"):
+            lab.run(job)
+    finally:
+        holder.unlock()
