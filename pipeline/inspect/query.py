@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import InputError
+from pipeline.inspect.files import READ_ONLY
 from pipeline.inspect.plain import plain
-from pipeline.inspect.view import READ_ONLY, connect
+from pipeline.inspect.view import connect
 from pipeline.run import Run
 
 ROWS_SHOWN = 1_000

@@ -1,68 +1,27 @@
 """One DuckDB view over a run: every row with every column that stands beside it.
 
 Parts keep their shard's order, so they are laid side by side by position (DuckDB's POSITIONAL
-JOIN): nothing is hashed and nothing is held, whatever the number of rows. Files are read through a
-file system that knows only this run's tables and cannot write: DuckDB lets a COPY hide inside a
-WITH clause, and a path that may be read may be overwritten too.
+JOIN): nothing is hashed and nothing is held, whatever the number of rows.
 """
 
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import fsspec
-from fsspec.spec import AbstractFileSystem
 
+from pipeline.inspect.files import SCHEME, RunFiles
 from pipeline.inspect.parts import StageParts, index_of, schema_of, stage_parts
 from pipeline.reasons import VOCABULARY
 from pipeline.run import Run
 from pipeline.table import shard_name
 
-SCHEME = "run"
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""
-READ_ONLY = "a run's tables are only read here"
 DECIDED = {"reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR"}
 """Columns that are there, as nulls, even before any shard is decided."""
-
-
-class RunFiles(AbstractFileSystem):
-    """The run folder's Parquet files under `run://`, for reading only."""
-
-    protocol = SCHEME
-    cachable = False
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self._base, self._root_path = fsspec.core.url_to_fs(url)
-
-    def _real(self, path: str) -> str:
-        return f"{self._root_path}/{self._strip_protocol(path).lstrip('/')}"
-
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-        if mode != "rb":
-            raise PermissionError(f"{path}: {READ_ONLY}")
-        return self._base.open(self._real(path), "rb")
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        return {**self._base.info(self._real(path)), "name": path}
-
-    def exists(self, path: str, **_: Any) -> bool:
-        return bool(self._base.exists(self._real(path)))
-
-    def glob(self, path: str, **_: Any) -> list[str]:
-        return [path]
-
-    def modified(self, path: str) -> datetime:
-        try:
-            return self._base.modified(self._real(path))
-        except NotImplementedError:
-            return datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
 def connect(

@@ -1,6 +1,6 @@
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.inspect.rules import columns_in, thresholds_in
@@ -31,6 +31,7 @@ def test_columns_and_thresholds(sql: str, columns: list[str], thresholds: list[s
     assert [str(threshold) for threshold in thresholds_in(sql, COLUMNS)] == thresholds
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(["<", "<=", ">", ">="]),
     st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.6g}")),
@@ -50,6 +51,7 @@ def test_a_threshold_found_divides_as_the_database_does(
             assert answer == (mine,)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reading(sql: str) -> None:
     columns_in(sql, COLUMNS)

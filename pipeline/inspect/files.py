@@ -1,0 +1,81 @@
+"""A run's tables as DuckDB may see them: read only, and nothing beside them.
+
+DuckDB lets a COPY hide inside a WITH clause, and a path that may be read may be overwritten too; a
+file system of our own that refuses to write closes that door, on disks and object stores alike.
+"""
+
+import threading
+from datetime import datetime
+from typing import Any
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+SCHEME = "run"
+READ_ONLY = "a run's tables are only read here"
+
+
+class SharedFile:
+    """A file whose position is each thread's own.
+
+    DuckDB reads one file from several threads, by a seek and a read of which another thread's seek
+    may come between.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._own = threading.local()
+
+    def tell(self) -> int:
+        return int(getattr(self._own, "position", 0))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self._lock:
+            start = {0: 0, 1: self.tell(), 2: self._handle.seek(0, 2) if whence == 2 else 0}
+            self._own.position = start[whence] + offset
+        return self.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            self._handle.seek(self.tell())
+            data = bytes(self._handle.read(size))
+        self._own.position = self.tell() + len(data)
+        return data
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+class RunFiles(AbstractFileSystem):
+    """The run folder's Parquet files under `run://`, for reading only."""
+
+    protocol = SCHEME
+    cachable = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._base, self._root_path = fsspec.core.url_to_fs(url)
+
+    def _real(self, path: str) -> str:
+        return f"{self._root_path}/{self._strip_protocol(path).lstrip('/')}"
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+        if mode != "rb":
+            raise PermissionError(f"{path}: {READ_ONLY}")
+        return SharedFile(self._base.open(self._real(path), "rb"))
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {**self._base.info(self._real(path)), "name": path}
+
+    def exists(self, path: str, **_: Any) -> bool:
+        return bool(self._base.exists(self._real(path)))
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        return [path]
+
+    def modified(self, path: str) -> datetime:
+        try:
+            return self._base.modified(self._real(path))
+        except NotImplementedError:
+            return datetime.fromisoformat("2000-01-01T00:00:00+00:00")

