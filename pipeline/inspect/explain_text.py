@@ -44,9 +44,9 @@ def _rules(rules: list[dict[str, Any]]) -> Table:
     for name in ("", "reason", "rule", "values"):
         table.add_column(name)
     for rule in rules:
-        mark = "✗" if rule["takes"] else "✓"
+        mark = "✗" if rule["takes"] else "?" if rule["result"] is None else "✓"
         style = "bold red" if rule["first"] else "yellow" if rule["takes"] else "dim"
-        values = ", ".join(f"{name} = {number(value)}" for name, value in rule["values"].items())
+        values = ", ".join(f"{name} = {_short(value)}" for name, value in rule["values"].items())
         if rule["result"] is None:
             values += " → unknown" + (f": {rule['if_null']}" if rule["takes"] else "")
         elif rule["result"] and not rule["takes"]:
@@ -57,6 +57,10 @@ def _rules(rules: list[dict[str, Any]]) -> Table:
             *(Text(cell, style=style) for cell in (mark, rule["reason"], rule["when"], values))
         )
     return table
+
+
+def _short(value: Any) -> str:
+    return plain(value, 24) if isinstance(value, str) else number(value)
 
 
 def _duplicates(group: Mapping[str, Any], uid: str) -> list[RenderableType]:

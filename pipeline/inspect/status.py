@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.inspect.parts import stage_parts
+from pipeline.inspect.parts import StageParts, export_parts, stage_parts
 from pipeline.run import Run
 from pipeline.table import part_folder
 
@@ -26,10 +26,11 @@ def status(run: Run) -> dict[str, Any]:
     current), `bytes` and `quarantined`.
     """
     index, state = run.index, run.state
-    parts = stage_parts(run)
+    parts, export = stage_parts(run), export_parts(run)
     total = len(index) if index else 0
     process = lock_owner(run)
     current = {part.folder for part in parts}
+    current |= {part_folder("export", export.fingerprint)} if export else set()
     there = [f"parts/{name}" for name in run.folder.names("parts")]
     folders = {name: {"bytes": disk_bytes(run, name), "current": name in current} for name in there}
     return {
@@ -39,20 +40,22 @@ def status(run: Run) -> dict[str, Any]:
         "rows_in": index.rows_in if index else None,
         "rows": index.rows if index else None,
         "shards": len(index) if index else None,
-        "stages": {
-            part.name: {
-                "done": len(part.sidecars),
-                "total": total,
-                "rows": part.rows,
-                "seconds": part.seconds,
-                "cached": part.cached,
-                "bytes": folders.get(part_folder(part.name, part.fingerprint), {}).get("bytes", 0),
-            }
-            for part in parts
-        },
+        "stages": {part.name: _stage(run, part, total) for part in parts}
+        | ({"export": _stage(run, export, len(export.sidecars))} if export else {}),
         "folders": folders,
         "bytes": disk_bytes(run, ""),
         "quarantined": state.get("quarantined", []),
+    }
+
+
+def _stage(run: Run, part: StageParts, total: int) -> dict[str, Any]:
+    return {
+        "done": len(part.sidecars),
+        "total": total,
+        "rows": part.rows,
+        "seconds": part.seconds,
+        "cached": part.cached,
+        "bytes": disk_bytes(run, part.folder),
     }
 
 

@@ -203,11 +203,12 @@ def test_a_quarantined_shard_is_told_at_the_top(make) -> None:
     assert "decide shard 1: worker died" in text
 
 
-def chromium(page: Path, tmp_path: Path, *options: str) -> str:
+def chromium(url: str, tmp_path: Path) -> str:
+    """The page's DOM after its scripts have run; a console error fails the test."""
     done = subprocess.run(
         [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=6000", *options,
-         page.as_uri()],
+         f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=6000", "--dump-dom",
+         url],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     problems = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
@@ -222,7 +223,7 @@ def test_in_a_browser_charts_are_drawn_and_captions_do_nothing(make, tmp_path: P
     for row in rows:
         row["source"] = EVIL
     made = make(rows)
-    dom = chromium(Path(write_report(made.run)), tmp_path, "--dump-dom")
+    dom = chromium(Path(write_report(made.run)).as_uri(), tmp_path)
     assert "<title>made · winnow report</title>" in dom
     assert dom.count("bk-Figure") >= 7
     assert dom.count("onerror=&quot;") >= 1 or "onerror=" in html.unescape(dom)
@@ -230,11 +231,27 @@ def test_in_a_browser_charts_are_drawn_and_captions_do_nothing(make, tmp_path: P
 
 
 @needs_chromium
-def test_without_our_policy_the_captions_are_harmless_as_well(make, tmp_path: Path) -> None:
-    made = make(many_samples())
-    path = Path(write_report(made.run))
-    page = path.read_text(encoding="utf-8")
+def test_without_our_policy_the_captions_are_harmless_as_well(made: Made, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.html"
+    bare.write_text(without_policy(made), encoding="utf-8")
+    assert "<title>made · winnow report</title>" in chromium(bare.as_uri(), tmp_path)
+
+
+@needs_chromium
+def test_a_click_unveils_one_picture_and_a_link_opens_what_is_folded(
+    made: Made, tmp_path: Path
+) -> None:
+    page = tmp_path / "clicked.html"
+    click = "<script>document.querySelector('button.veil').click()</script></body>"
+    page.write_text(without_policy(made).replace("</body>", click), encoding="utf-8")
+    dom = chromium(f"{page.as_uri()}#example-timeout", tmp_path)
+    assert re.findall(r'class="veil" type="button" aria-pressed="(\w+)"', dom) == ["true", "false"]
+    opened = re.findall(r"<details open[^>]*><summary>(.*?)</summary>", dom)
+    assert [text[:31] for text in opened] == ["Rows that could not be read or "]
+
+
+def without_policy(made: Made) -> str:
+    page = Path(write_report(made.run)).read_text(encoding="utf-8")
     bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     assert bare != page
-    path.write_text(bare, encoding="utf-8")
-    assert "<title>made · winnow report</title>" in chromium(path, tmp_path, "--dump-dom")
+    return bare
