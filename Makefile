@@ -34,7 +34,7 @@ check: $(READY)  ## Lint, format and types
 	$(BIN)/mypy
 
 docs: $(READY)  ## Write the generated pages of docs/
-	$(BIN)/python -m pipeline.inspect.reference docs
+	$(BIN)/python -m pipeline.reference docs
 
 openclipart: $(READY)  ## Curate Debian's 8,000 openclipart pictures: real data
 	$(BIN)/python -m pipeline.demo.openclipart --out openclipart --run

@@ -100,7 +100,7 @@ def stats(run_folder: RunFolder, json_: Json = False) -> None:
 @app.command()
 def explain(
     run_folder: RunFolder,
-    sample_: Annotated[str, typer.Argument(metavar="UID|URL", help="A uid, its start, or a URL.")],
+    sample_: Annotated[str, typer.Argument(metavar="SAMPLE", help="A uid, its start, or a URL.")],
     json_: Json = False,
 ) -> None:
     """Say why one row was kept or dropped: every measurement and every rule."""

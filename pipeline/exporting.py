@@ -14,7 +14,7 @@ from pipeline.plan import Plan, load_plan
 from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
-from pipeline.tasks import _peak_memory, _timed
+from pipeline.tasks import peak_memory, timed
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Exporter:
         return digest_of([export.title, export.license, self.plan.job.name])
 
 
-@_timed
+@timed
 def run_export(
     run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -98,7 +98,7 @@ def run_export(
         sidecar = commit(
             exporter.sidecars, shard_name(number), number, tables, files,
             stage="export", fingerprint=exporter.fingerprint, inputs=inputs, rows=rows,
-            seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(), data=exporter.folder,
+            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), data=exporter.folder,
         )  # fmt: skip
     return {"export": sidecar.digest}, rows, {"rows": rows}
 

@@ -37,7 +37,7 @@ class Done:
     summary: dict[str, Any]
 
 
-def _timed(work: Callable[P, tuple[dict[str, str], int, dict[str, Any]]]) -> Callable[P, Done]:
+def timed(work: Callable[P, tuple[dict[str, str], int, dict[str, Any]]]) -> Callable[P, Done]:
     @wraps(work)
     def run(*args: P.args, **kwargs: P.kwargs) -> Done:
         start = time.time()
@@ -47,7 +47,7 @@ def _timed(work: Callable[P, tuple[dict[str, str], int, dict[str, Any]]]) -> Cal
     return run
 
 
-@_timed
+@timed
 def run_table(
     run_url: str, plan_digest: str, name: str, shard: int, inputs: str
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -60,7 +60,7 @@ def run_table(
     return {name: digest}, output.table.num_rows, output.summary
 
 
-@_timed
+@timed
 def run_pictures(
     run_url: str, plan_digest: str, names: Sequence[str], shard: int, inputs: Mapping[str, str]
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -80,7 +80,7 @@ def run_pictures(
     return digests, rows, {name: output.summary for name, output in outputs.items()}
 
 
-@_timed
+@timed
 def run_prepare(
     run_url: str, plan_digest: str, name: str, shard: int, inputs: str
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -96,12 +96,12 @@ def run_prepare(
         sidecar = commit(
             folder, target, shard, {f"{target}.parquet": table}, {},
             stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
-            seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(),
+            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(),
         )  # fmt: skip
     return {name: sidecar.digest}, sidecar.rows, {}
 
 
-@_timed
+@timed
 def run_merge(
     run_url: str, plan_digest: str, name: str, shards: Sequence[int], inputs: str
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -119,12 +119,12 @@ def run_merge(
     sidecar = commit(
         folder, MERGED, -1, {f"{MERGED}.parquet": table}, {},
         stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
-        seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(),
+        seconds=time.monotonic() - start, peak_memory_mb=peak_memory(),
     )  # fmt: skip
     return {name: sidecar.digest}, table.num_rows, {}
 
 
-@_timed
+@timed
 def run_whole(
     run_url: str, plan_digest: str, name: str, shard: int, inputs: str
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
@@ -176,12 +176,12 @@ def _commit(
         {f"{name}.parquet": table},
         {f"{name}.{suffix}": path for suffix, path in output.files.items()},
         stage=node.name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
-        seconds=time.monotonic() - start, peak_memory_mb=_peak_memory(), summary=output.summary,
+        seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), summary=output.summary,
     )  # fmt: skip
     return sidecar.digest
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """Peak resident memory of this process so far, MB (Linux gives kB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -29,8 +29,9 @@ class ToxicityConfig(Section):
     )
     checkpoint: str | None = Field(
         None,
-        description="Folder with a converted Detoxify checkpoint (`model.safetensors`, "
-        "`config.json`, the tokenizer's files); without it the hub's weights are used.",
+        description="Detoxify: folder with the converted checkpoint (`model.safetensors`, "
+        "`config.json`, the tokenizer's files), made once by "
+        "`python -m pipeline.models.convert_detoxify`.",
     )
     batch_size: int = tuning(64, "Captions per forward pass (Detoxify).", ge=1)
 

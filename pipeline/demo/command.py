@@ -10,22 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
-import pipeline
 from pipeline.commands import render_answer, run_all
 from pipeline.config.load import load_job
 from pipeline.demo.dirt import make_world
+from pipeline.demo.jobs import own_job
 from pipeline.demo.truth import ReasonScore, score
 from pipeline.demo.web import serve
-from pipeline.errors import InputError
 from pipeline.run import Run
-
-JOB = Path(pipeline.__file__).resolve().parents[1] / "configs" / "demo.yaml"
 
 
 def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json: bool) -> int:
     """The whole demo under `out/demo-world` (the web) and `out/demo` (the run); the exit code."""
-    if not JOB.is_file():
-        raise InputError(f"{JOB} is missing: the demo runs from a checkout of winnow")
+    job_file = own_job("demo.yaml")
     world = out / "demo-world"
     given = [
         f"input={world / 'rows.parquet'}",
@@ -36,7 +32,7 @@ def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json:
     with serve(world) as url:
         print(f"demo: a web of {rows:,} rows at {url}", file=sys.stderr)
         make_world(world, url, seed, rows, progress=_tell)
-        code, answer = run_all(load_job(JOB, given), JOB)
+        code, answer = run_all(load_job(job_file, given), job_file)
     run = Run.open(answer["run"])
     scores = score(pq.read_table(world / "truth.parquet"), verdicts(run))
     answer["truth"] = [_plain(one) for one in scores]
@@ -48,7 +44,7 @@ def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json:
 
 
 def _tell(done: int, total: int) -> None:
-    if done == total or done % 500 < 25:
+    if done == total or done % 400 == 0:
         print(f"demo: {done:,} of {total:,} pictures drawn", file=sys.stderr)
 
 
@@ -89,4 +85,3 @@ def truth_table(scores: Sequence[ReasonScore]) -> Table:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-

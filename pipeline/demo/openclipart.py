@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.demo.jobs import own_job
 from pipeline.demo.svg import read_metadata
 from pipeline.demo.web import serve
 from pipeline.errors import InputError
@@ -129,6 +130,15 @@ def _unpack(packages: Sequence[Path], out: Path) -> None:
     shutil.rmtree(packages[0].parent)
 
 
+def _run(rows: Path) -> int:
+    """Curate the list with the checkout's job; the exit code."""
+    from pipeline.commands import run_and_report
+    from pipeline.config.load import load_job
+
+    job_file = own_job("openclipart.yaml")
+    return run_and_report(load_job(job_file, [f"input={rows}"]), job_file, as_json=False)
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -140,11 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and list")
     parser.add_argument("--port", type=int, help="port to serve at (default: last time's)")
     parser.add_argument("--no-serve", action="store_true", help="prepare the folder only")
+    parser.add_argument("--run", action="store_true", help="run configs/openclipart.yaml, then end")
     options = parser.parse_args(arguments)
     out: Path = options.out
     try:
         with serve(out, options.port) as base_url:
             rows = prepare(out, base_url)
+            if options.run:
+                return _run(rows)
             print(rows)
             if options.no_serve:
                 return 0
