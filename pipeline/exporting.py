@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from pipeline.errors import PartError
 from pipeline.plan import Plan, load_plan
 from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
 from pipeline.storage import Folder
@@ -95,12 +97,21 @@ def run_export(
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         parts = [(plan.data(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
+        _account(tables, rows, slices)
         sidecar = commit(
             exporter.sidecars, shard_name(number), number, tables, files,
             stage="export", fingerprint=exporter.fingerprint, inputs=inputs, rows=rows,
             seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), data=exporter.folder,
         )  # fmt: skip
     return {"export": sidecar.digest}, rows, {"rows": rows}
+
+
+def _account(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
+    """PartError unless the shard holds just the kept rows that are due, each once."""
+    due = sum(part.stop - part.start for part in slices)
+    uids = [uid for table in tables.values() for uid in table["uid"].to_pylist()]
+    if not due == rows == len(uids) == len(set(uids)):
+        raise PartError(f"export: {due} kept rows are due, {len(set(uids))} were written")
 
 
 def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from pipeline.config.job import Job
 from pipeline.driver import Driver
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PartError
 from pipeline.exporting import Exporter, finish
 from pipeline.plan import Plan, build_plan, columns_written, save_plan, standing
 from pipeline.progress import Reporter
@@ -96,11 +98,21 @@ def _ingest(prepared: Prepared, reporter: Reporter) -> ShardIndex:
             reporter.say(f"ingest: {rows:,} rows read")
 
     index = deal(prepared.run, prepared.job, prepared.listing, tell)
+    _account(prepared.run, index)
     reporter.say(
         f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
         f"{len(index)} shards"
     )
     return index
+
+
+def _account(run: Run, index: ShardIndex) -> None:
+    """PartError unless the shards' files hold every row that was read, repeats counted."""
+    shards = range(len(index))
+    dealt = sum(pc.sum(run.shard(s, ["repeats"])["repeats"]).as_py() or 0 for s in shards)
+    if dealt != index.rows_in:
+        run.folder.remove("shards/index.json")
+        raise PartError(f"ingest: {index.rows_in} rows read, but {dealt} dealt")
 
 
 def _work(plan: Plan, index: ShardIndex, facts: dict[str, Any], reporter: Reporter) -> Result:

@@ -6,13 +6,17 @@ import yaml
 from lab import SHARD
 
 from pipeline.config.load import load_job
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PartError
 from pipeline.inspect.preview import preview
+from pipeline.pictures import measure_pictures
 from pipeline.run import Run
 from pipeline.stages.captions import CaptionsStage
 from pipeline.stages.decide import DecideStage
 from pipeline.stages.dedup import DedupStage
 from pipeline.stages.download import DownloadStage
+from pipeline.stages.export import write_shard
+from pipeline.stages.ingest import deal
+from pipeline.table import write_parquet
 
 NAMES = ["captions", "download", "dedup", "decide", "export"]
 
@@ -151,6 +155,66 @@ def test_a_broken_stage_is_refused_and_its_shard_quarantined(lab, counts, monkey
     again = lab.run(job)
     assert again.quarantined == []
     assert counts(again)["unfinished"] == 0
+
+
+PICTURE_BREAKS = {name: BREAKS[name] for name in BREAKS if name != "an exception in one row"}
+
+
+@pytest.mark.parametrize("how", PICTURE_BREAKS)
+@pytest.mark.parametrize("stage", ["embed", "images"])
+def test_a_broken_picture_stage_is_refused(lab, counts, monkeypatch, stage, how):
+    breaker, message = PICTURE_BREAKS[how]
+
+    def measure(data, stages, rows, scratch):
+        outputs = measure_pictures(data, stages, rows, scratch)
+        outputs[stage] = breaker(None, lambda *_: outputs[stage])(None, data)
+        return outputs
+
+    monkeypatch.setattr("pipeline.tasks.measure_pictures", measure)
+    rows = lab.site.rows[:12]
+    job = lab.job(rows, embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
+    result = lab.run(job)
+    (lost,) = result.quarantined
+    assert lost["shard"] == 1
+    assert f"{stage}, shard 00001" in lost["error"]
+    assert message in lost["error"]
+    seen = counts(result)
+    assert (seen["unfinished"], seen["conserved"]) == (2, True)
+
+
+def test_a_picture_that_cannot_be_measured_is_named(lab, monkeypatch):
+    def measure(self, items, rows):
+        raise ValueError(f"no vector for {rows['uid'][0]}")
+
+    monkeypatch.setattr("pipeline.stages.embed.EmbedSession.measure", measure)
+    result = lab.run(lab.job(lab.site.rows[:5], embed={"model": "winnow-tiny"}))
+    (lost,) = result.quarantined
+    assert "no vector for " in lost["error"]
+
+
+def test_an_ingest_that_loses_a_row_ends_the_run(lab, monkeypatch):
+    def lossy(run, job, listing, progress):
+        index = deal(run, job, listing, progress)
+        table = run.shard(1)
+        with run.folder.create("shards/00001.parquet") as path:
+            write_parquet(table.slice(1), path)
+        return index
+
+    monkeypatch.setattr("pipeline.runner.deal", lossy)
+    with pytest.raises(PartError, match="ingest: 40 rows read, but 39 dealt"):
+        lab.run(lab.job())
+    assert Run(lab.folder / "runs" / "job").index is None
+
+
+def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
+    def write(number, slices, scratch):
+        tables, files, rows = write_shard(number, slices, scratch)
+        return {name: table.slice(1) for name, table in tables.items()}, files, rows
+
+    monkeypatch.setattr("pipeline.exporting.write_shard", write)
+    with pytest.raises(PartError, match="export: 36 kept rows are due, 35 were written"):
+        lab.run(lab.job())
+    assert not list((lab.folder / "runs" / "job" / "export").rglob("manifest.json"))
 
 
 def test_a_folder_of_another_job_is_refused(lab):
