@@ -54,9 +54,11 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
     console.print(render(answer))
     if last is not None:
         console.print(last)
-    shards = f"{answer['run']}/{answer['export']['folder']}" if answer["export"] else None
-    for what, path in {"shards": shards, **answer}.items():
-        if what in ("shards", "model", "report", "grid") and path:
+    paths = {what: answer.get(what) for what in ("model", "report", "grid")}
+    if answer["export"]:
+        paths = {"shards": f"{answer['run']}/{answer['export']['folder']}", **paths}
+    for what, path in paths.items():
+        if path:
             console.print(f"{what:>6}: {path}", highlight=False, soft_wrap=True)
     for lost in answer["quarantined"]:
         print(

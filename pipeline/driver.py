@@ -224,7 +224,7 @@ class Driver:
             for key, value in own.items():
                 if isinstance(value, int):
                     total[key] = total.get(key, 0) + value
-            note = ", ".join(f"{v:,} {k}" for k, v in total.items() if k in SHOWN)
+            note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
         self._log.write(
             event="done", stages=ticket.names, shard=ticket.shard, rows=done.rows,

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import ProgressColumn as _ProgressColumn
+from rich.table import Column
 from rich.text import Text
 
 
@@ -37,7 +38,7 @@ class _Rate(_ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} rows/s" if speed else "", style="dim")
+        return Text(f"{speed:,.0f}/s" if speed else "", style="dim")
 
 
 class Bars:
@@ -45,12 +46,12 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:>9}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
+            TextColumn("{task.description:>8}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
+            _Rate(table_column=Column(no_wrap=True, justify="right")),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True)),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}

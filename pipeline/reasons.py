@@ -53,7 +53,6 @@ FETCH = _words(
     decode_error="The picture's bytes cannot be decoded.",
     hash_mismatch="The bytes' hash is not the one that the input gave.",
     download_internal="The downloader lost the row; it was found again by comparing uids.",
-    worker_killed="Working on this row killed the worker process.",
 ) | _words(
     "dropped",
     opted_out="The site asks not to be used (X-Robots-Tag).",
@@ -88,7 +87,7 @@ def check_reason(name: str) -> str:
     """The name itself, if a rule may use it; else ValueError with the nearest word."""
     if name in RULES or _CUSTOM.fullmatch(name):
         return name
-    near = difflib.get_close_matches(name, RULES, n=1)
+    near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else "the words are in docs/reasons.md"
     raise ValueError(
         f"`{name}` is not a reason that a rule may give; {hint} (own ones start with `x_`)"
