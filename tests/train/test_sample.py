@@ -78,6 +78,15 @@ def test_every_candidate_is_logged_and_the_best_safe_ones_shown(
         assert sheet.width > 3 * 256
 
 
+def test_a_second_call_draws_nothing_and_a_new_judge_does(model: Path, tmp_path: Path) -> None:
+    counts = []
+    for judges in ({}, {}, {"new": lambda p: np.zeros(len(p))}):
+        seen: list[int] = []
+        sample(model, tmp_path, CONFIG, "f", lambda done, *_, seen=seen: seen.append(done), judges)
+        counts.append(len(seen))
+    assert counts == [12, 0, 12]
+
+
 def test_a_candidate_does_not_depend_on_its_batch(model: Path, tmp_path: Path) -> None:
     one = CONFIG.model_copy(update={"prompts": CONFIG.prompts[:1], "batch_size": 1})
     many = one.model_copy(update={"batch_size": 5})
