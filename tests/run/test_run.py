@@ -1,5 +1,7 @@
 """A run as a user sees it: nothing lost, nothing twice, and only what is stale done again."""
 
+import json
+
 import pyarrow as pa
 import pytest
 import yaml
@@ -235,3 +237,31 @@ def test_a_locked_folder_is_refused(lab):
             lab.run(job)
     finally:
         holder.unlock()
+
+
+def test_a_scheduler_that_does_not_answer_is_named(lab):
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9;"):
+        lab.run(lab.job(), "cluster.scheduler=tcp://127.0.0.1:9")
+
+
+def test_the_command_prints_progress_to_stderr_and_json_to_stdout(alone):
+    done = alone.winnow("run", str(alone.job(alone.site.rows[:4])), "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["ingested"], answer["kept"], answer["reasons"]) == (4, 4, {})
+    assert "export: 4 of 4 rows" in done.stderr
+
+
+def test_quarantined_shards_end_in_exit_code_3(alone, monkeypatch):
+    job = alone.job()
+    # A worker cannot write this part: its place is taken by a folder.
+    alone.winnow("run", str(job))
+    run = alone.folder / "runs" / "job"
+    (part,) = run.glob("parts/captions-*/00001.parquet")
+    part.unlink()
+    part.mkdir()
+    (part / "in the way").touch()
+    done = alone.winnow("run", str(job))
+    assert done.returncode == 3, done.stderr
+    assert "winnow: shard 00001 is quarantined at captions: " in done.stderr
+    assert "the same command tries it again" in done.stderr
