@@ -135,6 +135,8 @@ def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[st
         for i, sidecar in enumerate(sidecars)
     ]
     _sweep(exporter)
+    for stale in ("img_emb", "text_emb", "metadata", "subset.npy"):
+        folder.remove(stale)
     for layout in job.export.formats:
         {"clip-retrieval": _clip_retrieval, "datacomp": _datacomp}[layout](exporter)
     digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
@@ -183,12 +185,12 @@ def _clip_retrieval(exporter: Exporter) -> None:
 
 
 def _datacomp(exporter: Exporter) -> None:
-    """DataComp's subset file: uids as two big-endian halves, dtype u8,u8, sorted."""
+    """DataComp's subset file: uids as two halves (first 16 hex digits, the rest), u8,u8, sorted."""
     folder = exporter.folder
-    halves = [
-        (int(uid[:16], 16), int(uid[16:], 16))
-        for number in range(len(exporter.slices))
-        for uid in read_parquet(folder, f"{shard_name(number)}.parquet", ["uid"])["uid"].to_pylist()
-    ]
+    halves = [np.zeros(0, "u8,u8")]
+    for number in range(len(exporter.slices)):
+        table = read_parquet(folder, f"{shard_name(number)}.parquet", ["uid"])
+        digits = np.array(table["uid"].to_pylist())
+        halves.append(np.array([(int(d[:16], 16), int(d[16:], 16)) for d in digits], "u8,u8"))
     with folder.create("subset.npy") as path, path.open("wb") as out:
-        np.save(out, np.array(sorted(halves), dtype="u8,u8"), allow_pickle=False)
+        np.save(out, np.sort(np.concatenate(halves)), allow_pickle=False)

@@ -27,7 +27,7 @@ def measure_pictures(
 ) -> dict[str, Output]:
     """Run picture stages over a shard; `rows` marks per stage the rows to measure.
 
-    A picture that a stage cannot take stays null there; its name is counted in the summary.
+    ValueError for a stored picture that does not decode: we stored it, so the disk or we are wrong.
     """
     sessions = {stage.name: stage.session() for stage in stages}
     sinks = {stage.name: _Sink(stage, shard, sessions[stage.name]) for stage in stages}

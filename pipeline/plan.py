@@ -1,5 +1,6 @@
 """What a job would do: its stages with their fingerprints, and which parts already stand."""
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,9 +86,9 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
             from pipeline.sql import columns_of
 
             reads += columns_of(stage.only_if, schema, f"{stage.name}.only_if")
-        unknown = [name for name in reads if name not in schema]
-        if unknown:
-            raise InputError(f"stage {stage.name} reads `{unknown[0]}`, which no stage makes")
+        for name in reads:
+            if name not in schema:
+                raise InputError(_missing(stage, name, schema))
         needed = {makers[name] for name in reads if name in makers} | set(stage.after)
         upstream = tuple(name for name in nodes if name in needed)
         recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})
@@ -96,10 +97,19 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
         nodes[stage.name] = Node(stage, upstream, recipe, digest_of(recipe))
         for column in stage.writes:
             if column.name in schema:
-                raise InputError(f"stage {stage.name} writes `{column.name}`, which stands already")
+                raise InputError(
+                    f"stage {stage.name} writes `{column.name}`, which an earlier stage writes "
+                    "too; give it another name"
+                )
             schema[column.name] = column.type
             makers[column.name] = stage.name
     return Plan(run, job, tuple(nodes.values()), tuple(shard_schema))
+
+
+def _missing(stage: Stage, name: str, schema: Mapping[str, pa.DataType]) -> str:
+    near = difflib.get_close_matches(name, schema, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(schema)}"
+    return f"{stage.name} reads the column `{name}`, which nothing makes before it; {hint}"
 
 
 def columns_written(job: Job) -> frozenset[str]:
@@ -123,7 +133,10 @@ def save_plan(plan: Plan) -> None:
 
 @lru_cache(maxsize=4)
 def load_plan(run_url: str, digest: str) -> Plan:
-    """The plan as a worker sees it. PlanMismatchError if models or packages differ from the driver's."""
+    """The plan as a worker sees it.
+
+    PlanMismatchError if models or packages differ from the driver's.
+    """
     run = Run(run_url)
     body = json.loads(run.folder.read("plan.json"))
     job = parse_job(body["job"], "plan.json")

@@ -1,8 +1,11 @@
 """SQL booleans over a shard's columns, by DuckDB without access to anything else."""
 
 import difflib
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -12,7 +15,16 @@ import pyarrow as pa
 from pipeline.errors import InputError
 
 _COLUMN_ERROR = re.compile(r'Referenced column "([^"]+)" not found')
-_NOT_A_ROW = re.compile(r"(?i)\bselect\b|\bover\b\s*\(")
+_ORDER = "_winnow_order"
+_REFUSED = {
+    "SUBQUERY": "no SELECT",
+    "WINDOW": "no OVER",
+    "STAR": "no `*` and no COLUMNS",
+    "PARAMETER": "no parameters",
+}
+"""Kinds of expression that look beyond the row or have no value here."""
+_CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+"""Functions that are written like columns."""
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -31,35 +43,85 @@ def connect() -> duckdb.DuckDBPyConnection:
 def columns_of(expression: str, schema: Mapping[str, pa.DataType], place: str) -> tuple[str, ...]:
     """The columns that a boolean expression reads, in the schema's order.
 
-    Raises InputError for invalid SQL, an unknown column (with the nearest) or a type that is not
-    boolean; `place` names the key of the job that holds the expression.
+    Raises InputError for invalid SQL, an unknown column (with the nearest), a type that is not
+    boolean, and what does not judge one row alone the same way every time (subqueries, windows,
+    aggregates, `random()`); `place` names the key of the job that holds the expression.
     """
-    _bind(expression, schema, place)
-    used = []
-    for name in schema:
-        if not re.search(rf'(?i)(?<![\w"]){re.escape(name)}(?!\w)|"{re.escape(name)}"', expression):
-            continue  # spares a bind; what the text does not name cannot be read
-        without = {other: kind for other, kind in schema.items() if other != name}
-        try:
-            _bind(expression, without, place)
-        except InputError:
-            used.append(name)
-    return tuple(used)
-
-
-def _bind(expression: str, schema: Mapping[str, pa.DataType], place: str) -> None:
-    if _NOT_A_ROW.search(re.sub(r"'[^']*'", "''", expression)):
-        raise InputError(f"{place}: a rule judges one row: no SELECT and no OVER in `{expression}`")
-    empty = pa.schema(list(schema.items())).empty_table()
     with connect() as db:
-        db.register("samples", empty)
-        try:
-            if len(db.extract_statements(f"SELECT ({expression}\n)")) != 1:
-                raise InputError(f"{place}: one SQL expression is due, not several statements")
-            cursor = db.execute(f"SELECT ({expression}\n) AS verdict FROM samples")
-            kind, rows = str((cursor.description or [("", "")])[0][1]), cursor.fetchall()
-        except duckdb.Error as error:
-            raise InputError(f"{place}: {_explain(error, schema)}") from error
+        named = _check_tree(db, expression, place)
+        _check_types(db, expression, schema, place)
+    known = {name.casefold() for name in schema}
+    for name in sorted(named - known):
+        if name in _CLOCKS:
+            raise InputError(_unsteady(place, name))
+    if "samples" in named - known and not named & known:
+        raise InputError(f"{place}: name the columns that `{expression}` is to compare")
+    return tuple(name for name in schema if name.casefold() in named)
+
+
+def _check_tree(db: duckdb.DuckDBPyConnection, expression: str, place: str) -> set[str]:
+    """The names in DuckDB's own parse of the expression, in lower case."""
+    if not expression.strip():
+        raise InputError(f"{place}: an SQL boolean is due, e.g. `caption_words < 3`; this is empty")
+    rows = db.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchall()
+    tree = json.loads(rows[0][0])
+    if tree.get("error"):
+        raise InputError(f"{place}: {_first_line(tree['error_message'])} in `{expression}`")
+    if len(tree["statements"]) != 1:
+        raise InputError(f"{place}: one SQL expression is due, not several statements")
+    node = tree["statements"][0]["node"]
+    if len(node.get("select_list", ())) != 1 or node["from_table"]["type"] != "EMPTY":
+        raise InputError(f"{place}: one SQL expression is due, not `{expression}`")
+    names: set[str] = set()
+    for part in _parts(node["select_list"]):
+        kind = part.get("class")
+        if kind in _REFUSED:
+            raise InputError(
+                f"{place}: a rule judges one row: {_REFUSED[kind]} in `{expression}`; "
+                "compare the row's own columns"
+            )
+        if kind == "FUNCTION" and part["function_name"] in _inconstant():
+            raise InputError(_unsteady(place, part["function_name"]))
+        if kind == "COLUMN_REF":
+            names.update(name.casefold() for name in part["column_names"])
+    return names
+
+
+def _unsteady(place: str, name: str) -> str:
+    return (
+        f"{place}: `{name}` answers differently every time, a rule must not; "
+        "a fixed random share is e.g. `hash(uid) % 100 < 10`"
+    )
+
+
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a parse tree."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            yield from _parts(member)
+
+
+@lru_cache(maxsize=1)
+def _inconstant() -> frozenset[str]:
+    """Functions whose answer is not a matter of their arguments: clocks, dice, settings."""
+    query = "SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
+    with connect() as db:
+        return frozenset(name for (name,) in db.execute(query).fetchall())
+
+
+def _check_types(
+    db: duckdb.DuckDBPyConnection, expression: str, schema: Mapping[str, pa.DataType], place: str
+) -> None:
+    """Bind the expression to an empty table of the schema."""
+    db.register("samples", pa.schema(list(schema.items())).empty_table())
+    try:
+        cursor = db.execute(f"SELECT ({expression}\n) AS verdict FROM samples")  # noqa: S608 - a rule is SQL
+        kind, rows = str((cursor.description or [("", "")])[0][1]), cursor.fetchall()
+    except duckdb.Error as error:
+        raise InputError(f"{place}: {_explain(error, schema)}") from error
     if kind.upper() not in ("BOOLEAN", "BOOL"):
         raise InputError(f"{place}: `{expression}` is {kind}, not a boolean; compare it")
     if rows:
@@ -69,22 +131,43 @@ def _bind(expression: str, schema: Mapping[str, pa.DataType], place: str) -> Non
 def _explain(error: duckdb.Error, schema: Mapping[str, pa.DataType]) -> str:
     match = _COLUMN_ERROR.search(str(error))
     if not match:
-        return str(error).splitlines()[0]
+        return _first_line(str(error))
     near = difflib.get_close_matches(match[1], schema, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(schema)}"
     return f"no stage of this job makes the column `{match[1]}`; {hint}"
 
 
+def _first_line(text: str) -> str:
+    return (text.splitlines() or ["no reason given"])[0]
+
+
 def evaluate(table: pa.Table, expressions: Sequence[str]) -> list[npt.NDArray[np.int8]]:
-    """Each expression for each row: 1 true, 0 false, -1 null. int8, shape (rows,)."""
+    """Each expression for each row: 1 true, 0 false, -1 null. int8, shape (rows,).
+
+    InputError names an expression that fails on a row's values, e.g. a cast of text to a number.
+    """
     if not expressions:
         return []
-    numbered = table.append_column("_row", pa.array(np.arange(table.num_rows)))
+    try:
+        return _evaluate(table, expressions)
+    except duckdb.BinderException:
+        raise  # a column that is not there: the caller's mistake, not a row's
+    except duckdb.Error as error:
+        for expression in expressions if len(expressions) > 1 else ():
+            evaluate(table, [expression])  # finds the one at fault, and raises
+        raise InputError(
+            f"`{expressions[0]}` fails on a row: {_first_line(str(error))}; "
+            "try_cast and `case when` spare such rows"
+        ) from error
+
+
+def _evaluate(table: pa.Table, expressions: Sequence[str]) -> list[npt.NDArray[np.int8]]:
+    numbered = table.append_column(_ORDER, pa.array(np.arange(table.num_rows)))
     verdicts = ", ".join(
         f"coalesce((({text}\n))::TINYINT, -1) AS v{i}" for i, text in enumerate(expressions)
     )
     with connect() as db:
         db.register("samples", numbered)
-        query = f"SELECT {verdicts} FROM samples ORDER BY _row"  # noqa: S608 - nothing else is in it
+        query = f"SELECT {verdicts} FROM samples ORDER BY {_ORDER}"  # noqa: S608 - nothing else in it
         result = db.sql(query).to_arrow_table()
     return [result[f"v{i}"].to_numpy().astype(np.int8) for i in range(len(expressions))]

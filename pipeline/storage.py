@@ -16,8 +16,10 @@ class Folder:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = str(url).rstrip("/")
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        self.is_local = "file" in self._fs.protocol
+        # Other processes write here too: a store's remembered listings would hide their files.
+        self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        protocols = self._fs.protocol
+        self.is_local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
         return (Folder, (self.url,))

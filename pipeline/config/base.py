@@ -11,16 +11,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def recipe(self) -> dict[str, Any]:
-        """The settings that change a result, as JSON values: the fingerprint's share of this section.
+        """The settings that change a result, as JSON values: this section's share of a fingerprint.
 
         Fields made with `tuning()` (threads, batch sizes, addresses …) are left out, so that a
         faster machine does not make yesterday's parts stale.
         """
         data = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
+            extra, value = field.json_schema_extra, getattr(self, name)
             if isinstance(extra, dict) and extra.get("tuning"):
                 data.pop(name)
+            elif isinstance(value, Section):
+                data[name] = value.recipe()
         return data
 
 

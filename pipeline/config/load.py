@@ -1,4 +1,4 @@
-"""From a job file to a checked `Job`, with one-line errors that name the key and the nearest one."""
+"""From a job file to a checked `Job`, with one-line errors that name the key and the nearest."""
 
 import difflib
 from collections.abc import Sequence
@@ -31,6 +31,9 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a job is a mapping of keys, e.g. `input: pairs.parquet`")
+    for key in values:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: the key {key!r} is no text; put it in quotes, or rename it")
     for override in overrides:
         _override(values, override)
     values.setdefault("name", path.stem)
@@ -80,16 +83,33 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _keys_at(first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
-        return f"unknown key `{place}`; {hint}"
+        return f"unknown key `{place}`; {_nearest(first['loc'])}"
     if first["type"] == "missing":
-        return f"key `{place}` is missing"
+        hint = "; write e.g. `input: pairs.parquet`" if place == "input" else ""
+        return f"key `{place}` is missing{hint}"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":
+        message = "keys of its own are due, or nothing at all: remove the line for the defaults"
+    if first["type"] == "tuple_type":
+        message = "a list is due"
     given = first["input"]
-    shown = f" (given: {given!r})" if not isinstance(given, dict | list) else ""
+    told = isinstance(given, dict | list) or first["type"] == "value_error"
+    shown = "" if told else f" (given: {_short(repr(given))})"
     return f"`{place}`: {message}{shown}" if place else message
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """A likely spelling of an unknown key, or the section that has it."""
+    name, known = str(loc[-1]), _keys_at(loc[:-1])
+    near = [f"{key}.{name}" for key in _keys_at(()) if name in _keys_at((key,))]
+    near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return f"there are {', '.join(known)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
@@ -102,11 +122,12 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Job
+    """Keys of the section at a place; none where there is no section."""
+    model: type[BaseModel] | None = Job
     for part in loc:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_of(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+        if model is not None and isinstance(part, str) and part in model.model_fields:
+            model = _model_of(model.model_fields[part].annotation)
+    return list(model.model_fields) if model is not None else []
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

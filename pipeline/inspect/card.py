@@ -1,5 +1,6 @@
 """The dataset card beside an export: what is in it, what is not, and why."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +23,9 @@ def dataset_card(plan: Plan, manifest: Mapping[str, Any], provenance: Mapping[st
     models = "\n".join(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
-    license_line = f"license: {job.export.license}\n" if job.export.license else ""
+    license_line = f"license: {json.dumps(job.export.license)}\n" if job.export.license else ""
     return f"""---
-pretty_name: {title}
+pretty_name: {json.dumps(title, ensure_ascii=False)}
 {license_line}task_categories:
 - text-to-image
 - image-to-text
@@ -41,11 +42,13 @@ winnow {provenance["winnow"]} from a list of URLs and captions.
   (what came out).
 - `00000.tar` … hold `{{key}}.jpg`, `.txt` (caption) and `.json` (all measurements);
   `00000.parquet` … the same columns; `manifest.json` the sha256 of every shard.
-- Pictures: JPEG, shorter side at most {job.download.image_size} px, mode `{job.download.resize_mode}`.
+- Pictures: JPEG, shorter side at most {job.download.image_size} px, resized by
+  `{job.download.resize_mode}`.
 
 ## What is not in it
 
-{manifest["counts"].get("kept", 0):,} rows were kept. The others, by the first reason that took them:
+{manifest["counts"].get("kept", 0):,} rows were kept. The others, by the first reason that took
+them:
 
 | reason | kind | rows | meaning |
 | --- | --- | ---: | --- |

@@ -26,12 +26,12 @@ def preview(job: Job) -> dict[str, Any]:
     claim(run, None)
     index = run.index
     fresh = index is None or not is_current(run, prepared.job, prepared.listing)
-    stages = []
+    stages: list[dict[str, Any]]
     if fresh or index is None:
         why = "the input has not been read yet" if index is None else "the input changed"
-        stages.append({"stage": "ingest", "todo": None, "shards": None, "why": why})
+        stages = [{"stage": "ingest", "todo": None, "shards": None, "why": why}]
     else:
-        stages.append({"stage": "ingest", "todo": 0, "shards": len(index), "why": "stands"})
+        stages = [{"stage": "ingest", "todo": 0, "shards": len(index), "why": "stands"}]
     parts = standing(plan, index) if index is not None else {}
     for node in plan.nodes:
         total = len(index) if index is not None else None

@@ -1,4 +1,4 @@
-"""Language identification by py3langid, which carries its model (langid.py, Lui and Baldwin, 2012)."""
+"""Language identification by py3langid, which carries its model (Lui and Baldwin, 2012)."""
 
 import functools
 from collections.abc import Sequence

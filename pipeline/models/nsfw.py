@@ -46,9 +46,7 @@ class NSFW:
         pixels: npt.NDArray[np.float32] = preprocess(rgb)
         return pixels
 
-    def score_prepared(
-        self, pixels: Sequence[npt.NDArray[np.float32]]
-    ) -> npt.NDArray[np.float32]:
+    def score_prepared(self, pixels: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """Probability of "not safe for work", float32, shape (pictures,)."""
         result: npt.NDArray[np.float32] = self._classifier._run(np.stack(pixels))[:, 1]
         return result

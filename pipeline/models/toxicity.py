@@ -21,6 +21,9 @@ Scorer = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Captions to probabilities of being toxic, float32, shape (captions,)."""
 
 _FILES = ("model.safetensors", "config.json")
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "vocab.json")
+
+_MAKE = "`python -m pipeline.models.convert_detoxify --out FOLDER` makes it from the published one"
 
 
 def check_toxicity(config: ToxicityConfig) -> None:
@@ -29,14 +32,15 @@ def check_toxicity(config: ToxicityConfig) -> None:
         return
     if config.checkpoint is None:
         raise InputError(
-            f"captions.toxicity: Detoxify's `{config.model}` needs `checkpoint`, a folder made by "
-            "`python -m pipeline.models.convert_detoxify` from its published weights; offline, "
-            "`model: profanity-check` carries its own"
+            f"captions.toxicity: Detoxify's `{config.model}` needs `checkpoint`; {_MAKE}; offline, "
+            "`model: profanity-check` carries its own weights"
         )
     folder = Path(config.checkpoint)
     for name in _FILES:
         if not (folder / name).is_file():
-            raise InputError(f"captions.toxicity.checkpoint: {folder / name} is missing")
+            raise InputError(f"captions.toxicity.checkpoint: {folder / name} is missing; {_MAKE}")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise InputError(f"captions.toxicity.checkpoint: {folder} has no tokenizer; {_MAKE}")
 
 
 def toxicity_digest(config: ToxicityConfig) -> str:

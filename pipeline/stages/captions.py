@@ -1,4 +1,4 @@
-"""Measurements on the caption alone: lengths, words of a list, personal data, language, toxicity."""
+"""Measurements on the caption alone: lengths, listed words, personal data, language, toxicity."""
 
 import re
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ EMAIL = re.compile(
 )
 PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d{1,4}\)?(?:[ .\-/]?\(?\d{2,4}\)?){2,5}(?![\w/-])")
 _DIGITS = re.compile(r"\d")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _DATE = re.compile(r"^(?:\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{4})$")
 
 
@@ -50,17 +51,33 @@ class Vocabulary:
 
     def __init__(self, path: str) -> None:
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"captions.vocabulary: cannot read {path}: {error}") from error
-        words = sorted({line.strip() for line in lines if line.strip() and line.strip()[0] != "#"})
-        if not words:
-            raise InputError(f"captions.vocabulary: {path} holds no words")
-        choices = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?<!\w)(?:{choices})(?!\w)", re.IGNORECASE)
+        phrases = {_tokens(line) for line in lines if not line.strip().startswith("#")} - {()}
+        if not phrases:
+            raise InputError(
+                f"captions.vocabulary: {path} holds no words; write one a line, or remove the key"
+            )
+        # By first token: lists run to 10⁵ words, and a caption has a dozen.
+        self._starting: dict[str, list[tuple[str, ...]]] = {}
+        for phrase in sorted(phrases, key=len, reverse=True):
+            self._starting.setdefault(phrase[0], []).append(phrase)
 
     def hits(self, text: str) -> int:
-        return sum(1 for _ in self._pattern.finditer(text))
+        """Occurrences that do not overlap, the longest first."""
+        tokens, place, found = _tokens(text), 0, 0
+        while place < len(tokens):
+            phrases = self._starting.get(tokens[place], ())
+            length = next((len(p) for p in phrases if tokens[place : place + len(p)] == p), 0)
+            found += length > 0
+            place += length or 1
+        return found
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    """Whole words and single signs, without regard to case."""
+    return tuple(_TOKEN.findall(text.casefold()))
 
 
 class CaptionsStage(TableStage):
@@ -96,6 +113,8 @@ class CaptionsStage(TableStage):
         settings = self.job.captions.recipe()
         if self.job.captions.vocabulary is not None:
             settings["vocabulary"] = file_digest(Path(self.job.captions.vocabulary))
+        if self.job.captions.toxicity is not None:
+            settings["toxicity"].pop("checkpoint")  # `models` covers its content, wherever it lies
         return settings
 
     def models(self) -> dict[str, str]:

@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -66,22 +68,38 @@ class Spread:
 
 def merge(table: pa.Table) -> pa.Table:
     """One row per uid, the first in the input's order; `repeats` counts them."""
+    if table.num_rows == 0:
+        return table
     table = table.sort_by([("uid", "ascending"), ("_order", "ascending")])
-    counts = table.group_by("uid", use_threads=False).aggregate([("repeats", "sum")])
-    uids = table["uid"].to_pylist()
-    first = pa.array([i == 0 or uids[i - 1] != uid for i, uid in enumerate(uids)], pa.bool_())
-    merged = table.filter(first)
-    index = merged.column_names.index("repeats")
-    return merged.set_column(index, "repeats", counts["repeats_sum"].cast(pa.int32()))
+    uids = table["uid"].combine_chunks()
+    changes = pc.not_equal(uids[1:], uids[:-1]).to_numpy(zero_copy_only=False)
+    first = np.flatnonzero(np.concatenate([[True], changes]))
+    repeats = np.add.reduceat(table["repeats"].to_numpy(), first)
+    index = table.column_names.index("repeats")
+    counted = pa.array(repeats, pa.int32())
+    return table.take(pa.array(first)).set_column(index, "repeats", counted)
 
 
 def note_changes(merged: pa.Table, old: pa.Table, changes: Changes) -> None:
     """Rows that stand, but whose passthrough values or repeats changed, by shard and row."""
-    now = {row["uid"]: row for row in merged.drop_columns(["_order", "_shard"]).to_pylist()}
-    for row in old.to_pylist():
-        shard, order = row.pop("_shard"), row.pop("_order")
-        if now[row["uid"]] != row:
-            changes.setdefault(shard, {})[order] = now[row["uid"]]
+    names = [name for name in merged.column_names if name not in ("_order", "_shard")]
+    place = pc.index_in(old["uid"], value_set=merged["uid"].combine_chunks())
+    now = merged.select(names).take(place)
+    changed = np.zeros(old.num_rows, bool)
+    for name in names:
+        changed |= ~_same(old[name], now[name])
+    rows = now.filter(pa.array(changed)).to_pylist()
+    where = old.select(["_shard", "_order"]).filter(pa.array(changed)).to_pylist()
+    for row, place in zip(rows, where, strict=True):
+        changes.setdefault(place["_shard"], {})[place["_order"]] = row
+
+
+def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Cell by cell; a null equals a null, and NaN itself."""
+    equal = pc.fill_null(pc.equal(a, b), False)
+    unknown = pc.and_(pc.is_null(a, nan_is_null=True), pc.is_null(b, nan_is_null=True))
+    result: npt.NDArray[np.bool_] = pc.or_(equal, unknown).to_numpy(zero_copy_only=False)
+    return result
 
 
 def apply(run: Run, changes: Changes, shards: list[tuple[int, str]]) -> None:

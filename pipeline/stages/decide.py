@@ -4,6 +4,8 @@ Of duplicates the best member that survives the *other* rules is kept; otherwise
 would go as the duplicate of one that itself goes.
 """
 
+import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
+from pipeline.errors import InputError
 from pipeline.sql import columns_of, evaluate
 from pipeline.stage import Output, ShardData, WholeStage
 from pipeline.table import Column
@@ -33,10 +36,26 @@ class DecideStage(WholeStage):
 
     def _columns(self) -> tuple[str, ...]:
         """What the rules read. InputError names the rule that cannot be judged."""
-        names = ["status", "fetch_reason", "input_error", "dup_group", *self.job.dedup.prefer]
+        names = ["status", "fetch_reason", "input_error", "dup_group", *self._prefer()]
         for i, rule in enumerate(self._rules):
             names += columns_of(rule.when, self._schema, f"rules[{i}].when")
         return tuple(name for name in dict.fromkeys(names) if name in self._schema)
+
+    def _prefer(self) -> list[str]:
+        """Columns that rank duplicates. InputError for one that is not there or no number."""
+        names = []
+        for i, name in enumerate(self.job.dedup.prefer):
+            if name == "clip_score" and not self.job.embed.model:
+                continue  # the default names it for jobs that measure it
+            place, kind = f"dedup.prefer[{i}]", self._schema.get(name)
+            if kind is None:
+                near = difflib.get_close_matches(name, self._schema, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else "name a measured column"
+                raise InputError(f"{place}: no stage of this job makes the column `{name}`; {hint}")
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise InputError(f"{place}: `{name}` is {kind}; only numbers rank duplicates")
+            names.append(name)
+        return names
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -60,17 +79,19 @@ class DecideStage(WholeStage):
         verdicts = evaluate(table, [rule.when for rule in self._rules])
         failed = _first_given(table["input_error"], table["fetch_reason"])
         reasons: list[list[str]] = [[f] if f else [] for f in failed]
+        skipped = pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False)
+        # A row that failed or was left out lacks measurements for that very reason: its nulls say
+        # no more, and calling it unsafe would be a lie.
+        pictureless = np.array([f is not None for f in failed], bool) | skipped
         doubtful = np.zeros(table.num_rows, bool)
         for rule, verdict in zip(self._rules, verdicts, strict=True):
             if rule.reason == DUPLICATE:
                 doubtful |= verdict == 1
                 continue
-            # A row that failed lacks measurements for that very reason: its nulls say no more.
-            unknown = (verdict == -1) & (rule.if_null == "drop") & (failed == None)  # noqa: E711
+            unknown = (verdict == -1) & (rule.if_null == "drop") & ~pictureless
             for row in np.flatnonzero((verdict == 1) | unknown):
                 if rule.reason not in reasons[row]:
                     reasons[row].append(rule.reason)
-        skipped = pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(skipped):
             if not reasons[row]:
                 reasons[row].append("not_measured")
@@ -138,7 +159,8 @@ def _first_given(*columns: pa.ChunkedArray) -> npt.NDArray[np.object_]:
 
 
 def _number(value: Any) -> float:
-    return float("-inf") if value is None else float(value)
+    """For ranking: what is not known comes last."""
+    return float("-inf") if value is None or math.isnan(value) else float(value)
 
 
 def _in_order(reasons: list[str], rules: list[str]) -> list[str]:

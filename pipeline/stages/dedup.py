@@ -121,9 +121,7 @@ class DedupStage(WholeStage):
         uids = shard.table()["uid"]
         place = pc.index_in(uids, value_set=merged["uid"].combine_chunks())
         columns = {c.name: merged[c.name].take(place) for c in self.writes}
-        return Output(
-            pa.table({"uid": uids, **columns}), summary={"in groups": merged.num_rows}
-        )
+        return Output(pa.table({"uid": uids, **columns}), summary={"in groups": merged.num_rows})
 
 
 def _bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
@@ -145,7 +143,7 @@ def same_bytes(rows: pa.Table) -> Pairs:
 def thumbnail_cosine(
     rows: pa.Table, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Cosine of 12×12 RGB thumbnails, each about its own mean (Torralba et al., 2008, use 32×32)."""
+    """Cosine of 12×12 RGB thumbnails about their means (Torralba et al., 2008, use 32×32)."""
     if len(left) == 0:
         return np.zeros(0, np.float32)
     thumbs = _bytes(rows["thumb"], 432).astype(np.float32)

@@ -6,8 +6,9 @@ digits: the export shard's number and the row's place in it.
 
 import io
 import json
+import math
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
+from pipeline.errors import PartError
 from pipeline.stage import ShardData
 from pipeline.table import digest_of
 
 VERSION = 1
-_LEFT_OUT = frozenset(
-    {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "thumb", "status"}
-)
+_VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
+_LEFT_OUT = _VERDICT | {"thumb"}
 
 
 @dataclass(frozen=True)
@@ -88,27 +89,41 @@ def write_shard(
             table = table.add_column(0, "key", pa.array(keys, pa.string()))
             table = table.append_column("status", pa.array(["success"] * table.num_rows))
             tables.append(table)
-            pictures = _pictures(data, places)
-            for row, picture in zip(table.to_pylist(), pictures, strict=True):
+            # Row by row: a shard's pictures together can be gigabytes.
+            for row, picture in zip(_rows(table), _pictures(data, places), strict=True):
                 _add(tar, f"{row['key']}.jpg", picture)
                 _add(tar, f"{row['key']}.txt", str(row["caption"]).encode())
-                text = json.dumps(row, ensure_ascii=False, default=str)
+                text = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
                 _add(tar, f"{row['key']}.json", text.encode())
     stats = scratch / "stats.json"
     stats.write_text(json.dumps(_stats(count), indent=1), encoding="utf-8")
-    joined = pa.concat_tables(tables)
-    return {f"{name}.parquet": joined}, {f"{name}.tar": tar_path, f"{name}_stats.json": stats}, count
+    files = {f"{name}.tar": tar_path, f"{name}_stats.json": stats}
+    return {f"{name}.parquet": pa.concat_tables(tables)}, files, count
 
 
-def _pictures(data: ShardData, places: Sequence[int]) -> list[bytes]:
-    wanted = set(places)
-    found: dict[int, bytes] = {}
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows as JSON can hold them: it has no NaN and no infinity."""
+    for batch in table.to_batches(max_chunksize=1_000):
+        for row in batch.to_pylist():
+            yield {
+                name: None if isinstance(value, float) and not math.isfinite(value) else value
+                for name, value in row.items()
+            }
+
+
+def _pictures(data: ShardData, places: Sequence[int]) -> Iterator[bytes]:
+    """The stored pictures of the rows at `places`, which ascend as the tar's do."""
+    due = iter(places)
+    row = next(due, None)
     with data.file("download", "tar") as path, tarfile.open(path, "r|") as tar:
         for member in tar:
-            row = int(member.name.split(".")[0])
-            if row in wanted and (handle := tar.extractfile(member)) is not None:
-                found[row] = handle.read()
-    return [found[row] for row in places]
+            if row is None:
+                return
+            if int(member.name.split(".")[0]) == row and (handle := tar.extractfile(member)):
+                yield handle.read()
+                row = next(due, None)
+    if row is not None:
+        raise PartError(f"export: the picture of row {row} of shard {data.name} is not in its tar")
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -135,4 +150,8 @@ def vectors(slices: Sequence[tuple[ShardData, Slice]], name: str) -> Any:
         reasons = data.table("reason")["reason"]
         kept = np.flatnonzero(pc.is_null(reasons).to_numpy(zero_copy_only=False))
         parts.append(data.array("embed", f"{name}.npy")[kept[part.start : part.stop]])
-    return np.concatenate(parts)
+    # A shard of which no picture was measured has no width of its own.
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate(
+        [part if part.shape[1] else np.zeros((len(part), width), np.float16) for part in parts]
+    )

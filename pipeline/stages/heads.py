@@ -1,5 +1,6 @@
 """Judges on the CLIP picture vectors: one embedding, many judgements, and no pixel read again."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.models.clip import load_clip
+from pipeline.models.clip_source import find_source
 from pipeline.models.heads import check_head, head_digest, make_judge
 from pipeline.stage import Output, ShardData, TableStage
 from pipeline.table import Column
@@ -32,6 +34,10 @@ class HeadsStage(TableStage):
             for head in self.job.images.heads
         )
 
+    @property
+    def only_if(self) -> str | None:
+        return self.job.images.only_if
+
     def settings(self) -> dict[str, Any]:
         return {
             head.name: [head.kind, head.hidden_activation, head.activation]
@@ -42,18 +48,31 @@ class HeadsStage(TableStage):
         return {f"head: {head.name}": head_digest(head) for head in self.job.images.heads}
 
     def check(self) -> None:
+        dim = self._width()
         for i, head in enumerate(self.job.images.heads):
-            check_head(head, f"images.heads[{i}]")
+            check_head(head, f"images.heads[{i}]", dim)
+
+    def _width(self) -> int | None:
+        """Of the vectors, by the CLIP model's config; None where only the hub has it."""
+        source = find_source(str(self.job.embed.model), self.job.embed.pretrained)
+        config = next((path for path in source.files if path.suffix == ".json"), None)
+        if config is None:
+            return None
+        values = json.loads(config.read_text(encoding="utf-8"))
+        width = values.get("model_cfg", values).get("embed_dim")
+        return int(width) if width is not None else None
 
     def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
         table = shard.table(*self.reads)
         vectors = shard.array("embed", "img.npy").astype(np.float32)
-        known = ~np.isnan(table["clip_score"].to_numpy(zero_copy_only=False).astype(np.float32))
+        known = rows & table["clip_score"].is_valid().to_numpy()
         config = self.job.embed
         clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
         columns = {}
         for head in self.job.images.heads:
             judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
-            scores = judge(vectors) if known.any() else np.zeros(len(known), np.float32)
-            columns[head.name] = pa.array(scores.astype(np.float32), mask=~known)
+            scores = np.zeros(len(known), np.float32)
+            if known.any():  # else the array may have no width
+                scores[known] = judge(vectors[known])
+            columns[head.name] = pa.array(scores, mask=~known)
         return Output(pa.table({"uid": table["uid"], **columns}))

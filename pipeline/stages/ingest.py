@@ -7,7 +7,7 @@ size, makes a new deal.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,22 +18,16 @@ from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.run import Run, ShardIndex
 from pipeline.stages.dealing import Changes, Dealer, Spread, apply, merge, note_changes
-from pipeline.stages.listing import (
-    CAPTION_NAMES,
-    URL_NAMES,
-    Raw,
-    Source,
-    find_column,
-    find_sources,
-    read_batches,
-    read_schema,
-)
+from pipeline.stages.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
+from pipeline.stages.reading import check_source, read_batches, read_schema
 from pipeline.stages.rows import to_table
 from pipeline.table import SHARD_COLUMNS, digest_of, shard_name
 
 VERSION = 1
 _SMALL = 256 << 20
 """Bytes of input below which a few buckets do."""
+_TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned"}
+"""Names that exports and the SQL view add beside the stages' columns."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +35,8 @@ class Listing:
     """The input, looked at but not read: its files, its columns, and its digest."""
 
     sources: tuple[Source, ...]
-    url: str
-    caption: str
+    pairs: tuple[tuple[str, str], ...]
+    """Per file: the columns of URL and caption. Files may use different names of the field's."""
     passthrough: dict[str, tuple[str, pa.DataType]]
     """Shard column -> (input column, type)."""
     digest: str
@@ -56,79 +50,132 @@ class Listing:
 def look(job: Job, taken: frozenset[str]) -> Listing:
     """Find the files and columns; InputError before any work if they cannot serve.
 
-    `taken` are the column names that stages write: an input column of that name is kept as
-    `input_<name>`.
+    `taken` are the column names that stages write: an input column of that name, in whatever case
+    (SQL knows none), is kept as `input_<name>`.
     """
-    sources = find_sources(job)
-    columns: dict[str, pa.DataType] = {}
-    for source in sources:
-        for name, kind in read_schema(source).items():
-            columns.setdefault(name, kind)
-    if not columns:
-        raise InputError(f"input: {', '.join(job.inputs())} is empty")
-    url = find_column(columns, job.columns.url, URL_NAMES, "url")
-    caption = find_column(columns, job.columns.caption, CAPTION_NAMES, "caption")
-    reserved = taken | {c.name for c in SHARD_COLUMNS}
-    passthrough = {
-        (f"input_{name}" if name in reserved else name): (name, kind)
-        for name, kind in columns.items()
-        if name not in (url, caption)
-    }
-    if not any(len(raw) or raw.broken for source in sources for raw in _head(source)):
-        raise InputError(f"input: {', '.join(job.inputs())} has no rows")
-    recipe = [VERSION, url, caption, sorted((k, v[0], str(v[1])) for k, v in passthrough.items())]
+    sources, schemas = [], []
+    for source in find_sources(job):
+        check_source(source)
+        schema = read_schema(source)
+        if schema or _has_rows(source):  # an empty file among others says nothing
+            sources.append(source)
+            schemas.append(schema)
+    told = ", ".join(job.inputs())
+    if not sources:
+        raise InputError(f"input: {told or 'the list'} is empty; name a file with rows")
+    pairs = tuple(
+        _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
+    )
+    others = _others(schemas, pairs)
+    passthrough: dict[str, tuple[str, pa.DataType]] = {}
+    used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _TAKEN_LATER}
+    for name, kind in others.items():
+        free = name
+        while free.casefold() in used:
+            free = f"input_{free}"
+        used.add(free.casefold())
+        passthrough[free] = (name, kind)
+    if not any(_has_rows(source) for source in sources):
+        raise InputError(f"input: {told} has no rows; name a file with rows")
+    recipe = [VERSION, pairs, sorted((k, v[0], str(v[1])) for k, v in passthrough.items())]
     digest = digest_of([recipe, [(s.url, s.format, s.key) for s in sources]])
-    return Listing(tuple(sources), url, caption, passthrough, digest)
+    return Listing(tuple(sources), pairs, passthrough, digest)
 
 
-def _head(source: Source) -> Iterator[Raw]:
-    for raw in read_batches(source):
-        yield raw
-        return
+def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> tuple[str, str]:
+    place = f"input: {source.url}"
+    url = find_column(schema, job.columns.url, URL_NAMES, "url", place)
+    return url, find_column(schema, job.columns.caption, CAPTION_NAMES, "caption", place)
+
+
+def _others(
+    schemas: list[dict[str, pa.DataType]], pairs: tuple[tuple[str, str], ...]
+) -> dict[str, pa.DataType]:
+    """The files' other columns, each in a type that holds every file's values."""
+    others: dict[str, pa.DataType] = {}
+    for schema, pair in zip(schemas, pairs, strict=True):
+        for name, kind in schema.items():
+            if name not in pair:
+                others[name] = _common(others.get(name, kind), kind)
+    return others
+
+
+def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if a == b:
+        return a
+    integer = pa.types.is_integer
+    if integer(a) and integer(b) and pa.uint64() not in (a, b):
+        return pa.int64()
+    if all(integer(kind) or pa.types.is_floating(kind) for kind in (a, b)):
+        return pa.float64()
+    return pa.string()
+
+
+def _has_rows(source: Source) -> bool:
+    return any(raw.rows or raw.broken for raw in read_batches(source))
 
 
 def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
     """Read the list and bring the shards up to date; `progress` is told the rows read so far."""
-    with tempfile.TemporaryDirectory(prefix="winnow-ingest-") as scratch:
+    with _scratch(run) as scratch:
         small = sum(source.size for source in listing.sources) < _SMALL
         spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
-        rows_in = 0
-        for source in listing.sources:
-            for raw in read_batches(source):
-                table = to_table(
-                    raw, listing.url, listing.caption, listing.passthrough, listing.schema
-                )
-                spread.add("new", table, rows_in)
-                rows_in += table.num_rows
-                progress(rows_in)
+        rows_in = _spread(listing, spread, progress)
         standing = _standing(run, job, listing)
         for shard in range(len(standing.shards) if standing else 0):
             spread.add("old", run.shard(shard), 0, shard=shard)
         spread.close()
-        changes: Changes = {}
         if standing is None or not spread.keeps_all():
+            # The index first: what a kill leaves of the shards must not be taken for whole.
+            run.folder.remove("shards/index.json")
             run.folder.remove("shards")
             standing = None
-        dealt = Dealer(
-            run, job.shard_size, list(standing.shards) if standing else [], listing.schema
-        )
-        for bucket in range(spread.buckets):
-            merged = merge(spread.table("new", bucket))
-            if standing is not None:
-                old = spread.table("old", bucket)
-                note_changes(merged, old, changes)
-                fresh = pc.invert(pc.is_in(merged["uid"], value_set=old["uid"].combine_chunks()))
-                merged = merged.filter(fresh)
-            dealt.add(merged)
-        dealt.flush()
-        apply(run, changes, dealt.shards)
+        shards = _deal(run, job, listing, spread, list(standing.shards) if standing else [])
     index = ShardIndex(
-        listing.digest, rows_in, tuple(dealt.shards),
+        listing.digest, rows_in, tuple(shards),
         {name: source for name, (source, _) in listing.passthrough.items()},
         {"shard_size": job.shard_size, "schema": str(listing.schema)},
     )  # fmt: skip
     run.folder.write("shards/index.json", index.encode())
     return index
+
+
+def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
+    """Beside the shards, where there is room for the list; /tmp is often memory."""
+    if not run.folder.is_local:
+        return tempfile.TemporaryDirectory(prefix="winnow-ingest-")
+    Path(run.folder.path()).mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
+
+
+def _spread(listing: Listing, spread: Spread, progress: Callable[[int], None]) -> int:
+    rows_in = 0
+    for source, (url, caption) in zip(listing.sources, listing.pairs, strict=True):
+        for raw in read_batches(source):
+            table = to_table(raw, url, caption, listing.passthrough, listing.schema)
+            spread.add("new", table, rows_in)
+            rows_in += table.num_rows
+            progress(rows_in)
+    return rows_in
+
+
+def _deal(
+    run: Run, job: Job, listing: Listing, spread: Spread, standing: list[tuple[int, str]]
+) -> list[tuple[int, str]]:
+    """Merge bucket by bucket; new rows to new shards, changed ones to where they stand."""
+    changes: Changes = {}
+    dealer = Dealer(run, job.shard_size, list(standing), listing.schema)
+    for bucket in range(spread.buckets):
+        merged = merge(spread.table("new", bucket))
+        if standing:
+            old = spread.table("old", bucket)
+            note_changes(merged, old, changes)
+            fresh = pc.invert(pc.is_in(merged["uid"], value_set=old["uid"].combine_chunks()))
+            merged = merged.filter(fresh)
+        dealer.add(merged)
+    dealer.flush()
+    apply(run, changes, dealer.shards)
+    return dealer.shards
 
 
 def is_current(run: Run, job: Job, listing: Listing) -> bool:
