@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bokeh.resources import Resources
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
@@ -21,14 +21,18 @@ _CHARTS = "charts"
 def render(page: Mapping[str, Any]) -> str:
     """The HTML. Every value is escaped; scripts run only if they are ours, by their sha256."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "size": size, "pct": percent, "ticks": ticks}
     charts, targets = _charts(page)
     # Bokeh's own script, and ours; both are constant, so their hashes name them.
     library = Resources(mode="inline", components=["bokeh"], minified=True).js_raw
     scripts = [text for text in (*library, _read("page.js")) if text.strip()]
-    template = environment.from_string(_read("page.html"))
+    template = environment.get_template("page.html")
     return template.render(
         **page,
         rows=rows,

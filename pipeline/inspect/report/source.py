@@ -1,13 +1,17 @@
 """What a report was made from, as a digest that the page carries."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import pipeline
 from pipeline.inspect.parts import stage_parts
 from pipeline.run import Run
-from pipeline.table import digest_of
+from pipeline.table import digest_of, file_digest
 
 VERSION = 1
+"""Raised when the same run should give another page."""
+HERE = Path(__file__).parent
 NAME = "report.html"
 TRAINING = ("train/log.jsonl", "samples/samples.jsonl", "samples/grid.png")
 _MARK = re.compile(rb'<meta name="winnow-source" content="([0-9a-f]{64})">')
@@ -19,7 +23,8 @@ def source_digest(run: Run) -> str:
     stages = state.get("stages", {})
     parts = stage_parts(run)
     shown: dict[str, Any] = {
-        "version": VERSION,
+        "version": [VERSION, pipeline.__version__],
+        "page": {path.name: file_digest(path) for path in sorted(HERE.glob("page.*"))},
         "stages": {name: [s.get("fingerprint"), s.get("models")] for name, s in stages.items()},
         "export": {**(state.get("export") or {}), "cached": None},
         "quarantined": state.get("quarantined"),
