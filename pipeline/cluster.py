@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.errors import InputError
+from pipeline.threads import VARIABLE
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -100,7 +101,7 @@ def _local(config: ClusterConfig) -> Any:
         options = {
             "nthreads": 1,
             "resources": {kind: 1},
-            "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", "WINNOW_THREADS": str(threads)},
+            "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", VARIABLE: str(threads)},
             "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
             "dashboard": False,
             "silence_logs": logging.ERROR,

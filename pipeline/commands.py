@@ -9,7 +9,6 @@ from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.progress import reporter
 from pipeline.run import Run
-from pipeline.table import digest_of
 
 DONE, PARTLY = 0, 3
 
@@ -70,22 +69,9 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
 
 def ensure_report(run: Run) -> str:
     """The report's path; it is written again only if what it shows has changed."""
-    shown = [run.state.get(key) for key in ("stages", "export", "quarantined")]
-    drawn = [
-        run.folder.read(name).decode()
-        for name in ("train/handover.json", "samples/handover.json")
-        if run.folder.exists(name)
-    ]
-    # `cached` tells how the last run went; the report shows what stands.
-    mark = digest_of([json.dumps(shown).replace('"cached": true', '"cached": false'), drawn])
-    stands = run.folder.exists("report.html") and run.folder.exists("report.json")
-    if stands and json.loads(run.folder.read("report.json"))["shows"] == mark:
-        return run.folder.path("report.html")
-    from pipeline.inspect.report import write_report
+    from pipeline.inspect.report import report_is_current, write_report
 
-    path = write_report(run)
-    run.folder.write("report.json", json.dumps({"shows": mark}).encode())
-    return path
+    return run.folder.path("report.html") if report_is_current(run) else write_report(run)
 
 
 def show_query(run_folder: str, sql: str, as_json: bool) -> None:

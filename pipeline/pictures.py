@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.stage import Output, PictureStage, Session, ShardData
+from pipeline.threads import worker_threads
 
-DECODERS = 2
 Decoded = tuple[int, dict[str, Any]]
 """A row and, by stage, what its `prepare` made of the picture."""
 
@@ -31,7 +31,7 @@ def measure_pictures(
     """
     sessions = {stage.name: stage.session() for stage in stages}
     sinks = {stage.name: _Sink(stage, shard, sessions[stage.name]) for stage in stages}
-    with shard.file("download", "tar") as path, ThreadPoolExecutor(DECODERS) as pool:
+    with shard.file("download", "tar") as path, ThreadPoolExecutor(worker_threads()) as pool:
         for row, prepared in _decode(path, pool, sessions, rows):
             for name, item in prepared.items():
                 sinks[name].add(row, item)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room may import from its own level and below.
 LEVELS = (
-    ("errors", "reasons", "uid", "storage"),
+    ("errors", "reasons", "uid", "storage", "threads"),
     ("table", "sql", "config"),
     ("run", "models", "fetch", "neighbours"),
     ("stage", "rules"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.errors import InputError
 from pipeline.table import file_digest
+from pipeline.threads import worker_threads
 
 
 def _weights() -> Path:
@@ -59,6 +60,6 @@ class NSFW:
 
 
 @functools.lru_cache(maxsize=2)
-def load_nsfw(threads: int = 2) -> NSFW:
+def load_nsfw(threads: int | None = None) -> NSFW:
     """The classifier, cached per process."""
-    return NSFW(threads)
+    return NSFW(threads or worker_threads())
