@@ -3,8 +3,6 @@
 Downloads of one shard overlap the embedding of another; the only barriers are whole stages.
 """
 
-import json
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +15,8 @@ from pipeline.exporting import Exporter, run_export
 from pipeline.plan import Node, Plan, read_merged
 from pipeline.progress import Reporter
 from pipeline.run import ShardIndex, inputs_digest
+from pipeline.runlog import Log
 from pipeline.stage import PictureStage
-from pipeline.storage import Folder
 
 
 @dataclass(frozen=True)
@@ -248,23 +246,3 @@ class Driver:
 
 SHOWN = ("success", "failed", "skipped", "measured", "kept", "dropped", "in groups")
 """Counts of a stage's summary that are worth a place beside its bar."""
-
-
-class Log:
-    """`log.jsonl`: a line per task, with when it ran; local folders only grow it."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._folder = folder
-        self._lines: list[str] = []
-
-    def write(self, **values: Any) -> None:
-        line = json.dumps({"time": round(time.time(), 3), **values}, default=str)
-        if self._folder.is_local:
-            with open(self._folder.path("log.jsonl"), "a", encoding="utf-8") as handle:  # noqa: PTH123 - an fsspec path
-                handle.write(line + "\n")
-        else:
-            self._lines.append(line)
-
-    def close(self) -> None:
-        if self._lines:
-            self._folder.write("log.jsonl", "\n".join(self._lines).encode())

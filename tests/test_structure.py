@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("errors", "reasons", "uid", "storage", "threads"),
     ("table", "sql", "config"),
-    ("run", "models", "fetch", "neighbours"),
+    ("run", "runlog", "models", "fetch", "neighbours"),
     ("stage", "rules"),
     ("stages",),
     ("plan", "pictures", "progress"),
