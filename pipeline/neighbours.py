@@ -8,6 +8,8 @@ import numpy.typing as npt
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """First and second member (first < second) and their similarity, one entry per pair."""
 
+NO_PAIRS: Pairs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
 EXACT_BELOW = 20_000
 """Vectors up to which every pair is looked at; above, an inverted file proposes the pairs."""
 _QUERIES = 1024
@@ -83,8 +85,7 @@ def _blocks(
 
 def _concatenate(found: list[Pairs]) -> Pairs:
     if not found:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, np.zeros(0, np.float32)
+        return NO_PAIRS
     left, right, similarity = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((right, left))
     return left[order], right[order], similarity[order].astype(np.float32)

@@ -80,7 +80,8 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    # An unknown key is often the misspelling of one that is then said to be missing.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     place = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key `{place}`; {_nearest(first['loc'])}"

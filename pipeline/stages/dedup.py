@@ -12,11 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.neighbours import Pairs, cosine_pairs, hamming_pairs
+from pipeline.neighbours import NO_PAIRS, Pairs, cosine_pairs, hamming_pairs
 from pipeline.stage import Output, ShardData, WholeStage
+from pipeline.stages.groups import Likeness, classes_of, solve
 from pipeline.table import Column
 
-KINDS = ("bytes", "phash", "vector")
+PHASH, THUMB = 32, 12 * 12 * 3
+"""Bytes of a PDQ hash and of a thumbnail."""
 
 
 class DedupStage(WholeStage):
@@ -66,56 +68,52 @@ class DedupStage(WholeStage):
             for s, t in ((shard, prepared(shard)) for shard in shards)
         ]
         rows = pa.concat_tables(tables).sort_by("uid")
-        groups = _Groups(rows.num_rows)
-        config = self.job.dedup
-        if config.bytes:
-            groups.add("bytes", same_bytes(rows))
-        if config.phash_distance is not None:
-            groups.add("phash", self._near_hashes(rows, config.phash_distance))
-        if self._by_vectors and config.vector_similarity is not None:
-            groups.add("vector", self._near_vectors(rows, shards, config.vector_similarity))
-        leader, similarity, kind = groups.solve()
-        grouped = pa.array(leader >= 0)
+        likenesses = self._likenesses(rows, shards)
+        leader, similarity, kind = solve(rows.num_rows, list(likenesses.values()))
+        names = np.array([*likenesses, None], object)
         uids = rows["uid"].combine_chunks()
-        return pa.table(
+        merged = pa.table(
             {
                 "shard": rows["shard"],
                 "uid": uids,
                 "dup_group": uids.take(pa.array(np.maximum(leader, 0))),
                 "dup_sim": pa.array(similarity, pa.float32()),
-                "dup_kind": pa.array(np.array(KINDS, object)[np.maximum(kind, 0)], pa.string()),
+                "dup_kind": pa.array(names[kind], pa.string()),
             }
-        ).filter(grouped)
+        )
+        # By shard, so that a reader who wants one shard's rows can skip the others' row groups.
+        return merged.filter(pa.array(leader >= 0)).sort_by(
+            [("shard", "ascending"), ("uid", "ascending")]
+        )
 
-    def _near_hashes(self, rows: pa.Table, distance: int) -> Pairs:
-        quality = rows["phash_quality"].to_numpy(zero_copy_only=False)
-        index = np.flatnonzero(quality >= self.job.dedup.phash_quality)
-        hashes = _bytes(rows["phash"].take(pa.array(index)), 32)
-        left, right, similarity = hamming_pairs(hashes, distance)
-        return index[left], index[right], similarity
+    def _likenesses(self, rows: pa.Table, shards: Sequence[ShardData]) -> dict[str, Likeness]:
+        """The configured kinds by name, the surest first."""
+        config, found = self.job.dedup, {}
+        if config.bytes:
+            found["bytes"] = same_bytes(rows)
+        if config.phash_distance is not None:
+            found["phash"] = near_hashes(rows, config.phash_distance, config.phash_quality)
+        if self._by_vectors:
+            found["vector"] = self._near_vectors(rows, shards)
+        return found
 
-    def _near_vectors(
-        self, rows: pa.Table, shards: Sequence[ShardData], similarity: float
-    ) -> Pairs:
-        known = rows["clip_score"].is_valid().to_numpy(zero_copy_only=False)
-        index = np.flatnonzero(known)
-        if len(index) == 0:
-            return index, index, np.zeros(0, np.float32)
-        number = rows["shard"].to_numpy()[index]
-        place = rows["row"].to_numpy()[index]
-        parts = [shard.array("embed", "img.npy") for shard in shards]
-        dim = max(part.shape[1] for part in parts)
-        vectors = np.zeros((len(index), dim), np.float32)
-        for shard, part in zip(shards, parts, strict=True):
-            mine = number == shard.shard
-            if mine.any():
-                vectors[mine] = part[place[mine]]
-        left, right, cosine = cosine_pairs(vectors, similarity)
-        left, right = index[left], index[right]
-        if self.job.dedup.thumbnail_similarity is not None:
-            agree = thumbnail_cosine(rows, left, right) >= self.job.dedup.thumbnail_similarity
-            left, right, cosine = left[agree], right[agree], cosine[agree]
-        return left, right, cosine
+    def _near_vectors(self, rows: pa.Table, shards: Sequence[ShardData]) -> Likeness:
+        config = self.job.dedup
+        assert config.vector_similarity is not None
+        index = np.flatnonzero(rows["clip_score"].is_valid().to_numpy())
+        vectors = _vectors(rows.take(pa.array(index)), shards)
+        keys = vectors.view(np.uint8)
+        thumbs = None
+        if config.thumbnail_similarity is not None:
+            thumbs = _bytes(rows["thumb"].take(pa.array(index)), THUMB)
+            keys = np.concatenate([keys, thumbs], axis=1)
+        own, first = classes_of(keys)
+        pairs = cosine_pairs(_normalised(vectors[first]), config.vector_similarity)
+        if thumbs is not None:
+            agree = _agreement(thumbs[first], pairs) >= config.thumbnail_similarity
+            left, right, cosine = pairs
+            pairs = left[agree], right[agree], cosine[agree]
+        return Likeness(_placed(rows.num_rows, index, own), pairs)
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
         uids = shard.table()["uid"]
@@ -130,59 +128,56 @@ def _bytes(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(joined, np.uint8).reshape(len(column), width)
 
 
-def same_bytes(rows: pa.Table) -> Pairs:
-    """Each row whose sha256 stands earlier, with the first that has it."""
-    codes = rows["sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
-    first = np.full(codes.max(initial=-1) + 1, -1, np.int64)
-    order = np.arange(len(codes))[::-1]
-    first[codes[order]] = order
-    right = np.flatnonzero(first[codes] != np.arange(len(codes)))
-    return first[codes[right]], right, np.ones(len(right), np.float32)
+def _placed(
+    rows: int, index: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    placed = np.full(rows, -1, np.int64)
+    placed[index] = classes
+    return placed
 
 
-def thumbnail_cosine(
-    rows: pa.Table, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """Cosine of 12×12 RGB thumbnails about their means (Torralba et al., 2008, use 32×32)."""
-    if len(left) == 0:
-        return np.zeros(0, np.float32)
-    thumbs = _bytes(rows["thumb"], 432).astype(np.float32)
-    thumbs -= thumbs.mean(axis=1, keepdims=True)
-    thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
-    result: npt.NDArray[np.float32] = np.einsum("nd,nd->n", thumbs[left], thumbs[right])
+def same_bytes(rows: pa.Table) -> Likeness:
+    """Rows of the same sha256."""
+    codes = rows["sha256"].combine_chunks().dictionary_encode().indices
+    return Likeness(pc.fill_null(codes, -1).to_numpy().astype(np.int64), NO_PAIRS)
+
+
+def near_hashes(rows: pa.Table, distance: int, quality: int) -> Likeness:
+    """Rows whose PDQ hashes, if both of at least `quality`, differ in at most `distance` bits."""
+    usable = pc.and_(rows["phash"].is_valid(), pc.greater_equal(rows["phash_quality"], quality))
+    index = np.flatnonzero(pc.fill_null(usable, False).to_numpy())
+    hashes = _bytes(rows["phash"].take(pa.array(index)), PHASH)
+    own, first = classes_of(hashes)
+    return Likeness(_placed(rows.num_rows, index, own), hamming_pairs(hashes[first], distance))
+
+
+def _vectors(rows: pa.Table, shards: Sequence[ShardData]) -> npt.NDArray[np.float16]:
+    """The rows' vectors, float16 as stored, shape (rows, dim); a shard's array at a time."""
+    number, place = rows["shard"].to_numpy(), rows["row"].to_numpy()
+    vectors = np.zeros((rows.num_rows, 0), np.float16)
+    for shard in shards:
+        mine = np.flatnonzero(number == shard.shard)
+        if len(mine) == 0:
+            continue
+        part = shard.array("embed", "img.npy")
+        if vectors.shape[1] == 0:
+            vectors = np.zeros((rows.num_rows, part.shape[1]), np.float16)
+        vectors[mine] = part[place[mine]]
+    return vectors
+
+
+def _normalised(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
+    """Float32 of length 1: halves are off by up to 1e-3, which a threshold near 1 would feel."""
+    wide = vectors.astype(np.float32)
+    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
+    return wide
+
+
+def _agreement(thumbs: npt.NDArray[np.uint8], pairs: Pairs) -> npt.NDArray[np.float32]:
+    """Cosine of the pairs' thumbnails about their means (Torralba et al., 2008, use 32×32)."""
+    left, right, _ = pairs
+    wide = thumbs.astype(np.float32)
+    wide -= wide.mean(axis=1, keepdims=True)
+    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
+    result: npt.NDArray[np.float32] = np.einsum("nd,nd->n", wide[left], wide[right])
     return result
-
-
-class _Groups:
-    """Leaders and followers from pairs, the surest kind first."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._pairs: list[tuple[int, Pairs]] = []
-
-    def add(self, kind: str, pairs: Pairs) -> None:
-        self._pairs.append((KINDS.index(kind), pairs))
-
-    def solve(
-        self,
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-        """Leader (−1: no group), likeness and kind per row; rows are in uid order."""
-        near: dict[int, dict[int, tuple[int, float]]] = {}
-        for kind, (left, right, similarity) in self._pairs:
-            for a, b, s in zip(left.tolist(), right.tolist(), similarity.tolist(), strict=True):
-                near.setdefault(a, {}).setdefault(b, (kind, s))
-                near.setdefault(b, {}).setdefault(a, (kind, s))
-        leader = np.full(self._rows, -1, np.int64)
-        likeness = np.full(self._rows, np.nan, np.float32)
-        kinds = np.full(self._rows, -1, np.int8)
-        for row in sorted(near):
-            if leader[row] >= 0:
-                continue
-            followers = {b: near[row][b] for b in near[row] if b > row and leader[b] < 0}
-            if not followers:
-                continue
-            leader[row] = row
-            kinds[row], likeness[row] = min(followers.values(), key=lambda e: (e[0], -e[1]))
-            for b, (kind, similarity) in followers.items():
-                leader[b], kinds[b], likeness[b] = row, kind, similarity
-        return leader, likeness, kinds

@@ -81,6 +81,8 @@ def _check_lines(source: Source) -> None:
     with source.open() as handle:
         lines = (handle.readline(BLOCK) for _ in range(_LINES_TRIED))
         filled = [line for line in lines if line.strip()]
+    if filled and filled[0].removeprefix(_BOM).strip() in (b"[", b"[{"):
+        raise InputError(f"input: {source.url} is a JSON array; write one object a line")
     if filled and not any(_parse_line(line) for line in filled):
         raise InputError(
             f"input: no line of {source.url} is a JSON object; check `input_format`, or write one "
@@ -148,38 +150,52 @@ def _header(source: Source) -> list[str]:
         line = next((line for line in handle if line.removeprefix(_BOM).strip()), b"")
     if not line:
         return []
-    found = pc.read_csv(pa.BufferReader(line), parse_options=_parsing(source)).column_names
+    ended = pa.BufferReader(line.rstrip(b"\r\n") + b"\n")
+    found = pc.read_csv(ended, parse_options=_parsing(source)).column_names
     names = [name or f"column_{i}" for i, name in enumerate(found, start=1)]
     _refuse_twins(source, names)
     return names
 
 
 def _read_delimited(source: Source) -> Iterator[Raw]:
+    """CSV or TSV. Arrow reads it as Latin-1, in which every byte has a meaning: its handler of rows
+    of the wrong length fails on text that is not UTF-8."""
     broken: list[str] = []
 
     def note(row: Any) -> str:
-        broken.append(str(row.text))
+        broken.append(row.text.encode("latin-1").decode(errors="replace"))
         return "skip"
 
     names = _header(source)
     if not names:
         return
+    header = 1  # read as a row, so that no name of it matters to Arrow
     with source.open() as handle:
         reader = pc.open_csv(
             handle,
-            read_options=pc.ReadOptions(block_size=BLOCK, use_threads=False),
+            read_options=pc.ReadOptions(
+                block_size=BLOCK, use_threads=False, encoding="latin-1",
+                autogenerate_column_names=True,
+            ),
             parse_options=_parsing(source, note),
             convert_options=pc.ConvertOptions(
-                check_utf8=False, column_types={name: pa.binary() for name in ("", *names)},
-                strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""],
+                column_types={f"f{i}": pa.binary() for i in range(len(names))}, null_values=[""],
+                strings_can_be_null=True, quoted_strings_can_be_null=False,
             ),
         )  # fmt: skip
         for batch in reader:
-            columns = [column.to_pylist() for column in batch.columns]
-            yield Raw(batch.num_rows, dict(zip(names, columns, strict=True)), list(broken))
+            rows = batch.slice(header)
+            columns = [[_latin1(cell) for cell in column.to_pylist()] for column in rows.columns]
+            yield Raw(rows.num_rows, dict(zip(names, columns, strict=True)), list(broken))
             broken.clear()
+            header = 0
     if broken:
         yield Raw(0, dict.fromkeys(names, ()), broken)
+
+
+def _latin1(cell: bytes | None) -> bytes | None:
+    """The file's own bytes, which Arrow turned from Latin-1 into UTF-8."""
+    return cell if cell is None or cell.isascii() else cell.decode().encode("latin-1")
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,202 @@
+"""A job's run folder, dealt and planned by the real functions; tests may lay parts by hand."""
+
+import hashlib
+import io
+import json
+import tarfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from pipeline import tasks
+from pipeline.config.job import Job
+from pipeline.config.load import parse_job
+from pipeline.exporting import Exporter, finish, run_export
+from pipeline.fetch.fingerprints import perceptual_hash, thumbnail
+from pipeline.plan import Plan, save_plan
+from pipeline.run import ShardIndex, inputs_digest
+from pipeline.runner import prepare
+from pipeline.stage import PictureStage
+from pipeline.stages.ingest import deal
+from pipeline.table import commit, read_parquet, shard_name
+
+BARE: dict[str, Any] = {
+    "captions": {"toxicity": None, "language": False},
+    "images": {"nsfw": None},
+    "rules": [],
+}
+"""Sections that leave every model out."""
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def pairs(count: int, first: int = 0) -> list[dict[str, str]]:
+    """Rows whose uids no test knows by heart."""
+    return [
+        {"url": f"https://shelf.example/{i}.jpg", "caption": f"a drawing of kangaroo number {i}"}
+        for i in range(first, first + count)
+    ]
+
+
+def make_job(folder: Path, rows: Sequence[Mapping[str, Any]], **sections: Any) -> Job:
+    source = write_rows(folder / f"rows-{uuid.uuid4().hex[:6]}.jsonl", rows)
+    values = {"input": str(source), "name": "shelf", "output": str(folder / "runs")}
+    return parse_job({**values, **BARE, **sections}, "job.yaml")
+
+
+def jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def write_tar(path: Path, pictures: Mapping[int, bytes]) -> Path:
+    """A download part's companion: `{row:06d}.jpg` in row order."""
+    with tarfile.open(path, "w") as tar:
+        for row, data in sorted(pictures.items()):
+            info = tarfile.TarInfo(f"{row:06d}.jpg")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def fetched(pixels: np.ndarray | None, **changes: Any) -> dict[str, Any]:
+    """The download stage's cells of one row; None stands for a 404."""
+    if pixels is None:
+        return {"status": "failed", "fetch_reason": "http_not_found", **changes}
+    height, width = pixels.shape[:2]
+    phash, quality = perceptual_hash(pixels)
+    cells = {
+        "status": "success", "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        "bytes": pixels.nbytes, "format": "jpeg", "width": width, "height": height,
+        "original_width": width, "original_height": height, "original_pixels": width * height,
+        "phash": phash, "phash_quality": quality, "thumb": thumbnail(pixels),
+    }  # fmt: skip
+    return cells | changes
+
+
+@dataclass
+class Shelf:
+    """A planned run. `lay` commits a part by hand, `work` lets the stage make it."""
+
+    plan: Plan
+    index: ShardIndex
+    scratch: Path
+    digests: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: Job, scratch: Path) -> "Shelf":
+        prepared = prepare(job)
+        index = deal(prepared.run, prepared.job, prepared.listing, lambda rows: None)
+        save_plan(prepared.plan)
+        return cls(prepared.plan, index, scratch)
+
+    @property
+    def shards(self) -> range:
+        return range(len(self.index))
+
+    def rows(self, shard: int) -> list[dict[str, Any]]:
+        return self.plan.run.shard(shard).to_pylist()
+
+    def _inputs(self, stage: str, shard: int) -> str:
+        node = self.plan.by_name[stage]
+        digests = {name: self.digests[name][shard] for name in node.upstream}
+        return self.plan.inputs(node, self.index.shards[shard][1], digests)
+
+    def lay(
+        self,
+        stage: str,
+        shard: int,
+        cells: Sequence[Mapping[str, Any]],
+        files: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Commit one shard's part from cells by row; what a row does not name is null."""
+        node, name = self.plan.by_name[stage], shard_name(shard)
+        schema = pa.schema([("uid", pa.string()), *((c.name, c.type) for c in node.stage.writes)])
+        uids = [row["uid"] for row in self.rows(shard)]
+        table = pa.Table.from_pylist(
+            [{"uid": uid, **own} for uid, own in zip(uids, cells, strict=True)], schema=schema
+        )
+        sidecar = commit(
+            self.plan.run.folder.sub(node.folder), name, shard, {f"{name}.parquet": table},
+            {f"{name}.{suffix}": path for suffix, path in (files or {}).items()},
+            stage=stage, fingerprint=node.fingerprint, inputs=self._inputs(stage, shard),
+            rows=len(uids), seconds=0.1, peak_memory_mb=1.0,
+        )  # fmt: skip
+        self.digests.setdefault(stage, {})[shard] = sidecar.digest
+
+    def lay_pictures(self, shard: int, pictures: Sequence[np.ndarray | None], **changes) -> None:
+        """A download part with its tar; `changes` are lists of cells by column."""
+        cells = [
+            fetched(pixels, **{name: values[i] for name, values in changes.items()})
+            for i, pixels in enumerate(pictures)
+        ]
+        stored = {i: jpeg(p) for i, p in enumerate(pictures) if p is not None}
+        tar = write_tar(self.scratch / f"{uuid.uuid4().hex}.tar", stored)
+        self.lay("download", shard, cells, {"tar": tar})
+
+    def lay_vectors(self, shard: int, vectors: np.ndarray, scores: Sequence[float | None]) -> None:
+        """An embed part; the texts' vectors are those of the pictures, reversed."""
+        files = {}
+        for name, array in (("img", vectors), ("txt", vectors[:, ::-1])):
+            path = self.scratch / f"{uuid.uuid4().hex}.npy"
+            np.save(path, array.astype(np.float16))
+            files[f"{name}.npy"] = path
+        self.lay("embed", shard, [{"clip_score": score} for score in scores], files)
+
+    def work(self, *stages: str) -> None:
+        """Let stages make their parts, as the driver's tasks do."""
+        for name in stages:
+            stage = self.plan.by_name[name].stage
+            if stage.whole:
+                self._work_whole(name)
+                continue
+            for shard in self.shards:
+                url, digest = self.plan.run.folder.url, self.plan.digest
+                inputs = self._inputs(name, shard)
+                if isinstance(stage, PictureStage):
+                    done = tasks.run_pictures(url, digest, [name], shard, {name: inputs})
+                else:
+                    done = tasks.run_table(url, digest, name, shard, inputs)
+                self.digests.setdefault(name, {})[shard] = done.digests[name]
+
+    def _work_whole(self, name: str) -> None:
+        url, digest = self.plan.run.folder.url, self.plan.digest
+        ready = {shard: self._inputs(name, shard) for shard in self.shards}
+        for shard, inputs in ready.items():
+            tasks.run_prepare(url, digest, name, shard, inputs)
+        merged = tasks.run_merge(url, digest, name, sorted(ready), tasks.merge_inputs(ready))
+        for shard, inputs in ready.items():
+            own = inputs_digest(inputs, merged.digests[name])
+            done = tasks.run_whole(url, digest, name, shard, own)
+            self.digests.setdefault(name, {})[shard] = done.digests[name]
+
+    def read(self, stage: str) -> dict[str, dict[str, Any]]:
+        """A stage's cells of all shards, by the row's caption."""
+        node, found = self.plan.by_name[stage], {}
+        for shard in self.shards:
+            name = f"{node.folder}/{shard_name(shard)}.parquet"
+            cells = read_parquet(self.plan.run.folder, name).to_pylist()
+            for row, own in zip(self.rows(shard), cells, strict=True):
+                assert row["uid"] == own["uid"]
+                found[row["caption"]] = own
+        return found
+
+    def export(self) -> Exporter:
+        exporter = Exporter.of(self.plan, self.digests["decide"])
+        for number, slices in enumerate(exporter.slices):
+            run_export(self.plan.run.folder.url, self.plan.digest, number, slices, exporter.inputs)
+        reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
+        counts = {reason: reasons.count(reason) for reason in reasons}
+        finish(exporter, counts, {"winnow": "0", "models": {"clip: tiny": "ab" * 32}})
+        return exporter

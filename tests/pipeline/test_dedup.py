@@ -1,0 +1,263 @@
+"""Groups of repeats: who leads, who follows, and by what likeness."""
+
+import io
+import random
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from shelf import fetched, jpeg, pairs
+
+from pipeline.stages.dedup import near_hashes, same_bytes
+from pipeline.stages.groups import Likeness, classes_of, solve
+
+TINY = {"embed": {"model": "winnow-tiny"}}
+
+
+def expected(rows: int, likenesses: list[Likeness]) -> tuple[list[int], list[int]]:
+    """Leader and kind of each row by the plain rule, looking at every pair of rows."""
+
+    def like(a: int, b: int) -> int:
+        """The surest kind by which two rows are alike; −1: none."""
+        for kind, (one, (left, right, _)) in enumerate((k, k.pairs) for k in likenesses):
+            x, y = one.classes[a], one.classes[b]
+            near = {(p, q) for p, q in zip(left, right, strict=True)}
+            if min(x, y) >= 0 and (x == y or (x, y) in near or (y, x) in near):
+                return kind
+        return -1
+
+    leader, kinds = [-1] * rows, [-1] * rows
+    for row in range(rows):
+        if leader[row] >= 0:
+            continue
+        free = [b for b in range(rows) if b != row and leader[b] < 0 and like(row, b) >= 0]
+        if free:
+            leader[row], kinds[row] = row, min(like(row, b) for b in free)
+            for b in free:
+                leader[b], kinds[b] = row, like(row, b)
+    return leader, kinds
+
+
+@st.composite
+def likenesses(draw) -> tuple[int, list[Likeness]]:
+    rows = draw(st.integers(0, 14))
+    found = []
+    for _ in range(draw(st.integers(0, 3))):
+        codes = draw(st.lists(st.integers(-1, 9), min_size=rows, max_size=rows))
+        known = sorted({code for code in codes if code >= 0})
+        classes = np.array([known.index(c) if c >= 0 else -1 for c in codes], np.int64)
+        all_pairs = [(a, b) for b in range(len(known)) for a in range(b)]
+        chosen = draw(st.sets(st.sampled_from(all_pairs), max_size=8)) if all_pairs else set()
+        left, right = (np.array([p[i] for p in sorted(chosen)], np.int64) for i in (0, 1))
+        found.append(Likeness(classes, (left, right, np.full(len(left), 0.9, np.float32))))
+    return rows, found
+
+
+@settings(max_examples=300, deadline=None)
+@given(likenesses())
+def test_groups_are_those_of_the_plain_rule(given_likenesses):
+    rows, found = given_likenesses
+    leader, similarity, kinds = solve(rows, found)
+    due_leader, due_kinds = expected(rows, found)
+    assert leader.tolist() == due_leader
+    assert kinds.tolist() == due_kinds
+    for row in range(rows):
+        if leader[row] < 0:
+            assert np.isnan(similarity[row])
+        else:
+            assert similarity[row] in (np.float32(0.9), 1)
+            assert leader[leader[row]] == leader[row] <= row  # a leader leads itself, and is first
+
+
+def test_a_chain_of_small_steps_is_not_one_group():
+    """1 is near 0 and 2, but 2 is not near 0: it leads a group of its own with 3."""
+    steps = (np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.9, 0.95, 0.9], np.float32))
+    leader, similarity, _ = solve(4, [Likeness(np.arange(4), steps)])
+    assert leader.tolist() == [0, 0, 2, 2]
+    assert similarity.tolist() == pytest.approx([0.9, 0.9, 0.9, 0.9])
+
+
+@given(st.lists(st.binary(min_size=3, max_size=3), max_size=20))
+def test_classes_are_equal_rows(cells):
+    keys = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), 3)
+    classes, first = classes_of(keys)
+    for a, one in zip(cells, classes, strict=True):
+        for b, other in zip(cells, classes, strict=True):
+            assert (a == b) == (one == other)
+    assert [cells.index(cells[row]) for row in first] == first.tolist()
+
+
+def test_a_picture_found_very_often_costs_no_pair():
+    """A "not found" picture, re-encoded 100,000 times: five billion pairs, looked at singly."""
+    count = 100_000
+    rows = pa.table(
+        {
+            "sha256": [f"{i:064x}" for i in range(count)],
+            "phash": pa.array([b"\x0f" * 32] * count, pa.binary(32)),
+            "phash_quality": pa.array([100] * count, pa.int32()),
+        }
+    )
+    start = time.monotonic()
+    hashes = near_hashes(rows, 24, 50)
+    leader, similarity, kinds = solve(count, [same_bytes(rows), hashes])
+    assert time.monotonic() - start < 10
+    assert len(hashes.pairs[0]) == 0
+    assert set(leader.tolist()) == {0}
+    assert set(similarity.tolist()) == {1.0}
+    assert set(kinds.tolist()) == {1}
+
+
+def recompressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
+
+
+def groups(shelf) -> set[frozenset[str]]:
+    """Groups as sets of captions."""
+    found: dict[str, set[str]] = {}
+    for caption, own in shelf.read("dedup").items():
+        if own["dup_group"] is not None:
+            found.setdefault(own["dup_group"], set()).add(caption)
+    return {frozenset(members) for members in found.values()}
+
+
+def lay_by_caption(shelf, pictures: dict[str, np.ndarray | None], **changes) -> None:
+    for shard in shelf.shards:
+        captions = [row["caption"] for row in shelf.rows(shard)]
+        cells = {name: [v.get(c) for c in captions] for name, v in changes.items()}
+        shelf.lay_pictures(shard, [pictures[c] for c in captions], **cells)
+
+
+def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]]:
+    """Rows and pictures: 0 and 1 the same bytes, 2 recompressed, 3 a 404, the rest unlike."""
+    rows = pairs(8)
+    kinds = [
+        drawings[0], drawings[0], recompressed(drawings[0], 40), None, drawings[1], drawings[2],
+        drawings[3], drawings[4],
+    ]  # fmt: skip
+    return rows, {row["caption"]: pixels for row, pixels in zip(rows, kinds, strict=True)}
+
+
+@pytest.mark.parametrize("shard_size", [2, 3, 100])
+def test_repeats_are_found_over_shards(shelf_of, drawings, shard_size: int):
+    rows, pictures = family(drawings)
+    shelf = shelf_of(random.Random(shard_size).sample(rows, len(rows)), shard_size=shard_size)
+    shelf.work("captions")
+    lay_by_caption(shelf, pictures)
+    shelf.work("dedup")
+    same = [row["caption"] for row in rows[:3]]
+    assert groups(shelf) == {frozenset(same)}
+    cells = shelf.read("dedup")
+    assert {cells[c]["dup_group"] for c in same} == {min(cells[c]["uid"] for c in same)}
+    assert all(cells[c]["dup_sim"] > 0.9 for c in same)
+    assert cells[rows[3]["caption"]] == {
+        "uid": cells[rows[3]["caption"]]["uid"], "dup_group": None, "dup_sim": None,
+        "dup_kind": None,
+    }  # fmt: skip
+
+
+def test_the_surest_likeness_is_named(shelf_of, drawings):
+    rows, pictures = family(drawings)
+    shelf = shelf_of(rows)
+    shelf.work("captions")
+    lay_by_caption(shelf, pictures)
+    shelf.work("dedup")
+    cells = shelf.read("dedup")
+    a, b, c = (cells[row["caption"]] for row in rows[:3])
+    leader = min(a["uid"], b["uid"], c["uid"])
+    if leader == c["uid"]:
+        assert [a["dup_kind"], b["dup_kind"]] == ["phash", "phash"]
+    else:
+        assert [a["dup_kind"], b["dup_kind"]] == ["bytes", "bytes"]
+        assert a["dup_sim"] == b["dup_sim"] == 1.0
+        assert c["dup_kind"] == "phash"
+
+
+@pytest.mark.parametrize(
+    ("settings_", "size"),
+    [
+        ({"phash_distance": None}, 2), ({"bytes": False}, 3), ({"phash_distance": 0}, 2),
+        ({"bytes": False, "phash_distance": None}, 0), ({"phash_quality": 100}, 2),
+    ],
+)  # fmt: skip
+def test_each_likeness_can_be_left_out(shelf_of, drawings, settings_, size: int):
+    rows, pictures = family(drawings)
+    shelf = shelf_of(rows, dedup=settings_)
+    shelf.work("captions")
+    lay_by_caption(shelf, pictures, phash_quality=dict.fromkeys(pictures, 99))
+    shelf.work("dedup")
+    assert [len(members) for members in groups(shelf)] == ([size] if size else [])
+
+
+def test_flat_pictures_are_not_compared_by_hash(shelf_of):
+    """A white page is like any white page, and that says nothing."""
+    flat = [np.full((96, 96, 3), tone, np.uint8) for tone in (250, 251)]
+    assert fetched(flat[0])["phash_quality"] < 50
+    shelf = shelf_of(pairs(2))
+    shelf.work("captions")
+    shelf.lay_pictures(0, flat)
+    shelf.work("dedup")
+    assert groups(shelf) == set()
+
+
+def test_an_empty_shard_of_failures_is_no_trouble(shelf_of):
+    shelf = shelf_of(pairs(4), shard_size=2, **TINY)
+    shelf.work("captions")
+    for shard in shelf.shards:
+        shelf.lay_pictures(shard, [None, None])
+        shelf.lay_vectors(shard, np.zeros((2, 0)), [None, None])
+    shelf.work("dedup")
+    assert groups(shelf) == set()
+
+
+def unit(rng: np.random.Generator) -> np.ndarray:
+    vector = rng.normal(size=128)
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("thumbnail_similarity", [0.95, None])
+def test_near_vectors_must_look_alike_too(shelf_of, drawings, thumbnail_similarity):
+    """0 and 1: near vectors, like pictures. 2 and 3: near vectors, unlike pictures."""
+    rng = np.random.default_rng(0)
+    a, b = unit(rng), unit(rng)
+    near_a, near_b = (v + 0.01 * unit(rng) for v in (a, b))
+    rows = pairs(5)
+    vectors = dict(
+        zip([r["caption"] for r in rows], [a, near_a, b, near_b, unit(rng)], strict=True)
+    )
+    pictures = [drawings[0], recompressed(drawings[0], 30), *drawings[1:4]]
+    stored = dict(zip(vectors, pictures, strict=True))
+    config = {"phash_distance": None, "thumbnail_similarity": thumbnail_similarity}
+    shelf = shelf_of(rows, shard_size=2, dedup=config, **TINY)
+    shelf.work("captions")
+    lay_by_caption(shelf, stored)
+    for shard in shelf.shards:
+        captions = [row["caption"] for row in shelf.rows(shard)]
+        shelf.lay_vectors(shard, np.stack([vectors[c] for c in captions]), [0.3] * len(captions))
+    shelf.work("dedup")
+    named = list(vectors)
+    due = {frozenset(named[:2])} | ({frozenset(named[2:4])} if not thumbnail_similarity else set())
+    assert groups(shelf) == due
+    kinds = {own["dup_kind"] for own in shelf.read("dedup").values()}
+    assert kinds == {"vector", None}
+
+
+def test_a_row_without_a_vector_is_compared_by_the_rest(shelf_of, drawings):
+    rows = pairs(3)
+    shelf = shelf_of(rows, **TINY)
+    shelf.work("captions")
+    shelf.lay_pictures(0, [drawings[0], drawings[0], drawings[1]])
+    vectors = np.stack([unit(np.random.default_rng(i)) for i in range(3)])
+    shelf.lay_vectors(0, vectors, [0.3, None, 0.3])
+    shelf.work("dedup")
+    assert [len(members) for members in groups(shelf)] == [2]
+
+
+def test_what_decides_who_stays_makes_no_group_stale(shelf_of):
+    first = shelf_of(pairs(1), name="a")
+    second = shelf_of(pairs(1), name="b", dedup={"prefer": ["bytes"]})
+    assert first.plan.by_name["dedup"].fingerprint == second.plan.by_name["dedup"].fingerprint
+    assert first.plan.by_name["decide"].fingerprint != second.plan.by_name["decide"].fingerprint

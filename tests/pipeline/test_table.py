@@ -1,0 +1,246 @@
+"""The law of the table, and parts that are whole or not there at all."""
+
+import json
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import PartError
+from pipeline.storage import Folder
+from pipeline.table import (
+    Column,
+    check_columns,
+    check_rows,
+    commit,
+    file_digest,
+    read_parquet,
+    read_sidecar,
+)
+
+UIDS = st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=2, unique=True)
+TABLE = pa.table({"uid": ["a", "b"], "score": pa.array([0.5, None], pa.float32())})
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    """A folder on disk, and one on an object store."""
+    return Folder(tmp_path if request.param == "local" else f"memory://{uuid.uuid4().hex}/run")
+
+
+def put(folder: Folder, name: str = "00003", inputs: str = "in", **options) -> object:
+    return commit(
+        folder, name, 3, {f"{name}.parquet": TABLE}, options.pop("files", {}),
+        stage="images", fingerprint="f" * 64, inputs=inputs, rows=2, seconds=1.23456,
+        peak_memory_mb=10.04, **options,
+    )  # fmt: skip
+
+
+@given(UIDS)
+def test_the_same_rows_in_the_same_order_are_accepted(uids):
+    check_rows(uids, list(uids), "images, shard 00000")
+
+
+@given(UIDS, st.data())
+def test_lost_rows_are_refused(uids, data):
+    gone = data.draw(st.sets(st.sampled_from(uids), min_size=1))
+    with pytest.raises(PartError, match=f"{len(gone)} rows lost, the first {min(gone)}"):
+        check_rows(uids, [uid for uid in uids if uid not in gone], "images, shard 00000")
+
+
+@given(UIDS, st.data())
+def test_repeated_rows_are_refused(uids, data):
+    place = data.draw(st.integers(0, len(uids)))
+    doubled = [*uids[:place], data.draw(st.sampled_from(uids)), *uids[place:]]
+    with pytest.raises(PartError, match="1 rows repeated"):
+        check_rows(uids, doubled, "images, shard 00000")
+
+
+@given(UIDS, st.data())
+def test_foreign_rows_are_refused(uids, data):
+    place = data.draw(st.integers(0, len(uids)))
+    with pytest.raises(PartError, match="1 rows of no shard, the first zzz"):
+        check_rows(uids, [*uids[:place], "zzz", *uids[place:]], "images, shard 00000")
+
+
+@given(UIDS, st.data())
+def test_reordered_rows_are_refused_from_the_first_that_moved(uids, data):
+    mixed = data.draw(st.permutations(uids).filter(lambda other: other != uids))
+    first = next(i for i, (a, b) in enumerate(zip(uids, mixed, strict=True)) if a != b)
+    with pytest.raises(PartError, match=rf"reordered from row {first} on \({uids[first]} is due\)"):
+        check_rows(uids, mixed, "images, shard 00000")
+
+
+def test_a_row_that_replaces_another_is_a_lost_row_not_a_reordering():
+    with pytest.raises(PartError, match="dedup, shard 00007: 1 rows lost, the first b"):
+        check_rows(["a", "b"], ["a", "a"], "dedup, shard 00007")
+
+
+SCORE = [Column("score", pa.float32(), "A score.")]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (pa.table({"uid": ["a"]}), r"columns missing \['score'\], surplus \[\]"),
+        (TABLE.append_column("more", pa.array([1, 2])), r"missing \[\], surplus \['more'\]"),
+        (pa.table({"uid": ["a"], "score": ["high"]}), "Failed to parse string: 'high'"),
+    ],
+)
+def test_columns_other_than_declared_are_refused(table, told):
+    with pytest.raises(PartError, match=told):
+        check_columns(SCORE, table, "images, shard 00000")
+
+
+def test_columns_are_brought_into_the_declared_types_and_order():
+    loose = pa.table({"score": pa.array([1, 2], pa.int64()), "uid": ["a", "b"]})
+    schema = check_columns(SCORE, loose, "images").schema
+    assert schema == pa.schema([("uid", pa.string()), ("score", pa.float32())])
+
+
+def test_a_committed_part_reads_back(folder: Folder, tmp_path: Path):
+    vectors = tmp_path / "v.npy"
+    np.save(vectors, np.arange(4))
+    sent = put(folder, files={"00003.img.npy": vectors}, summary={"measured": 2})
+    sidecar = read_sidecar(folder, "00003", inputs="in")
+    assert sidecar == sent
+    assert (sidecar.rows, sidecar.seconds, sidecar.summary) == (2, 1.235, {"measured": 2})
+    assert set(sidecar.files) == {"00003.parquet", "00003.img.npy"}
+    assert read_parquet(folder, "00003.parquet").equals(TABLE)
+    assert read_parquet(folder, "00003.parquet", ["uid"]).column_names == ["uid"]
+    with folder.local("00003.img.npy") as path:
+        assert np.load(path).tolist() == [0, 1, 2, 3]
+        assert file_digest(path) == sidecar.digests["00003.img.npy"]
+    assert not vectors.exists()  # moved, not copied
+
+
+def test_equal_parts_have_equal_digests_whatever_they_took(tmp_path: Path):
+    first = put(Folder(tmp_path / "a"))
+    second = put(Folder(tmp_path / "b"), inputs="other")
+    assert first.digest == second.digest
+
+
+def _truncate(folder: Folder, name: str) -> None:
+    folder.write(name, folder.read(name)[:-1])
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda f: _truncate(f, "00003.json"),
+        lambda f: f.write("00003.json", b"null"),
+        lambda f: f.write("00003.json", b'{"stage": "images"}'),
+        lambda f: f.write("00003.json", b"\xff\xfe"),
+        lambda f: f.remove("00003.json"),
+        lambda f: _truncate(f, "00003.parquet"),
+        lambda f: f.remove("00003.parquet"),
+        lambda f: f.remove("00003.tar"),
+    ],
+    ids=["torn", "null", "partial", "bytes", "gone", "short", "no table", "no companion"],
+)
+def test_a_harmed_part_does_not_stand(folder: Folder, tmp_path: Path, harm):
+    companion = tmp_path / "x.tar"
+    companion.write_bytes(b"tar")
+    put(folder, files={"00003.tar": companion})
+    assert read_sidecar(folder, "00003", inputs="in") is not None
+    harm(folder)
+    assert read_sidecar(folder, "00003", inputs="in") is None
+
+
+def test_a_part_made_from_other_inputs_does_not_stand(folder: Folder):
+    put(folder, inputs="yesterday")
+    assert read_sidecar(folder, "00003", inputs="today") is None
+    assert read_sidecar(folder, "00003") is not None
+
+
+def test_a_part_without_a_sidecar_of_its_own_does_not_stand(folder: Folder):
+    put(folder)
+    assert read_sidecar(folder, "00004") is None
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("dies_at", ["00003.parquet", "00003.tar", "00003.json"])
+def test_a_crash_at_any_write_leaves_no_valid_part(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
+):
+    """The old sidecar goes first and the new one comes last."""
+    companion = tmp_path / "x.tar"
+    companion.write_bytes(b"old")
+    put(folder, files={"00003.tar": companion})
+    create = Folder.create
+
+    def dying(self: Folder, name: str):
+        if name == dies_at:
+            raise StopError
+        return create(self, name)
+
+    monkeypatch.setattr(Folder, "create", dying)
+    companion.write_bytes(b"new")
+    with pytest.raises(StopError):
+        put(folder, files={"00003.tar": companion})
+    monkeypatch.undo()
+    assert read_sidecar(folder, "00003") is None
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_no_scraps(folder: Folder):
+    folder.write("note.json", b"old")
+
+    def half():
+        with folder.create("note.json") as path:
+            path.write_bytes(b"ne")
+            raise StopError
+
+    with pytest.raises(StopError):
+        half()
+    assert folder.read("note.json") == b"old"
+    assert folder.names() == ["note.json"]
+
+
+def test_names_sizes_and_removal(folder: Folder):
+    folder.write("parts/b/1.json", b"12345")
+    folder.write("parts/a/1.json", b"")
+    assert folder.names("parts") == ["a", "b"]
+    assert folder.names("nowhere") == []
+    assert folder.sub("parts").sub("b").names() == ["1.json"]
+    assert folder.size("parts/b/1.json") == 5
+    assert folder.size("parts/c") is None
+    folder.remove("parts/b")
+    folder.remove("parts/b")  # once is enough
+    assert folder.names("parts") == ["a"]
+    assert not folder.exists("parts/b/1.json")
+
+
+def test_what_another_process_wrote_is_seen_after_a_listing(folder: Folder):
+    folder.write("parts/1.json", b"1")
+    assert folder.names("parts") == ["1.json"]
+    Folder(folder.url).write("parts/2.json", b"22")
+    assert folder.size("parts/2.json") == 2
+    assert folder.names("parts") == ["1.json", "2.json"]
+
+
+def test_sweep_removes_what_dead_writers_left(tmp_path: Path):
+    folder = Folder(tmp_path)
+    put(folder.sub("parts/images-f"))
+    (tmp_path / "parts/images-f/00004.parquet.1a2b3c4d.tmp").write_bytes(b"half")
+    (tmp_path / "ingest-xyz.tmp").mkdir()
+    (tmp_path / "ingest-xyz.tmp" / "new-0.arrows").write_bytes(b"rows")
+    assert folder.sweep() == 2
+    assert folder.sub("parts/images-f").names() == ["00003.json", "00003.parquet"]
+    assert folder.names() == ["parts"]
+
+
+def test_an_object_store_has_nothing_to_sweep():
+    assert Folder(f"memory://{uuid.uuid4().hex}").sweep() == 0
+
+
+def test_a_sidecar_is_readable_json_that_names_its_stage(folder: Folder):
+    put(folder)
+    values = json.loads(folder.read("00003.json"))
+    assert (values["stage"], values["shard"], values["rows"]) == ("images", 3, 2)
