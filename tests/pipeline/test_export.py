@@ -1,0 +1,291 @@
+"""The export: what others' tools find, and the same bytes every time."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import webdataset as wds
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from shelf import Shelf, jpeg, pairs
+
+from pipeline.errors import PartError
+from pipeline.reasons import VOCABULARY
+from pipeline.stages.export import cut, write_shard
+
+RULES = [{"reason": "low_resolution", "when": "original_width < 90"}]
+
+
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 30))
+def test_kept_rows_are_cut_into_full_shards_in_order(counts, size):
+    kept = list(enumerate(counts))
+    shards = cut(kept, size)
+    dealt = [(s.shard, row) for part in shards for s in part for row in range(s.start, s.stop)]
+    assert dealt == [(shard, row) for shard, count in kept for row in range(count)]
+    sizes = [sum(s.stop - s.start for s in part) for part in shards]
+    assert all(s == size for s in sizes[:-1])
+    assert all(0 < s <= size for s in sizes)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def exported(shelf_of, drawings):
+    """`exported(rows, export settings, …)`: a run of drawings, two of every three rows kept."""
+
+    def build(count: int = 8, export=None, vectors: bool = False, rows=None, **job) -> Shelf:
+        model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
+        settings = {"shard_size": 3, **(export or {})}
+        shelf = shelf_of(
+            rows or pairs(count), shard_size=3, rules=RULES, export=settings, **model, **job
+        )
+        shelf.work("captions")
+        for shard in shelf.shards:
+            numbers = [_number(row["caption"]) for row in shelf.rows(shard)]
+            widths = [80 if n % 3 == 2 else 96 for n in numbers]
+            pictures = [drawings[n % 8] for n in numbers]
+            shelf.lay_pictures(shard, pictures, original_width=widths)
+            if vectors:
+                own = np.stack([np.eye(128)[n] for n in numbers])
+                shelf.lay_vectors(shard, own, [0.3] * len(numbers))
+            shelf.lay("dedup", shard, [{}] * len(numbers))
+        shelf.work("decide")
+        return shelf
+
+    return build
+
+
+def _number(caption: str) -> int:
+    return int(caption.split()[-1])
+
+
+def place(shelf: Shelf) -> Path:
+    return Path(shelf.export().folder.path())
+
+
+def kept_captions(shelf: Shelf) -> list[str]:
+    return [
+        row["caption"]
+        for shard in shelf.shards
+        for row in shelf.rows(shard)
+        if _number(row["caption"]) % 3 != 2
+    ]
+
+
+def test_webdataset_reads_it_back(exported, drawings):
+    shelf = exported()
+    folder = place(shelf)
+    tars = sorted(str(path) for path in folder.glob("*.tar"))
+    assert [Path(path).name for path in tars] == ["00000.tar", "00001.tar"]
+    samples = list(wds.WebDataset(tars, shardshuffle=False))
+    assert [s["__key__"] for s in samples] == [
+        "000000000", "000000001", "000000002", "000010000", "000010001", "000010002",
+    ]  # fmt: skip
+    captions = [sample["txt"].decode() for sample in samples]
+    assert captions == kept_captions(shelf)
+    for sample, caption in zip(samples, captions, strict=True):
+        assert sample["jpg"] == jpeg(drawings[_number(caption) % 8])
+        values = json.loads(sample["json"])
+        assert (values["key"], values["caption"]) == (sample["__key__"], caption)
+        assert values["original_width"] == 96
+        assert values["status"] == "success"
+        assert len(values["phash"]) == 64
+        assert not {"reason", "reasons", "thumb", "input_error", "fetch_reason"} & set(values)
+
+
+def test_the_parquet_holds_the_same_rows(exported):
+    folder = place(exported())
+    for number in ("00000", "00001"):
+        table = pq.read_table(folder / f"{number}.parquet")
+        with tarfile.open(folder / f"{number}.tar") as tar:
+            names = tar.getnames()
+        keys = table["key"].to_pylist()
+        assert names == [f"{key}.{kind}" for key in keys for kind in ("jpg", "txt", "json")]
+        assert set(table["status"].to_pylist()) == {"success"}
+        assert {"uid", "url", "caption", "width", "height", "sha256"} <= set(table.column_names)
+
+
+def test_stats_are_img2datasets_and_nothing_else_is_called_so(exported):
+    folder = place(exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True))
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*_stats.json"))
+    assert found == ["00000_stats.json", "00001_stats.json"]
+    stats = json.loads((folder / "00000_stats.json").read_text())
+    assert (stats["count"], stats["successes"], stats["failed_to_download"]) == (3, 3, 0)
+    assert stats["status_dict"] == {"success": 3}
+
+
+def test_the_same_rows_give_the_same_bytes(exported):
+    formats = {"formats": ["clip-retrieval", "datacomp"]}
+    shelf = exported(export=formats, vectors=True)
+    first = tree(place(shelf))
+    shelf.plan.run.folder.remove("export")
+    again = tree(place(shelf))
+    assert first == again
+    other = exported(export=formats, vectors=True, name="elsewhere")
+    manifests = [json.loads(files.pop("manifest.json")) for files in (first, tree(place(other)))]
+    assert manifests[0]["digest"] == manifests[1]["digest"]
+
+
+def test_the_manifest_tells_rows_bytes_and_digests(exported):
+    import hashlib
+
+    folder = place(exported())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows"] == 6 == sum(shard["rows"] for shard in manifest["shards"])
+    assert manifest["counts"] == {"kept": 6, "low_resolution": 2}
+    for shard in manifest["shards"]:
+        data = (folder / shard["tar"]).read_bytes()
+        assert shard["bytes"] == len(data)
+        assert shard["sha256"] == hashlib.sha256(data).hexdigest()
+        parquet = (folder / shard["parquet"]).read_bytes()
+        assert shard["parquet_sha256"] == hashlib.sha256(parquet).hexdigest()
+
+
+def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
+    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    folder = place(shelf)
+    captions = []
+    for number in (0, 1):
+        images = np.load(folder / "img_emb" / f"img_emb_{number}.npy")
+        texts = np.load(folder / "text_emb" / f"text_emb_{number}.npy")
+        meta = pq.read_table(folder / "metadata" / f"metadata_{number}.parquet")
+        assert images.dtype == texts.dtype == np.float16
+        assert images.shape == texts.shape == (meta.num_rows, 128)
+        numbers = [_number(caption) for caption in meta["caption"].to_pylist()]
+        assert images.argmax(axis=1).tolist() == numbers
+        assert texts.argmax(axis=1).tolist() == [127 - n for n in numbers]
+        captions += meta["caption"].to_pylist()
+    assert captions == kept_captions(shelf)
+
+
+def test_datacomps_subset_is_sorted_pairs_of_u8(exported):
+    shelf = exported(export={"formats": ["datacomp"]})
+    subset = np.load(place(shelf) / "subset.npy")
+    assert subset.dtype == np.dtype("u8,u8")
+    rows = [row for shard in shelf.shards for row in shelf.rows(shard)]
+    kept = [row["uid"] for row in rows if row["caption"] in kept_captions(shelf)]
+    assert [f"{a:016x}{b:016x}" for a, b in subset.tolist()] == sorted(kept)
+
+
+def test_a_layout_no_longer_asked_for_does_not_stay(exported):
+    shelf = exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True)
+    before = place(shelf)
+    other = exported(vectors=True)
+    after = place(other)
+    assert before == after  # the formats change no shard, so the folder is the same
+    assert {path.name for path in after.iterdir()} == {
+        "00000.parquet", "00000.tar", "00000_stats.json", "00001.parquet", "00001.tar",
+        "00001_stats.json", "README.md", "manifest.json",
+    }  # fmt: skip
+
+
+def test_shards_of_a_longer_export_do_not_stay(exported):
+    shelf = exported()
+    folder = place(shelf)
+    (folder / "00007.tar").write_bytes(b"of a longer list")
+    (folder / "00007_stats.json").write_bytes(b"{}")
+    place(shelf)
+    assert not list(folder.glob("00007*"))
+
+
+def test_an_export_is_finished_only_when_all_of_it_stands(exported):
+    shelf = exported(export={"formats": ["datacomp"]})
+    exporter = shelf.export()
+    assert exporter.is_finished()
+    (Path(exporter.folder.path()) / "00001.tar").write_bytes(b"short")
+    assert not exporter.is_finished()
+    assert sorted(exporter.standing()) == [0]
+
+
+def test_values_that_json_has_no_word_for_become_null(exported):
+    rows = [row | {"similarity": "nan", "punsafe": "inf"} for row in pairs(1)]
+    (sample,) = list(wds.WebDataset(str(place(exported(rows=rows)) / "00000.tar"), shardshuffle=0))
+    values = json.loads(sample["json"], parse_constant=lambda word: pytest.fail(word))
+    assert values["similarity"] is None
+    assert values["punsafe"] is None
+
+
+def test_odd_captions_and_urls_survive(exported):
+    caption = 'line\ntwo\t"quoted" – 袋鼠 🦘 \\ 0'
+    rows = [{"url": "https://a.example/?q=ä&b= c", "caption": caption}]
+    folder = place(exported(rows=rows))
+    (sample,) = list(wds.WebDataset(str(folder / "00000.tar"), shardshuffle=0))
+    assert sample["txt"].decode() == caption
+    assert json.loads(sample["json"])["url"] == rows[0]["url"]
+
+
+def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
+    folder = place(exported(rows=[pairs(3)[2]], export={"formats": ["datacomp"]}))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["rows"], manifest["shards"]) == (0, [])
+    assert len(np.load(folder / "subset.npy")) == 0
+    assert not list(folder.glob("*.tar"))
+
+
+def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
+    shelf = exported(count=3)
+    exporter = shelf.export()
+    tar = Path(shelf.plan.run.folder.path(f"{shelf.plan.by_name['download'].folder}/00000.tar"))
+    with tarfile.open(tar, "w") as empty:
+        empty.addfile(tarfile.TarInfo("000002.jpg"), io.BytesIO())
+    slices = [(shelf.plan.data(part.shard), part) for part in exporter.slices[0]]
+    with pytest.raises(PartError, match="the picture of row 0 of shard 00000 is not in its tar"):
+        write_shard(0, slices, tmp_path)
+
+
+def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings):
+    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    shelf.lay_vectors(0, np.zeros((3, 0)), [None] * 3)
+    for shard in shelf.shards:
+        shelf.lay("dedup", shard, [{}] * len(shelf.rows(shard)))
+    shelf.work("decide")
+    images = np.concatenate([np.load(p) for p in sorted(place(shelf).glob("img_emb/*.npy"))])
+    own = sum(row["caption"] in kept_captions(shelf) for row in shelf.rows(0))
+    assert images.shape == (6, 128)
+    assert not images[:own].any()
+    assert images[own:].any(axis=1).all()
+
+
+def test_the_card_tells_what_is_in_it_and_what_is_not(exported):
+    export = {"title": 'Winnowed: "the best"', "license": "cc0-1.0"}
+    shelf = exported(export=export)
+    text = (place(shelf) / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["pretty_name"] == 'Winnowed: "the best"'
+    assert head["license"] == "cc0-1.0"
+    assert head["size_categories"] == ["n<1K"]
+    told = VOCABULARY["low_resolution"].text
+    assert f"| `low_resolution` | dropped | 2 | {told} |" in text
+    assert "| `low_resolution` | `original_width < 90` | keep |" in text
+    assert "6 image-text pairs in 2 WebDataset shards" in text
+    assert "6 rows were kept" in text
+    assert "| clip: tiny | `" in text
+
+
+def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
+    exporter = exported().export()
+    retitled = exported(export={"title": "Another"})
+    again = type(exporter).of(retitled.plan, retitled.digests["decide"])
+    assert again.fingerprint == exporter.fingerprint
+    assert not again.is_finished()
+    assert len(again.standing()) == len(again.slices)
+
+
+def test_the_pictures_decode(exported):
+    folder = place(exported())
+    with tarfile.open(folder / "00000.tar") as tar:
+        picture = Image.open(io.BytesIO(tar.extractfile("000000000.jpg").read()))
+        assert picture.size == (96, 96)
+        assert {member.mtime for member in tar} == {0}
