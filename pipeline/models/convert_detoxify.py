@@ -1,14 +1,16 @@
 """Convert a published Detoxify checkpoint, once, to safetensors.
 
-Detoxify reads its checkpoints with a full unpickle, which runs whatever code the file holds. Do it
-once, here, on a file you trust; every later load reads only the converted tensors.
+Detoxify's checkpoints are full pickles, which run whatever code they hold. Unpickle one once, here,
+if you trust it; every later load reads only the converted tensors.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from pipeline.errors import InputError
 
 
 def convert(
@@ -28,17 +30,52 @@ def convert(
     from pipeline.models.torchvision_shim import ensure_torchvision
 
     ensure_torchvision()
-    from detoxify import Detoxify
+    from detoxify.detoxify import get_model_and_tokenizer
 
-    judge = Detoxify(
-        model,
-        checkpoint=str(checkpoint) if checkpoint else None,
-        huggingface_config_path=str(config) if config else None,
-    )
-    judge.model.save_pretrained(out, safe_serialization=True)
-    judge.tokenizer.save_pretrained(out)
-    print(f"{out}: {', '.join(judge.class_names)}", file=sys.stderr)
+    loaded = _load(model, checkpoint)
+    classes = [str(name) for name in loaded["config"]["dataset"]["args"]["classes"]]
+    if classes[0] not in ("toxic", "toxicity"):
+        raise InputError(f"--checkpoint: its first class is {classes[0]}, not toxicity")
+    arguments = dict(loaded["config"]["arch"]["args"])
+    if config is not None:
+        # Detoxify's own option for this asks the hub all the same: for the config that its
+        # checkpoint names, with which it reads how many classes there are.
+        arguments["model_type"] = str(config)
+    network, tokenizer = get_model_and_tokenizer(**arguments, state_dict=loaded["state_dict"])
+    network.config.id2label = dict(enumerate(classes))
+    network.config.label2id = {name: i for i, name in enumerate(classes)}
+    network.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    print(f"{out}: {', '.join(classes)}", file=sys.stderr)
+
+
+def _load(model: str, checkpoint: Path | None) -> dict[str, Any]:
+    import torch
+    from detoxify.detoxify import MODEL_URLS
+
+    if checkpoint is None:
+        if model not in MODEL_URLS:
+            raise InputError(f"--model {model}: Detoxify knows {', '.join(MODEL_URLS)}")
+        loaded = torch.hub.load_state_dict_from_url(
+            MODEL_URLS[model], map_location="cpu", weights_only=False
+        )
+    elif checkpoint.is_file():
+        loaded = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    else:
+        raise InputError(f"--checkpoint: {checkpoint} does not exist; check the path")
+    if not isinstance(loaded, dict) or not {"config", "state_dict"} <= set(loaded):
+        raise InputError("--checkpoint: not Detoxify's: it has no `config` and `state_dict`")
+    return loaded
+
+
+def main() -> None:
+    """Entry point: InputError becomes one line and exit code 2."""
+    try:
+        typer.run(convert)
+    except InputError as error:
+        print(f"convert_detoxify: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    typer.run(convert)
+    main()

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,7 @@ def _detoxify(checkpoint: str, batch_size: int) -> Scorer:
         checkpoint, local_files_only=True, use_safetensors=True
     ).eval()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    longest = min(tokenizer.model_max_length, _positions(model.config))
 
     def score(captions: Sequence[str]) -> npt.NDArray[np.float32]:
         scores = np.zeros(len(captions), np.float32)
@@ -90,10 +92,18 @@ def _detoxify(checkpoint: str, batch_size: int) -> Scorer:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             tokens = tokenizer(
-                [captions[i] for i in rows], return_tensors="pt", truncation=True, padding=True
-            )
+                [captions[i] for i in rows],
+                return_tensors="pt", padding=True, truncation=True, max_length=longest,
+            )  # fmt: skip
             with torch.inference_mode():
                 scores[rows] = torch.sigmoid(model(**tokens).logits)[:, 0].numpy()
         return scores
 
     return score
+
+
+def _positions(config: Any) -> int:
+    """Tokens that the network has positions for; a tokenizer without a config knows no limit."""
+    positions = int(config.max_position_embeddings)
+    # RoBERTa counts positions from behind the padding's index.
+    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions

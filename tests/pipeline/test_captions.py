@@ -1,0 +1,223 @@
+"""What is measured on a caption alone."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shelf import pairs
+
+from pipeline.config.sections import CaptionsConfig
+from pipeline.errors import InputError
+from pipeline.models.language import identify_languages
+from pipeline.models.toxicity import load_toxicity
+from pipeline.stages.captions import MEASURED, Vocabulary, count_emails, count_phones
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("write to jane.doe@example.org", 1),
+        ("a@b.co, c+d@sub.example.co.uk and (e_f@example.io)", 3),
+        ("jane(at)example.org", 1),
+        ("jane [at] example [dot] org", 1),
+        ("MAILTO:JANE@EXAMPLE.ORG", 1),
+        ("jörg@exämple.de", 1),
+        ("a cat at the door", 0),
+        ("shot on f/2.8 @ 50mm", 0),
+        ("@kangaroo and #cheese", 0),
+        ("no at sign in example.org", 0),
+        ("a kangaroo @", 0),
+    ],
+)
+def test_email_addresses(text: str, count: int):
+    assert count_emails(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("call +49 170 1234567", 1),
+        ("call 0170-123-4567 or (030) 123 45 67", 2),
+        ("tel. +1 (415) 555-0132", 1),
+        ("415.555.0132", 1),
+        ("0049 30 12345678", 1),
+        ("shot in 1999", 0),
+        ("2019-2020", 0),
+        ("on 1999-12-31 and 31.12.1999", 0),
+        ("1920x1080 pixels", 0),
+        ("a kangaroo for 1,000,000 dollars", 0),
+        ("12345678", 0),
+        ("room 12 34", 0),
+        ("IMG_20190203_120501", 0),
+        ("version 1.2.3", 0),
+        ("+1 234", 0),
+        ("123 456 789 012 345 678", 0),
+    ],
+)
+def test_phone_numbers(text: str, count: int):
+    assert count_phones(text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * MEASURED, "1 " * 1000, "a." * 1000, "a@" * 1000, "at" * 1000]
+)
+def test_hostile_captions_take_no_time(text: str):
+    start = time.monotonic()
+    count_emails(text)
+    count_phones(text)
+    assert time.monotonic() - start < 1
+
+
+@given(st.text())
+def test_any_text_is_counted(text: str):
+    assert count_emails(text) >= 0
+    assert count_phones(text) >= 0
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    path = tmp_path / "words.txt"
+    path.write_text(
+        "﻿glorbex\n# a comment\n\nred herring\nherring\nc++\nStraße\n  blah-blah  \n", "utf-8"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "hits"),
+    [
+        ("the glorbex of all kangaroos", 1),  # the first line, behind a byte order mark
+        ("GLORBEX, glorbex!", 2),
+        ("glorbexes and unglorbex", 0),
+        ("a red herring", 1),  # the longer phrase, once
+        ("a red  herring and a herring", 2),
+        ("a red, herring", 1),
+        ("written in C++.", 1),
+        ("STRASSE", 1),
+        ("blah-blah", 1),
+        ("a comment", 0),
+        ("", 0),
+    ],
+)
+def test_words_of_the_users_list(words: Path, text: str, hits: int):
+    assert Vocabulary(str(words)).hits(text) == hits
+
+
+def test_a_long_list_is_as_quick_as_a_short_one(tmp_path: Path):
+    path = tmp_path / "long.txt"
+    path.write_text("\n".join(f"word{i} of the list" for i in range(100_000)))
+    vocabulary = Vocabulary(str(path))
+    caption = "a kangaroo with word99999 of the list " * 20
+    start = time.monotonic()
+    assert [vocabulary.hits(caption) for _ in range(100)] == [20] * 100
+    assert time.monotonic() - start < 2
+
+
+def measure(shelf_of, captions: list[str | None], **config) -> dict[str | None, dict]:
+    rows = [{"url": f"https://a.example/{i}", "caption": c} for i, c in enumerate(captions)]
+    shelf = shelf_of(rows, captions={"toxicity": None, "language": False, **config})
+    shelf.work("captions")
+    return shelf.read("captions")
+
+
+def test_lengths_and_personal_data(shelf_of):
+    cells = measure(shelf_of, ["two words", "jane@example.org +49 170 1234567", "", "袋鼠"])
+    assert cells["two words"]["caption_chars"] == 9
+    assert cells["two words"]["caption_words"] == 2
+    assert cells["jane@example.org +49 170 1234567"]["pii_email"] == 1
+    assert cells["jane@example.org +49 170 1234567"]["pii_phone"] == 1
+    assert cells["袋鼠"]["caption_chars"] == 2
+
+
+def test_a_row_without_a_caption_is_null_throughout(shelf_of):
+    cells = measure(shelf_of, [None, "a cat"])[None]
+    assert {name: value for name, value in cells.items() if value is not None}.keys() == {"uid"}
+
+
+def test_only_the_start_of_a_long_caption_is_searched(shelf_of):
+    long = "x " * MEASURED + "jane@example.org"
+    cells = measure(shelf_of, [long])[long]
+    assert (cells["caption_words"], cells["pii_email"]) == (MEASURED + 1, 0)
+    assert cells["caption_chars"] == len(long)
+
+
+def test_languages_by_their_code():
+    codes, scores = identify_languages(
+        [
+            "a drawing of a kangaroo in the grass",
+            "die Zeichnung eines Kängurus im Gras",
+            "袋鼠的图画",
+        ]
+    )
+    assert codes == ["en", "de", "zh"]
+    assert scores.dtype == np.float32
+    assert ((scores > 0.5) & (scores <= 1)).all()
+    assert identify_languages([])[0] == []
+
+
+def test_the_language_is_a_column(shelf_of):
+    caption = "die Zeichnung eines Kängurus im hohen Gras"
+    cells = measure(shelf_of, [caption], language=True)[caption]
+    assert cells["language"] == "de"
+    assert 0.5 < cells["language_score"] <= 1
+
+
+def test_the_listed_words_are_nowhere_to_be_read(shelf_of, words: Path):
+    caption = "the kangaroo of all kangaroos"
+    words.write_text("glorbex\nkangaroo\n")
+    rows = [{"url": "https://a.example/1", "caption": caption}]
+    config = {"toxicity": None, "language": False, "vocabulary": str(words)}
+    shelf = shelf_of(rows, captions=config)
+    shelf.work("captions")
+    assert shelf.read("captions")[caption]["vocabulary_hits"] == 1
+    for path in Path(shelf.plan.run.folder.path()).rglob("*"):
+        if path.is_file():
+            assert b"glorbex" not in path.read_bytes()
+
+
+def test_a_changed_list_is_another_recipe_and_a_moved_one_is_not(shelf_of, words: Path):
+    def fingerprint(path: Path) -> str:
+        config = {"toxicity": None, "language": False, "vocabulary": str(path)}
+        return (
+            shelf_of(pairs(1), captions=config, name=path.stem).plan.by_name["captions"].fingerprint
+        )
+
+    first = fingerprint(words)
+    moved = words.with_name("moved.txt")
+    moved.write_bytes(words.read_bytes())
+    assert fingerprint(moved) == first
+    moved.write_text("another\n")
+    assert fingerprint(moved) != first
+
+
+def test_a_batch_size_is_no_part_of_the_recipe():
+    """Also where the section lies in another one."""
+    sections = [CaptionsConfig(toxicity={"batch_size": size}) for size in (8, 64)]
+    assert sections[0].recipe() == sections[1].recipe()
+    assert CaptionsConfig().recipe() != CaptionsConfig(toxicity=None).recipe()
+
+
+@pytest.mark.parametrize("data", [b"\n \n# only a comment\n", b"caf\xe9\n", None])
+def test_a_list_that_is_none_is_refused(tmp_path: Path, data: bytes | None):
+    path = tmp_path / "words.txt"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(InputError, match=r"^captions\.vocabulary: "):
+        Vocabulary(str(path))
+
+
+def test_insults_score_higher_than_kangaroos(shelf_of):
+    insult, harmless = "you are a stupid fucking idiot", "a kangaroo made of cheese on a hill"
+    cells = measure(shelf_of, [insult, harmless, None], toxicity={})
+    assert cells[insult]["toxicity"] > 0.8
+    assert cells[harmless]["toxicity"] < 0.2
+    assert cells[None]["toxicity"] is None
+
+
+def test_no_captions_no_scores():
+    score = load_toxicity(CaptionsConfig().toxicity)
+    assert score([]).shape == (0,)
+    assert score(["a cat"]).dtype == np.float32

@@ -1,0 +1,177 @@
+"""Detoxify's checkpoints, converted once and read without unpickling."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.config.sections import ToxicityConfig
+from pipeline.errors import InputError
+from pipeline.models import convert_detoxify
+from pipeline.models.toxicity import check_toxicity, load_toxicity, toxicity_digest
+
+CLASSES = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *["a", "kangaroo", "made", "of", "cheese", "you", "are", "bad"],
+]
+CAPTIONS = [
+    "a kangaroo made of cheese",
+    "you are bad",
+    "",
+    "袋鼠",
+    "bad " * 300,  # longer than the network has positions
+    "a kangaroo",
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A checkpoint as Detoxify publishes them, of a small random BERT, and what Detoxify says."""
+    from pipeline.models.torchvision_shim import ensure_torchvision
+
+    ensure_torchvision()
+    import torch
+    from detoxify import Detoxify
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("detoxify")
+    base = folder / "base"  # what the hub's `bert-base-uncased` is to the published one
+    base.mkdir()
+    (base / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    BertTokenizer(str(base / "vocab.txt"), model_max_length=48).save_pretrained(base)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=48,
+    )  # fmt: skip
+    config.save_pretrained(base)
+    torch.manual_seed(0)
+    config.num_labels = len(CLASSES)
+    network = BertForSequenceClassification(config)
+    for parameter in network.parameters():
+        parameter.data.mul_(8)  # scores far from 0.5 and from each other
+
+    def save(name: str, model_type: str, classes: list[str] = CLASSES) -> Path:
+        arch = {
+            "model_type": model_type, "model_name": "BertForSequenceClassification",
+            "tokenizer_name": "BertTokenizer", "num_classes": len(classes),
+        }  # fmt: skip
+        settings = {"arch": {"args": arch}, "dataset": {"args": {"classes": classes}}}
+        torch.save({"config": settings, "state_dict": network.state_dict()}, folder / name)
+        return folder / name
+
+    # Detoxify itself asks the hub for `model_type`: to be its own judge it needs a local one.
+    judge = Detoxify(checkpoint=str(save("local.ckpt", str(base))))
+    return {
+        "base": base,
+        "checkpoint": save("published.ckpt", "bert-base-uncased"),
+        "other": save("other.ckpt", "bert-base-uncased", [*CLASSES[1:], "toxic"]),
+        "due": judge.predict(CAPTIONS)["toxicity"],
+        "folder": folder,
+    }
+
+
+@pytest.fixture(scope="module")
+def converted(published) -> Path:
+    out = published["folder"] / "converted"
+    convert_detoxify.convert(out=out, checkpoint=published["checkpoint"], config=published["base"])
+    return out
+
+
+def scorer(folder: Path, **changes):
+    return load_toxicity(ToxicityConfig(model="original", checkpoint=str(folder), **changes))
+
+
+def test_scores_are_detoxifys_own(published, converted: Path):
+    scores = scorer(converted)(CAPTIONS)
+    np.testing.assert_allclose(scores, published["due"], atol=1e-5)
+    assert np.ptp(scores) > 0.1  # not one number for all
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_batch_size_changes_nothing(published, converted: Path, batch_size: int):
+    scores = scorer(converted, batch_size=batch_size)(CAPTIONS)
+    np.testing.assert_allclose(scores, published["due"], atol=1e-5)
+
+
+def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converted: Path, tmp_path):
+    import shutil
+
+    shutil.copytree(converted, tmp_path / "bare")
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        (tmp_path / "bare" / name).unlink(missing_ok=True)
+    (tmp_path / "bare" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    np.testing.assert_allclose(scorer(tmp_path / "bare")(CAPTIONS), published["due"], atol=1e-5)
+
+
+def test_only_tensors_are_left(converted: Path):
+    names = {path.name for path in converted.iterdir()}
+    assert {"model.safetensors", "config.json"} <= names
+    assert not {name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".pkl"))}
+
+
+def test_the_command_converts_and_names_the_classes(published, tmp_path: Path):
+    import typer
+
+    command = typer.Typer()
+    command.command()(convert_detoxify.convert)
+    words = ["--out", tmp_path / "out", "--checkpoint", published["checkpoint"]]
+    result = CliRunner().invoke(command, list(map(str, [*words, "--config", published["base"]])))
+    assert result.exit_code == 0, result.output
+    assert "toxic, severe_toxic" in result.output
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_a_checkpoint_of_other_classes_is_refused(published, tmp_path: Path):
+    with pytest.raises(InputError, match="its first class is severe_toxic, not toxicity"):
+        convert_detoxify.convert(
+            out=tmp_path, checkpoint=published["other"], config=published["base"]
+        )
+
+
+def test_what_is_no_checkpoint_is_refused(published, tmp_path: Path):
+    import torch
+
+    torch.save([1], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="not Detoxify's"):
+        convert_detoxify.convert(out=tmp_path, checkpoint=tmp_path / "list.pt")
+    with pytest.raises(InputError, match="does not exist"):
+        convert_detoxify.convert(out=tmp_path, checkpoint=tmp_path / "none.ckpt")
+    with pytest.raises(InputError, match="Detoxify knows original"):
+        convert_detoxify.convert(out=tmp_path, model="orignal")
+
+
+def test_the_digest_follows_the_weights(converted: Path, tmp_path: Path):
+    import shutil
+
+    config = ToxicityConfig(model="original", checkpoint=str(converted))
+    shutil.copytree(converted, tmp_path / "copy")
+    copy = ToxicityConfig(model="original", checkpoint=str(tmp_path / "copy"))
+    assert toxicity_digest(copy) == toxicity_digest(config)
+    weights = tmp_path / "copy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    assert toxicity_digest(copy) != toxicity_digest(config)
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "config.json"])
+def test_a_missing_file_is_named(converted: Path, tmp_path: Path, gone: str):
+    import shutil
+
+    shutil.copytree(converted, tmp_path / "copy")
+    (tmp_path / "copy" / gone).unlink()
+    with pytest.raises(InputError, match=f"{gone} is missing; .*convert_detoxify"):
+        check_toxicity(ToxicityConfig(model="original", checkpoint=str(tmp_path / "copy")))
+
+
+def test_a_missing_tokenizer_is_named(converted: Path, tmp_path: Path):
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((converted / name).read_bytes())
+    with pytest.raises(InputError, match="has no tokenizer"):
+        check_toxicity(ToxicityConfig(model="original", checkpoint=str(tmp_path)))
+    check_toxicity(ToxicityConfig(model="original", checkpoint=str(converted)))

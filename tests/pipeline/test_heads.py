@@ -1,0 +1,199 @@
+"""Judges on CLIP vectors, against the same arithmetic in numpy."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from shelf import pairs
+
+from pipeline.config.sections import Head
+from pipeline.errors import InputError
+from pipeline.models.clip import load_clip
+from pipeline.models.heads import check_head, head_digest, make_judge
+
+DIM = 12
+RNG = np.random.default_rng(0)
+
+
+def no_texts(texts: list[str]) -> np.ndarray:
+    raise AssertionError("a head of weights asks for no prompts")
+
+
+def save(path: Path, *shapes: tuple[int, int], bias: bool = True) -> list[tuple]:
+    """Random layers in a safetensors file, and the layers."""
+    layers, tensors = [], {}
+    for i, shape in enumerate(shapes):
+        weight = RNG.normal(size=shape).astype(np.float32)
+        own = RNG.normal(size=shape[0]).astype(np.float32) if bias else np.zeros(shape[0])
+        tensors[f"layers.{i}.weight"] = weight
+        if bias:
+            tensors[f"layers.{i}.bias"] = own
+        layers.append((weight, own))
+    save_file(tensors, path)
+    return layers
+
+
+def weighted(path: Path, kind: str = "linear", **options) -> Head:
+    return Head(name="art", kind=kind, weights=str(path), **options)
+
+
+def vectors(count: int = 7) -> np.ndarray:
+    found = RNG.normal(size=(count, DIM))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+def test_a_linear_head(tmp_path: Path, activation: str, bias: bool):
+    ((weight, own),) = save(tmp_path / "h.safetensors", (1, DIM), bias=bias)
+    head = weighted(tmp_path / "h.safetensors", activation=activation)
+    x = vectors()
+    due = (x.astype(float) @ weight.T + own)[:, 0]
+    if activation == "sigmoid":
+        due = 1 / (1 + np.exp(-due))
+    scores = make_judge(head, no_texts, 100.0, DIM)(x)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, due, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", ["none", "relu"])
+def test_an_mlp_head(tmp_path: Path, hidden: str):
+    layers = save(tmp_path / "h.safetensors", (8, DIM), (4, 8), (1, 4))
+    head = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation=hidden)
+    x = vectors()
+    due = x.astype(float)
+    for i, (weight, bias) in enumerate(layers):
+        due = due @ weight.T + bias
+        if hidden == "relu" and i < 2:
+            due = np.maximum(due, 0)
+    np.testing.assert_allclose(make_judge(head, no_texts, 100.0, DIM)(x), due[:, 0], atol=1e-4)
+
+
+def test_a_sigmoid_of_large_numbers_is_sure_and_quiet(tmp_path: Path):
+    save_file({"layers.0.weight": np.full((1, 1), 1e4, np.float32)}, tmp_path / "h.safetensors")
+    head = weighted(tmp_path / "h.safetensors", activation="sigmoid")
+    with np.errstate(all="raise"):
+        scores = make_judge(head, no_texts, 100.0, 1)(np.array([[-1], [0], [1]], np.float32))
+    assert scores.tolist() == [0, 0.5, 1]
+
+
+def test_a_zeroshot_head_is_the_softmax_share_of_its_prompts():
+    head = Head(name="gore", kind="zeroshot", positive=("p1", "p2"), negative=("n1", "n2", "n3"))
+    prompts = vectors(5).astype(np.float16)
+    asked = []
+
+    def texts(given: list[str]) -> np.ndarray:
+        asked.extend(given)
+        return prompts
+
+    x = vectors()
+    logits = 50.0 * x.astype(float) @ prompts.astype(float).T
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    due = share[:, :2].sum(axis=1) / share.sum(axis=1)
+    np.testing.assert_allclose(make_judge(head, texts, 50.0, DIM)(x), due, atol=1e-5)
+    assert asked == ["p1", "p2", "n1", "n2", "n3"]
+
+
+def test_a_zeroshot_head_knows_cats_from_kangaroos(drawings):
+    from pipeline.demo.world import Scene, caption, draw
+
+    clip = load_clip("winnow-tiny")
+    cat, ship = (Scene(subject, "wood", "hill") for subject in ("cat", "ship"))
+    head = Head(name="cat", kind="zeroshot", positive=(caption(cat),), negative=(caption(ship),))
+    judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
+    pictures = [draw(s, np.random.default_rng(i), 96) for s in (cat, ship) for i in range(4)]
+    found = clip.encode_images(np.stack([clip.preprocess(p) for p in pictures]))
+    scores = judge(found.astype(np.float32))
+    assert scores[:4].mean() > 0.8
+    assert scores[4:].mean() < 0.2
+
+
+def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Path):
+    save(tmp_path / "h.safetensors", (1, 768))
+    head = weighted(tmp_path / "h.safetensors")
+    with pytest.raises(InputError, match=r"heads\[0\].weights: made for vectors of width 768"):
+        check_head(head, "images.heads[0]", DIM)
+    with pytest.raises(InputError, match=f"width 768, `embed.model` gives {DIM}"):
+        make_judge(head, no_texts, 100.0, DIM)
+    check_head(head, "images.heads[0]")  # the width is not known yet
+    check_head(head, "images.heads[0]", 768)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "told"),
+    [
+        ({"weight": (1, DIM)}, r"layers\.0\.weight .*\{'weight': \[1, 12\]\} found"),
+        ({"layers.0.weight": (2, DIM)}, "with one output"),
+        ({"layers.0.weight": (DIM,)}, r"'layers\.0\.weight': \[12\]"),
+        ({"layers.0.weight": (1, DIM), "layers.0.bias": (2,)}, r"'layers\.0\.bias': \[2\]"),
+        ({"layers.0.weight": (4, DIM), "layers.1.weight": (1, 5)}, "are due"),
+    ],
+    ids=["names", "outputs", "flat", "bias", "chain"],
+)
+def test_weights_of_another_shape_are_refused(tmp_path: Path, tensors, told: str):
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in tensors.items()}
+    save_file(arrays, tmp_path / "h.safetensors")
+    with pytest.raises(InputError, match=told):
+        check_head(weighted(tmp_path / "h.safetensors", "mlp"), "images.heads[0]", DIM)
+
+
+def test_a_linear_head_has_one_layer(tmp_path: Path):
+    save(tmp_path / "h.safetensors", (4, DIM), (1, 4))
+    with pytest.raises(InputError, match=r"one layer, 2 found; kind: mlp\?"):
+        check_head(weighted(tmp_path / "h.safetensors"), "images.heads[0]", DIM)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was loaded",))
+
+
+@pytest.mark.parametrize("name", ["head.pth", "head.bin", "head.safetensors"])
+def test_a_pickle_is_never_loaded(tmp_path: Path, name: str):
+    (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError, match="is not safetensors"):
+        check_head(weighted(tmp_path / name), "images.heads[0]", DIM)
+
+
+def test_the_digest_follows_weights_and_prompts(tmp_path: Path):
+    save(tmp_path / "a.safetensors", (1, DIM))
+    save(tmp_path / "b.safetensors", (1, DIM))
+    (tmp_path / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
+    a, b, c = (head_digest(weighted(tmp_path / f"{n}.safetensors")) for n in "abc")
+    assert a == c != b
+    one, two = (Head(name="x", kind="zeroshot", positive=("p",), negative=(n,)) for n in ("n", "m"))
+    assert head_digest(one) != head_digest(two)
+
+
+def tiny_head(path: Path) -> dict[str, str]:
+    save_file({"layers.0.weight": np.eye(1, 128, dtype=np.float32)}, path)
+    return {"name": "first", "kind": "linear", "weights": str(path)}
+
+
+@pytest.mark.parametrize("only_if", [None, "caption like '%number 1' or clip_score is null"])
+def test_the_stage_measures_where_there_is_a_vector(shelf_of, tmp_path: Path, only_if):
+    images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")], "only_if": only_if}
+    model = {"embed": {"model": "winnow-tiny"}, "audit_fraction": 0}
+    shelf = shelf_of(pairs(3), images=images, **model)
+    shelf.work("captions")
+    numbers = [int(row["caption"].split()[-1]) for row in shelf.rows(0)]
+    shelf.lay("download", 0, [{"status": "success"}] * 3)
+    own = np.zeros((3, 128))
+    own[:, 0] = [n / 10 for n in numbers]
+    shelf.lay_vectors(0, own, [None if n == 2 else 0.3 for n in numbers])
+    shelf.work("heads")
+    scores = {int(c.split()[-1]): cells["first"] for c, cells in shelf.read("heads").items()}
+    due = {0: 0.0 if only_if is None else None, 1: 0.1, 2: None}
+    assert scores == pytest.approx(due, abs=1e-3)
+
+
+def test_a_shard_without_any_vector_is_all_null(shelf_of, tmp_path: Path):
+    images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")]}
+    shelf = shelf_of(pairs(2), images=images, embed={"model": "winnow-tiny"})
+    shelf.work("captions")
+    shelf.lay("download", 0, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
+    shelf.lay_vectors(0, np.zeros((2, 0)), [None, None])
+    shelf.work("heads")
+    assert [cells["first"] for cells in shelf.read("heads").values()] == [None, None]

@@ -1,0 +1,93 @@
+"""The run folder: its index, its lock and its place."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.run import Run, ShardIndex, inputs_digest
+from pipeline.storage import Folder
+
+INDEX = ShardIndex("abc", 25, ((10, "d0"), (10, "d1")), {"input_uid": "uid"}, {"shard_size": 10})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    folder = Folder(tmp_path / "runs" / "one")
+    folder.write("resolved.json", json.dumps({"name": "one"}).encode())
+    folder.write("shards/index.json", INDEX.encode())
+    return Run.open(folder.url)
+
+
+def test_the_index_reads_back(run: Run):
+    assert run.index == INDEX
+    assert (len(run.index), run.index.rows) == (2, 20)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"inputs": "a"}', b'{"shards": [[1]]}', b"\xff"]
+)
+def test_a_torn_index_means_ingest_again(run: Run, data: bytes):
+    run.folder.write("shards/index.json", data)
+    assert run.index is None
+
+
+def test_a_missing_index_or_state_is_none_yet(run: Run):
+    run.folder.remove("shards")
+    assert run.index is None
+    assert run.state == {}
+    run.folder.write("state.json", b'{"half": ')
+    assert run.state == {}
+
+
+def test_a_run_travels_to_other_processes(run: Run):
+    run.lock()
+    copy = pickle.loads(pickle.dumps(run))
+    assert (copy.folder.url, copy.index, copy.job) == (run.folder.url, INDEX, {"name": "one"})
+    run.unlock()
+
+
+def test_what_is_no_run_names_the_nearest(run: Run, tmp_path: Path):
+    with pytest.raises(InputError, match=r"runs is not a run folder .* did you mean .*runs/one\?"):
+        Run.open(tmp_path / "runs")
+    with pytest.raises(InputError, match=r"start one with `winnow run JOB\.yaml`"):
+        Run.open(tmp_path / "nowhere")
+
+
+LOCKER = """
+import sys
+from pipeline.errors import InputError
+from pipeline.run import Run
+try:
+    Run(sys.argv[1]).lock()
+    print("locked")
+except InputError as error:
+    print(error)
+"""
+
+
+def lock_elsewhere(run: Run) -> str:
+    command = [sys.executable, "-c", LOCKER, run.folder.url]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_one_driver_at_a_time(run: Run):
+    import os
+
+    run.lock()
+    told = lock_elsewhere(run)
+    assert f"is locked by a running winnow (process {os.getpid()})" in told
+    assert "give this job another `name` or `output`" in told
+    run.unlock()
+    assert lock_elsewhere(run) == "locked\n"
+    run.lock()  # the other process has ended, and its lock with it
+    run.unlock()
+
+
+def test_inputs_are_told_apart_by_order_and_number():
+    digests = [inputs_digest("a", "b"), inputs_digest("b", "a"), inputs_digest("ab")]
+    assert len(set(digests)) == 3
