@@ -210,6 +210,13 @@ class DedupConfig(Section):
         le=100,
         description="PDQ hashes of lower quality (flat pictures) are not compared.",
     )
+    phash_thumbnail_similarity: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="A pair found by its PDQ hashes must also agree this much (cosine) on 12×12 "
+        "thumbnails: PDQ sees no colour. Null: hashes decide alone.",
+    )
     vector_similarity: float | None = Field(
         0.96,
         gt=0,

@@ -92,7 +92,9 @@ class DedupStage(WholeStage):
         if config.bytes:
             found["bytes"] = same_bytes(rows)
         if config.phash_distance is not None:
-            found["phash"] = near_hashes(rows, config.phash_distance, config.phash_quality)
+            found["phash"] = near_hashes(
+                rows, config.phash_distance, config.phash_quality, config.phash_thumbnail_similarity
+            )
         if self._by_vectors:
             found["vector"] = self._near_vectors(rows, shards)
         return found
@@ -109,10 +111,8 @@ class DedupStage(WholeStage):
             keys = np.concatenate([keys, thumbs], axis=1)
         own, first = classes_of(keys)
         pairs = cosine_pairs(_normalised(vectors[first]), config.vector_similarity)
-        if thumbs is not None:
-            agree = _agreement(thumbs[first], pairs) >= config.thumbnail_similarity
-            left, right, cosine = pairs
-            pairs = left[agree], right[agree], cosine[agree]
+        if thumbs is not None and config.thumbnail_similarity is not None:
+            pairs = _confirmed(pairs, thumbs[first], config.thumbnail_similarity)
         return Likeness(_placed(rows.num_rows, index, own), pairs)
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
@@ -142,13 +142,24 @@ def same_bytes(rows: pa.Table) -> Likeness:
     return Likeness(pc.fill_null(codes, -1).to_numpy().astype(np.int64), NO_PAIRS)
 
 
-def near_hashes(rows: pa.Table, distance: int, quality: int) -> Likeness:
-    """Rows whose PDQ hashes, if both of at least `quality`, differ in at most `distance` bits."""
+def near_hashes(
+    rows: pa.Table, distance: int, quality: int, agreement: float | None = None
+) -> Likeness:
+    """Rows whose PDQ hashes, if both of at least `quality`, differ in at most `distance` bits.
+
+    PDQ sees no colour: with `agreement`, thumbnails must also have that cosine.
+    """
     usable = pc.and_(rows["phash"].is_valid(), pc.greater_equal(rows["phash_quality"], quality))
     index = np.flatnonzero(pc.fill_null(usable, False).to_numpy())
     hashes = _bytes(rows["phash"].take(pa.array(index)), PHASH)
-    own, first = classes_of(hashes)
-    return Likeness(_placed(rows.num_rows, index, own), hamming_pairs(hashes[first], distance))
+    if agreement is None:
+        own, first = classes_of(hashes)
+        pairs = hamming_pairs(hashes[first], distance)
+    else:
+        thumbs = _bytes(rows["thumb"].take(pa.array(index)), THUMB)
+        own, first = classes_of(np.concatenate([hashes, thumbs], axis=1))
+        pairs = _confirmed(hamming_pairs(hashes[first], distance), thumbs[first], agreement)
+    return Likeness(_placed(rows.num_rows, index, own), pairs)
 
 
 def _vectors(rows: pa.Table, shards: Sequence[ShardData]) -> npt.NDArray[np.float16]:
@@ -171,6 +182,13 @@ def _normalised(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     wide = vectors.astype(np.float32)
     wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
     return wide
+
+
+def _confirmed(pairs: Pairs, thumbs: npt.NDArray[np.uint8], least: float) -> Pairs:
+    """The pairs whose thumbnails agree."""
+    left, right, similarity = pairs
+    agree = _agreement(thumbs, pairs) >= least
+    return left[agree], right[agree], similarity[agree]
 
 
 def _agreement(thumbs: npt.NDArray[np.uint8], pairs: Pairs) -> npt.NDArray[np.float32]:
