@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="scratch folder (default: OUT.work)")
     parser.add_argument("--rows", type=int, default=20_000, help="pictures to draw")
     parser.add_argument("--steps", type=int, default=6_000, help="updates at the constant rate")
-    parser.add_argument("--cooldown", type=int, default=2_500, help="updates at the falling rate")
+    parser.add_argument("--cooldown", type=int, default=3_000, help="updates at the falling rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="that draw")
     args = parser.parse_args()

@@ -137,7 +137,7 @@ class SampleConfig(Section):
     keep: int = Field(9, ge=1, description="Best pictures of each prompt that go on its sheet.")
     num_inference_steps: int = Field(24, ge=1, le=1000, description="DDIM steps per picture.")
     guidance_scale: float = Field(
-        4.0, ge=1, description="Classifier-free guidance (arXiv:2207.12598); 1 is none."
+        3.0, ge=1, description="Classifier-free guidance (arXiv:2207.12598); 1 is none."
     )
     guidance_rescale: float = Field(
         0.0,
