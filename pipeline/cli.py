@@ -73,9 +73,10 @@ def run(
 @app.command()
 def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
     """Say what `winnow run` would do, stage by stage, and why. Does no work."""
-    from pipeline.inspect.preview import preview, render
+    from pipeline.commands import preview_all
+    from pipeline.inspect.preview import render
 
-    _show(preview(_load(job_file, set_)), json_, render)
+    _show(preview_all(_load(job_file, set_)), json_, render)
 
 
 @app.command()

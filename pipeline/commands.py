@@ -67,6 +67,22 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
         )
 
 
+def preview_all(job: Job) -> dict[str, Any]:
+    """What a run would do, training and sampling included."""
+    from pipeline.inspect.preview import preview
+
+    answer = preview(job)
+    if job.train is not None or job.sample is not None:
+        from pipeline.rules import resolve
+        from train.handover import foresee
+
+        job, run = resolve(job), Run(answer["run"])
+        check_training(job, run)
+        exported = answer["stages"][-1]["todo"] == 0
+        answer["stages"] += foresee(job, run, exported)
+    return answer
+
+
 def ensure_report(run: Run) -> str:
     """The report's path; it is written again only if what it shows has changed."""
     from pipeline.inspect.report import report_is_current, write_report

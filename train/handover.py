@@ -33,6 +33,26 @@ def check(job: Job) -> None:
             raise InputError("sample: needs a trained model; add a `train:` section")
 
 
+def foresee(job: Job, run: Run, exported: bool) -> list[dict[str, Any]]:
+    """`train` and `sample` as `winnow plan` lists stages; `exported`: the export stands."""
+    rows = []
+    ready, waits = exported, "waits for the export"
+    if job.train is not None:
+        stands = ready and _stands(Path(run.folder.path("train")), _train_mark(run, job.train))
+        rows.append(_foreseen("train", stands, ready, waits))
+        ready, waits = stands, "waits for the model"
+    if job.sample is not None:
+        folder = Path(run.folder.path("samples"))
+        stands = ready and _stands(folder, _sample_mark(job, run, job.sample))
+        rows.append(_foreseen("sample", stands, ready, waits))
+    return rows
+
+
+def _foreseen(stage: str, stands: bool, ready: bool, waits: str) -> dict[str, Any]:
+    why = "stands" if stands else "export, model or settings changed" if ready else waits
+    return {"stage": stage, "todo": 0 if stands else 1, "shards": None, "why": why}
+
+
 def train(job: Job, run: Run) -> Path:
     """Train on the run's export; the model's folder, `train/model`."""
     config = job.train

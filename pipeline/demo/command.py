@@ -69,11 +69,13 @@ def _plain(one: ReasonScore) -> dict[str, Any]:
 
 def truth_table(scores: Sequence[ReasonScore]) -> Table:
     """Precision and recall per reason, and how many of each planted kind were found."""
-    table = Table(title="against the planted truth", title_justify="left")
-    table.add_column("reason")
+    table = Table(
+        title="against the planted truth", title_justify="left", box=None, header_style="dim"
+    )
+    table.add_column("reason", no_wrap=True)
     for name in ("planted", "found", "precision", "recall"):
         table.add_column(name, justify="right")
-    table.add_column("found of planted, by kind", style="dim")
+    table.add_column("by kind", style="dim")
     for one in scores:
         kinds = ", ".join(f"{k.kind} {k.found}/{k.planted}" for k in one.kinds)
         table.add_row(

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.config.job import Job
 from pipeline.exporting import Exporter
@@ -112,13 +114,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def render(answer: Mapping[str, Any]) -> Table:
-    table = Table(title=f"what `winnow run` would do in {answer['run']}", title_justify="left")
+def render(answer: Mapping[str, Any]) -> Group:
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage")
-    table.add_column("shards to do", justify="right")
+    table.add_column("to do", justify="right")
     table.add_column("why")
     for row in answer["stages"]:
-        todo = "?" if row["todo"] is None else str(row["todo"])
-        share = todo if row["shards"] is None else f"{todo} of {row['shards']}"
-        table.add_row(row["stage"], share, row["why"])
-    return table
+        if row["todo"] is None:
+            share = "?"
+        else:
+            share = f"{row['todo']} of {row['shards']}" if row["shards"] else str(row["todo"])
+        table.add_row(row["stage"], share, row["why"], style="dim" if row["todo"] == 0 else "")
+    return Group(Text(f"what `winnow run` would do in {answer['run']}, in shards"), table)
