@@ -19,7 +19,7 @@ from pipeline.config.sections import Head
 from pipeline.reasons import FETCH, INGEST, RULES
 from pipeline.rules import default_rules
 from pipeline.stages import stages_for
-from pipeline.table import SHARD_COLUMNS
+from pipeline.table import SHARD_COLUMNS, Column
 
 _MADE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -131,7 +131,7 @@ def columns_page() -> str:
         rules=(),
     )
     schema = {column.name: column.type for column in SHARD_COLUMNS}
-    tables = [("ingest", SHARD_COLUMNS)]
+    tables: list[tuple[str, tuple[Column, ...]]] = [("ingest", SHARD_COLUMNS)]
     tables += [(stage.name, stage.writes) for stage in stages_for(job, schema)]
     lines = [
         f"# Columns\n\n{_MADE}\nRules, `only_if` and `winnow sql` read these columns (the view "

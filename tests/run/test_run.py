@@ -1,11 +1,14 @@
 """A run as a user sees it: nothing lost, nothing twice, and only what is stale done again."""
 
 import json
+import shutil
+from importlib.resources import files
 
 import pyarrow as pa
 import pytest
 import yaml
 from lab import SHARD
+from safetensors.numpy import load_file, save_file
 
 from pipeline.config.load import load_job
 from pipeline.errors import InputError, PartError
@@ -20,6 +23,7 @@ from pipeline.stages.export import write_shard
 from pipeline.stages.ingest import deal
 from pipeline.table import write_parquet
 
+TINY_FOLDER = files("pipeline") / "models" / "data" / "winnow-tiny"
 NAMES = ["captions", "download", "dedup", "decide", "export"]
 
 
@@ -89,6 +93,23 @@ def test_a_changed_setting_reruns_what_depends_on_it(lab):
     lab.run(job)
     result = lab.run(job, "download.image_size=48")
     assert [n for n in NAMES if not result.cached[n]] == ["download", "dedup", "decide", "export"]
+
+
+def test_a_changed_model_reruns_what_depends_on_it(lab):
+    model = lab.folder / "clip"
+    shutil.copytree(TINY_FOLDER, model)
+    job = lab.job(lab.site.rows[:6], embed={"model": str(model)})
+    lab.run(job)
+    weights = model / "open_clip_model.safetensors"
+    tensors = load_file(weights)
+    tensors["visual.proj"] *= 0.5  # other weights, though not other cosines
+    save_file(tensors, weights)
+    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert foreseen["embed"]["why"].startswith(f"models.clip: {model}: ")
+    assert (foreseen["captions"]["todo"], foreseen["download"]["todo"]) == (0, 0)
+    result = lab.run(job)
+    again = [name for name, cached in result.cached.items() if not cached]
+    assert again == ["embed", "dedup", "decide", "export"]
 
 
 def test_a_lost_part_is_made_again(lab):
