@@ -1,6 +1,7 @@
 """Pairs that are near: Hamming distance of binary hashes, cosine of vectors, both by FAISS."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ _QUERIES = 1024
 
 
 def _unpack(
-    lims: npt.NDArray[np.uint64], labels: npt.NDArray[np.int64], first: int
+    lims: npt.NDArray[Any], labels: npt.NDArray[np.int64], first: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     # FAISS gives `lims` as uint64; its differences must be signed for np.repeat.
-    counts = np.diff(lims.astype(np.int64))
+    ends: npt.NDArray[np.int64] = lims.astype(np.int64)
+    counts = ends[1:] - ends[:-1]
     queries = np.repeat(np.arange(first, first + len(counts), dtype=np.int64), counts)
     return queries, labels.astype(np.int64)
 
@@ -52,6 +54,7 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
 
     n, dim = vectors.shape
     vectors = np.ascontiguousarray(vectors, np.float32)
+    index: Any
     if n <= EXACT_BELOW:
         index = faiss.IndexFlatIP(dim)
     else:

@@ -52,7 +52,7 @@ def _decode(
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if bgr is None:
             raise ValueError(f"row {row}: the stored picture does not decode")
-        rgb = np.ascontiguousarray(bgr[:, :, ::-1])
+        rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
         return row, {n: s.prepare(rgb) for n, s in sessions.items() if rows[n][row]}
 
     ahead: list[Future[Decoded]] = []

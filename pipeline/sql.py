@@ -119,9 +119,11 @@ def _check_types(
     db.register("samples", pa.schema(list(schema.items())).empty_table())
     try:
         cursor = db.execute(f"SELECT ({expression}\n) AS verdict FROM samples")  # noqa: S608 - a rule is SQL
-        kind, rows = str((cursor.description or [("", "")])[0][1]), cursor.fetchall()
+        description, rows = cursor.description, cursor.fetchall()
     except duckdb.Error as error:
         raise InputError(f"{place}: {_explain(error, schema)}") from error
+    assert description is not None
+    kind = str(description[0][1])
     if kind.upper() not in ("BOOLEAN", "BOOL"):
         raise InputError(f"{place}: `{expression}` is {kind}, not a boolean; compare it")
     if rows:

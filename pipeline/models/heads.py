@@ -113,7 +113,8 @@ def make_judge(
 
 
 def _sigmoid(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    result: npt.NDArray[np.float32] = (np.tanh(x / 2) + 1) / 2  # exp(-x) would overflow
+    # exp(-x) would overflow.
+    result: npt.NDArray[np.float32] = np.asarray((np.tanh(x / 2) + 1) / 2, np.float32)
     return result
 
 

@@ -213,7 +213,9 @@ def _read_lines(source: Source) -> Iterator[Raw]:
 
     def flush() -> Raw:
         names = dict.fromkeys(name for row in rows for name in row)
-        columns = {name: [row.get(name) for row in rows] for name in names}
+        columns: dict[str, Sequence[Any]] = {
+            name: [row.get(name) for row in rows] for name in names
+        }
         raw = Raw(len(rows), columns, list(broken))
         rows.clear()
         broken.clear()

@@ -52,6 +52,14 @@ def test_vectors_above_a_cosine_are_all_found(seed, count, sources, similarity):
         assert value == pytest.approx(exact[pair], abs=1e-5)
 
 
+def test_just_below_the_line_is_below(monkeypatch: pytest.MonkeyPatch):
+    """The index is asked for a little more; the exact product decides."""
+    turn = np.arccos([1.0, 0.9505, 0.9495])
+    vectors = np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
+    left, right, _ = cosine_pairs(vectors, 0.95)
+    assert list(zip(left.tolist(), right.tolist(), strict=True)) == [(0, 1), (1, 2)]
+
+
 def test_more_queries_than_a_batch(monkeypatch: pytest.MonkeyPatch):
     vectors = clouds(np.random.default_rng(0), 100, 5, 0.2)
     whole = cosine_pairs(vectors, 0.9)
