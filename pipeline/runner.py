@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
+from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.errors import InputError, PartError
 from pipeline.exporting import Exporter, finish
@@ -45,7 +46,7 @@ class Result:
 
 def prepare(job: Job) -> Prepared:
     """All checks that need no work. InputError names the key or file at fault."""
-    job = resolve(job)
+    job = with_absolute_paths(resolve(job))
     run = Run(f"{job.output.rstrip('/')}/{job.name}")
     listing = look(job, columns_written(job))
     schema = {f.name: f.type for f in listing.schema}

@@ -20,6 +20,9 @@ class Folder:
         self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         protocols = self._fs.protocol
         self.is_local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
+        if self.is_local:
+            # A worker may have another working folder.
+            self.url = self._root
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
         return (Folder, (self.url,))

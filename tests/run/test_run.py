@@ -14,7 +14,9 @@ from pipeline.config.load import load_job
 from pipeline.errors import InputError, PartError
 from pipeline.inspect.preview import preview
 from pipeline.pictures import measure_pictures
+from pipeline.progress import Lines
 from pipeline.run import Run
+from pipeline.runner import execute, prepare
 from pipeline.stages.captions import CaptionsStage
 from pipeline.stages.decide import DecideStage
 from pipeline.stages.dedup import DedupStage
@@ -286,3 +288,18 @@ def test_quarantined_shards_end_in_exit_code_3(alone, monkeypatch):
     assert done.returncode == 3, done.stderr
     assert "winnow: shard 00001 is quarantined at captions: " in done.stderr
     assert "the same command tries it again" in done.stderr
+
+
+def test_relative_paths_reach_workers_whose_working_folder_is_another(lab, counts, monkeypatch):
+    # The cluster's threads share this process's folder, so it moves once the job is prepared.
+    job_file = lab.job(lab.site.rows[:4], output="here", captions={"vocabulary": "words.txt"})
+    (lab.folder / "words.txt").write_text("glorbex\n")
+    elsewhere = lab.folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(lab.folder)
+    prepared = prepare(load_job(job_file))
+    monkeypatch.chdir(elsewhere)
+    with (lab.folder / "said.txt").open("w") as stream:
+        result = execute(prepared, job_file, Lines(stream))
+    assert counts(result)["kept"] == 4
+    assert (lab.folder / "here" / "job" / "resolved.json").is_file()

@@ -1,0 +1,32 @@
+"""Relative paths of a job, made absolute: workers of a cluster have other working folders."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.config.base import Section
+from pipeline.config.job import Job
+
+S = TypeVar("S", bound=Section)
+_PATHS = ("vocabulary", "checkpoint", "weights", "pretrained", "model")
+
+
+def with_absolute_paths(job: Job) -> Job:
+    """The job with every file or folder it names by a relative path named by an absolute one.
+
+    What is no file here (a model's name, a pretrained tag) stays as it is.
+    """
+    captions, images = _absolute(job.captions), job.images
+    if captions.toxicity is not None:
+        captions = captions.model_copy(update={"toxicity": _absolute(captions.toxicity)})
+    images = images.model_copy(update={"heads": tuple(_absolute(head) for head in images.heads)})
+    changed = {"captions": captions, "images": images, "embed": _absolute(job.embed)}
+    return job.model_copy(update=changed)
+
+
+def _absolute(section: S) -> S:
+    changed = {}
+    for name in _PATHS:
+        value = getattr(section, name, None)
+        if isinstance(value, str) and not Path(value).is_absolute() and Path(value).exists():
+            changed[name] = str(Path(value).absolute())
+    return section.model_copy(update=changed) if changed else section
