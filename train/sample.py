@@ -12,15 +12,12 @@ import numpy as np
 import torch
 
 from pipeline.config.training import SampleConfig
-from pipeline.models.clip import check_clip, clip_digest, load_clip
+from pipeline.models.clip import check_clip, load_clip
 from train.checkpoint import write_atomically
 from train.diffusion import ddim, seeded_noise
-from train.folder import digest, resolve
 from train.model import Diffusion, load
 from train.rerank import Candidate, Judge, clip_scores, judge_candidates, rank_candidates
 from train.sheet import draw_sheet
-
-VERSION = 1
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called as progress(denoising steps done, all, {"pictures"})."""
@@ -37,26 +34,16 @@ def sample(
     """Draw, judge and rank; write `grid.png`, `grid-<prompt>.png`, … and `samples.jsonl` in `out`.
 
     `grid.png` is the first prompt's. The log has one line per picture, shown or not; its path is
-    returned. Called again with the same model, settings and judges (by name), it does no work.
-    Raises InputError when a model is missing or a threshold names no judge.
+    returned. Sheets of an earlier call are removed. Raises InputError when a model is missing or
+    a threshold names no judge.
     """
     judges = judges or {}
     check_clip(config.rerank_model, config.rerank_pretrained)
-    about = {
-        "model": digest(resolve(model_dir)),
-        "export": export_fingerprint,
-        "rerank": clip_digest(config.rerank_model, config.rerank_pretrained),
-    }
-    log, marker = out / "samples.jsonl", out / "done.json"
-    mark = json.dumps({"version": VERSION, **about, "judges": sorted(judges), **recipe(config)})
-    if log.is_file() and marker.is_file() and marker.read_text(encoding="utf-8") == mark:
-        return log
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load(model_dir).to(device)
     clip = load_clip(config.rerank_model, config.rerank_pretrained, device, "fp32")
+    about = {"model": model.digest, "export": export_fingerprint, "rerank": clip.digest}
     out.mkdir(parents=True, exist_ok=True)
-    marker.unlink(missing_ok=True)
     for old in out.glob("grid*.png"):
         old.unlink()
 
@@ -72,15 +59,9 @@ def sample(
         source = f"model {model.digest[:12]}   export {export_fingerprint[:12]}   best of"
         draw_sheet(out / name, prompt, f"{source} {len(candidates)}, by {clip.name}", best)
         lines += [{"prompt": prompt, **report(candidate), **about} for candidate in candidates]
+    log = out / "samples.jsonl"
     write_atomically(log, "".join(json.dumps(line) + "\n" for line in lines))
-    write_atomically(marker, mark)
     return log
-
-
-def recipe(config: SampleConfig) -> dict[str, Any]:
-    """The settings that change the pictures or their order; the scoring model counts by content."""
-    names = ("rerank_model", "rerank_pretrained")
-    return {name: value for name, value in config.recipe().items() if name not in names}
 
 
 def draw_candidates(
