@@ -150,7 +150,7 @@ def count_reasons(plan: Plan, shards: list[int]) -> dict[str, int]:
 
 def claim(run: Run, job_file: Path | None) -> None:
     """InputError if the folder is something else's: another job's, or no run folder at all."""
-    names = [name for name in run.folder.names() if name != ".lock"]
+    names = [n for n in run.folder.names() if n != ".lock" and not n.endswith(".tmp")]
     if not names:
         return
     if "resolved.json" not in names:
@@ -169,9 +169,11 @@ def claim(run: Run, job_file: Path | None) -> None:
 def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
     resolved = job.model_dump(mode="json")
     if job_file is not None:
-        run.folder.write("job.yaml", job_file.read_bytes())
         resolved["job_file"] = str(job_file.resolve())
+    # First, for it is by this file that `claim` knows a run's folder again.
     run.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
+    if job_file is not None:
+        run.folder.write("job.yaml", job_file.read_bytes())
 
 
 def _write_state(plan: Plan, result: Result | None) -> None:

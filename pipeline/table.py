@@ -182,6 +182,13 @@ def read_sidecar(
     return sidecar
 
 
-def read_parquet(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    folder: Folder,
+    name: str,
+    columns: Sequence[str] | None = None,
+    filters: list[tuple[str, str, Any]] | None = None,
+) -> pa.Table:
+    """A file's columns; `filters` as pyarrow's, e.g. `[("shard", "=", 3)]`, skip row groups."""
     with folder.local(name) as path:
-        return pq.read_table(path, columns=list(columns) if columns is not None else None)
+        wanted = list(columns) if columns is not None else None
+        return pq.read_table(path, columns=wanted, filters=filters)

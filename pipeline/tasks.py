@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.pictures import measure_pictures
 from pipeline.plan import MERGED, Node, Plan, load_plan
@@ -133,8 +132,7 @@ def run_whole(
     node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
-    merged = read_parquet(folder, f"{MERGED}.parquet")
-    mine = merged.filter(pc.equal(merged["shard"], shard))
+    mine = read_parquet(folder, f"{MERGED}.parquet", filters=[("shard", "=", shard)])
     prepared = read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
     output = node.stage.run(data, prepared, mine)
     digest = _commit(plan, node, data, output, inputs, start)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Section, tuning
 from pipeline.config.sections import (
@@ -36,6 +36,13 @@ class Rule(Section):
         return check_reason(value)
 
 
+    @model_validator(mode="after")
+    def _knows_its_null(self) -> "Rule":
+        if self.reason == "duplicate" and self.if_null == "drop":
+            raise ValueError("`if_null: drop` means nothing for `duplicate`: say so in `when`")
+        return self
+
+
 class Job(Section):
     """One job: from a list of (url, caption) rows to clean shards, a model and a report."""
 
@@ -47,7 +54,11 @@ class Job(Section):
         "auto", description="Format of the input; auto goes by the file name."
     )
     columns: Columns = Field(Columns(), description="Which input column holds what.")
-    name: str | None = Field(None, description="Name of the run folder; else the job file's name.")
+    name: str | None = Field(
+        None,
+        pattern=r"^[^./\\][^/\\]*$",
+        description="Name of the run folder; else the job file's name.",
+    )
     output: str = tuning("runs", "Folder of all runs, any fsspec URL; this run is `output/name`.")
     shard_size: int = Field(
         10_000, ge=1, le=1_000_000, description="Rows per shard, fixed for ever."

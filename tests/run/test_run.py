@@ -303,3 +303,26 @@ def test_relative_paths_reach_workers_whose_working_folder_is_another(lab, count
         result = execute(prepared, job_file, Lines(stream))
     assert counts(result)["kept"] == 4
     assert (lab.folder / "here" / "job" / "resolved.json").is_file()
+
+
+def test_a_folder_left_by_a_run_killed_at_its_start_is_taken_again(lab):
+    run = lab.folder / "runs" / "job"
+    run.mkdir(parents=True)
+    (run / ".lock").touch()
+    (run / "resolved.json.1234abcd.tmp").write_text("{")
+    assert lab.run(lab.job()).quarantined == []
+
+
+def test_a_folder_that_is_no_runs_is_left_alone(lab):
+    run = lab.folder / "runs" / "job"
+    run.mkdir(parents=True)
+    (run / "thesis.tex").write_text("dear to somebody")
+    with pytest.raises(InputError, match=r"holds files that are no run's \(thesis\.tex, …\)"):
+        lab.run(lab.job())
+    assert (run / "thesis.tex").read_text() == "dear to somebody"
+
+
+@pytest.mark.parametrize("name", ["", "../evil", "a/b", ".hidden"])
+def test_a_name_that_is_no_folder_name_is_refused(lab, name):
+    with pytest.raises(InputError, match="`name`: "):
+        load_job(lab.job(name=name))
