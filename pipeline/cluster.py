@@ -57,6 +57,8 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
     settings = {
         # With 0, tasks that merely waited on a worker that died would fail with it.
         "distributed.scheduler.allowed-failures": 3,
+        # If no worker of a task's kind comes back, say so rather than wait for ever.
+        "distributed.scheduler.no-workers-timeout": "5 minutes",
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
         "distributed.logging.distributed": "error",

@@ -25,9 +25,11 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
         result = execute(prepared, job_file, told)
     run = result.run
     answer = {"run": run.folder.url, **stats(run)}
-    if job.train is not None:
+    if result.exporter is None:
+        print("winnow: every shard is quarantined, so nothing is exported", file=sys.stderr)
+    if job.train is not None and result.exporter is not None:
         answer["model"] = train_on(prepared.job, run)
-    if job.sample is not None:
+    if job.sample is not None and result.exporter is not None:
         answer |= sample_from(prepared.job, run, job.sample.prompts)
     answer["report"] = ensure_report(run)
     answer["quarantined"] = result.quarantined

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import tasks
 from pipeline.cluster import Cluster
-from pipeline.errors import InputError, PlanMismatchError
+from pipeline.errors import ClusterLostError, InputError, PlanMismatchError
 from pipeline.exporting import Exporter, run_export
 from pipeline.plan import Node, Plan, read_merged
 from pipeline.progress import Reporter
@@ -56,8 +56,8 @@ class Driver:
         """Shards that are not quarantined."""
         return [shard for shard in range(len(self.index)) if shard not in self._lost]
 
-    def run(self) -> Exporter:
-        """Everything from the first stale part to the export's last shard."""
+    def run(self) -> Exporter | None:
+        """Everything from the first stale part to the export's last shard; None if none is left."""
         single = [node for node in self.plan.nodes if not node.stage.whole]
         for node in single:
             self._start(node.name, self.parts[node.name])
@@ -65,10 +65,17 @@ class Driver:
         for node in self.plan.nodes:
             if node.stage.whole:
                 self._run_whole(node)
-        exporter = Exporter.of(self.plan, {s: self.parts["decide"][s] for s in self.shards})
+        if not self.shards:
+            return None
+        exporter = Exporter.of(self.plan, self.index, self.parts, self.shards)
         self._run_export(exporter)
-        self._log.close()
         return exporter
+
+    def close(self) -> None:
+        """Let go of what is still in flight: a task of a run that ended must not write."""
+        for future in self._tickets:
+            future.cancel()
+        self._log.close()
 
     def _start(self, name: str, standing: Mapping[int, Any]) -> None:
         done = sum(self.index.shards[shard][0] for shard in standing)
@@ -133,42 +140,49 @@ class Driver:
 
     def _run_whole(self, node: Node) -> None:
         ready = {shard: self._inputs(node, shard) for shard in self.shards}
-        if all(shard in self.parts[node.name] for shard in ready) and ready:
-            self._start(node.name, self.parts[node.name])
+        stands = all(shard in self.parts[node.name] for shard in ready)
+        self._start(node.name, self.parts[node.name] if stands else {})
+        if stands:
             return
-        self.parts[node.name] = {}
-        self._start(node.name, {})
+        # What was built on the old answer goes with it.
+        stale = {node.name}
+        for other in self.plan.nodes:
+            if stale.intersection([other.name, *other.upstream]):
+                stale.add(other.name)
+                self.parts[other.name] = {}
+        lost = -1
+        while len(self._lost) != lost and ready:
+            # A shard lost on the way must not weigh in the others' answer: merge again without.
+            lost = len(self._lost)
+            self.parts[node.name] = {}
+            self._merge_and_run(node, ready)
+            ready = {shard: ready[shard] for shard in self.shards}
+
+    def _merge_and_run(self, node: Node, ready: dict[int, str]) -> None:
+        for shard, inputs in ready.items():
+            self._submit(Ticket((), shard), tasks.run_prepare, node.name, shard, inputs)
+        self._drain()
+        ready = {shard: ready[shard] for shard in self.shards}
         if not ready:
             return
         merged = read_merged(self.plan, node, ready)
+        digests = [merged.digest] if merged is not None else []
         if merged is None:
-            for shard, inputs in ready.items():
-                self._submit(
-                    Ticket((), shard),
-                    tasks.run_prepare, node.name, shard, inputs,
-                )  # fmt: skip
-            self._drain()
-            ready = {shard: ready[shard] for shard in self.shards}
-            digests: list[str] = []
             self._submit(
                 Ticket((), -1, lambda _, done: digests.append(done.digests[node.name])),
                 tasks.run_merge, node.name, sorted(ready), tasks.merge_inputs(ready),
             )  # fmt: skip
             self._drain()
-            digest = digests[0]
-        else:
-            digest = merged.digest
-        for shard in self.shards:
-            inputs = inputs_digest(ready[shard], digest)
-            self._submit(
-                Ticket((node.name,), shard),
-                tasks.run_whole, node.name, shard, inputs,
-            )  # fmt: skip
+        for shard, own in ready.items():
+            inputs = inputs_digest(own, digests[0])
+            self._submit(Ticket((node.name,), shard), tasks.run_whole, node.name, shard, inputs)
         self._drain()
 
     def _run_export(self, exporter: Exporter) -> None:
         rows = sum(part.stop - part.start for shard in exporter.slices for part in shard)
         standing = exporter.standing()
+        if len(standing) < len(exporter.slices):
+            exporter.open()
         self.reporter.start("export", rows, sum(sidecar.rows for sidecar in standing.values()))
         for number, slices in enumerate(exporter.slices):
             if number not in standing:
@@ -202,6 +216,10 @@ class Driver:
         while self._tickets:
             future = next(self._completed)
             ticket = self._tickets.pop(future)
+            if future.status in ("cancelled", "lost"):
+                raise ClusterLostError(
+                    "the scheduler went away; the same command goes on from here"
+                )
             if future.status == "finished":
                 self._note(ticket, future.result())
             else:

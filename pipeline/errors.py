@@ -16,5 +16,9 @@ class PartError(Exception):
     """
 
 
+class ClusterLostError(RuntimeError):
+    """The cluster went away under a run; what was committed stands."""
+
+
 class PlanMismatchError(RuntimeError):
     """A worker would make other parts than the driver planned: its files or packages differ."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import PartError
 from pipeline.plan import Plan, load_plan
+from pipeline.run import ShardIndex
 from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
@@ -29,18 +30,30 @@ class Exporter:
     inputs: str
 
     @classmethod
-    def of(cls, plan: Plan, decided: Mapping[int, str]) -> "Exporter":
-        """`decided` maps shards to the digest of their verdicts; quarantined ones are not in it."""
+    def of(
+        cls,
+        plan: Plan,
+        index: ShardIndex,
+        parts: Mapping[str, Mapping[int, str]],
+        shards: Sequence[int],
+    ) -> "Exporter":
+        """`parts` are digests by stage and shard, `shards` those that are not quarantined."""
         node = plan.by_name["decide"]
         folder = plan.run.folder.sub(node.folder)
         kept = []
-        for shard in sorted(decided):
+        for shard in shards:
             sidecar = read_sidecar(folder, shard_name(shard))
             assert sidecar is not None
             kept.append((shard, int(sidecar.summary["kept"])))
         slices = cut(kept, plan.job.export.shard_size)
         fingerprint = export_fingerprint(plan.job, [n.fingerprint for n in plan.nodes])
-        inputs = digest_of([decided[shard] for shard in sorted(decided)])
+        # Every column is written out, so every part counts, and not the verdicts alone.
+        inputs = digest_of(
+            [
+                [index.shards[shard][1], *(parts[node.name][shard] for node in plan.nodes)]
+                for shard in shards
+            ]
+        )
         return cls(plan, fingerprint, tuple(tuple(part) for part in slices), inputs)
 
     @property
@@ -64,6 +77,10 @@ class Exporter:
             if sidecar is not None:
                 found[number] = sidecar
         return found
+
+    def open(self) -> None:
+        """Take the manifest away: while anything is rewritten, no reader takes it for whole."""
+        self.folder.remove("manifest.json")
 
     def is_finished(self) -> bool:
         """Whether the manifest stands for exactly these shards, with every layout asked for."""
@@ -97,7 +114,7 @@ def run_export(
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         parts = [(plan.data(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
-        _account(tables, rows, slices)
+        _check_written(tables, rows, slices)
         sidecar = commit(
             exporter.sidecars, shard_name(number), number, tables, files,
             stage="export", fingerprint=exporter.fingerprint, inputs=inputs, rows=rows,
@@ -106,7 +123,7 @@ def run_export(
     return {"export": sidecar.digest}, rows, {"rows": rows}
 
 
-def _account(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
+def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
     """PartError unless the shard holds just the kept rows that are due, each once."""
     due = sum(part.stop - part.start for part in slices)
     uids = [uid for table in tables.values() for uid in table["uid"].to_pylist()]
@@ -121,6 +138,7 @@ def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[st
     """
     from pipeline.inspect.card import dataset_card
 
+    exporter.open()
     job, folder = exporter.plan.job, exporter.folder
     sidecars = [sidecar for _, sidecar in sorted(exporter.standing().items())]
     shards = [

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.errors import PartError
 from pipeline.stage import Output, PictureStage, Session, ShardData
 from pipeline.threads import worker_threads
 
@@ -27,10 +29,13 @@ def measure_pictures(
 ) -> dict[str, Output]:
     """Run picture stages over a shard; `rows` marks per stage the rows to measure.
 
-    ValueError for a stored picture that does not decode: we stored it, so the disk or we are wrong.
+    PartError if a picture is missing from the tar. ValueError for a stored picture that does not
+    decode: we stored it, so the disk or we are wrong.
     """
     sessions = {stage.name: stage.session() for stage in stages}
-    sinks = {stage.name: _Sink(stage, shard, sessions[stage.name]) for stage in stages}
+    sinks = {
+        stage.name: _Sink(stage, shard, sessions[stage.name], rows[stage.name]) for stage in stages
+    }
     with shard.file("download", "tar") as path, ThreadPoolExecutor(worker_threads()) as pool:
         for row, prepared in _decode(path, pool, sessions, rows):
             for name, item in prepared.items():
@@ -72,8 +77,17 @@ def _decode(
 class _Sink:
     """Gathers a stage's batches and its columns over the whole shard."""
 
-    def __init__(self, stage: PictureStage, shard: ShardData, session: Session) -> None:
+    def __init__(
+        self,
+        stage: PictureStage,
+        shard: ShardData,
+        session: Session,
+        wanted: npt.NDArray[np.bool_],
+    ) -> None:
         self._stage, self._session = stage, session
+        self._place = f"{stage.name}, shard {shard.name}"
+        fetched = pc.equal(shard.table("status")["status"], "success")
+        self._due = int((wanted & fetched.to_numpy(zero_copy_only=False)).sum())
         self._table = shard.table(*stage.reads)
         self._columns: dict[str, list[Any]] = {
             column.name: [None] * self._table.num_rows for column in stage.writes
@@ -105,6 +119,10 @@ class _Sink:
     def finish(self, scratch: Path) -> Output:
         if self._rows:
             self._flush()
+        if self._measured != self._due:
+            raise PartError(
+                f"{self._place}: {self._due} pictures are due, {self._measured} are in the tar"
+            )
         files = {}
         for name in self._stage.arrays:
             path = Path(tempfile.mkdtemp(dir=scratch)) / f"{name}.npy"

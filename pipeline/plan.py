@@ -46,7 +46,8 @@ class Plan:
     run: Run
     job: Job
     nodes: tuple[Node, ...]
-    shard_columns: tuple[str, ...]
+    shard_columns: Mapping[str, str]
+    """The shards' columns and their types."""
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -54,7 +55,8 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        return digest_of([self.job.model_dump(mode="json"), [n.fingerprint for n in self.nodes]])
+        fingerprints = [node.fingerprint for node in self.nodes]
+        return digest_of([self.job.model_dump(mode="json"), fingerprints, self.shard_columns])
 
     def data(self, shard: int) -> ShardData:
         """One shard with all columns that the plan's stages write (whether or not they stand)."""
@@ -103,7 +105,10 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
                 )
             schema[column.name] = column.type
             makers[column.name] = stage.name
-    return Plan(run, job, tuple(nodes.values()), tuple(shard_schema))
+    order = [node.stage.whole for node in nodes.values()]
+    assert order == sorted(order), "a stage that needs one shard may not follow one that needs all"
+    types = {name: str(kind) for name, kind in shard_schema.items()}
+    return Plan(run, job, tuple(nodes.values()), types)
 
 
 def _missing(stage: Stage, name: str, schema: Mapping[str, pa.DataType]) -> str:

@@ -1,5 +1,6 @@
 """A whole run: check everything, ingest, drive what is stale, finish the export, note the state."""
 
+import contextlib
 import datetime
 import json
 from collections import Counter
@@ -38,7 +39,8 @@ class Result:
     """How a run ended."""
 
     run: Run
-    exporter: Exporter
+    exporter: Exporter | None
+    """None if every shard is quarantined."""
     digest: str
     cached: dict[str, bool]
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -71,16 +73,15 @@ def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Re
     claim(run, job_file)
     run.lock()
     try:
+        claim(run, job_file)  # somebody may have been quicker
         run.folder.sweep()
         _write_job(run, job, job_file)
-        facts = provenance(plan)
-        run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
         ingested = not is_current(run, job, prepared.listing)
         index = _ingest(prepared, reporter) if ingested else run.index
         assert index is not None
         save_plan(plan)
         _write_state(plan, None)
-        result = _work(plan, index, facts, reporter)
+        result = _work(plan, index, reporter)
         result.cached["ingest"] = not ingested
         _write_state(plan, result)
         return result
@@ -116,11 +117,11 @@ def _account(run: Run, index: ShardIndex) -> None:
         raise PartError(f"ingest: {index.rows_in} rows read, but {dealt} dealt")
 
 
-def _work(plan: Plan, index: ShardIndex, facts: dict[str, Any], reporter: Reporter) -> Result:
+def _work(plan: Plan, index: ShardIndex, reporter: Reporter) -> Result:
     parts = standing(plan, index)
     everything = all(len(parts[node.name]) == len(index) for node in plan.nodes)
     if everything:
-        exporter = Exporter.of(plan, parts["decide"])
+        exporter = Exporter.of(plan, index, parts, range(len(index)))
         if exporter.is_finished():
             reporter.say("everything stands; nothing to do")
             manifest = json.loads(exporter.folder.read("manifest.json"))
@@ -128,13 +129,16 @@ def _work(plan: Plan, index: ShardIndex, facts: dict[str, Any], reporter: Report
             return Result(plan.run, exporter, manifest["digest"], dict.fromkeys(names, True))
     from pipeline.cluster import open_cluster
 
+    facts = provenance(plan)
+    plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
     with open_cluster(plan.job.cluster) as cluster:
         driver = Driver(plan, index, cluster, reporter, parts)
-        exporter = driver.run()
-    digest = finish(exporter, count_reasons(plan, driver.shards), facts)
+        with contextlib.closing(driver):
+            done = driver.run()
+    digest = finish(done, count_reasons(plan, driver.shards), facts) if done else ""
     names = [node.name for node in plan.nodes] + ["export"]
     cached = {name: name not in driver.worked for name in names}
-    return Result(plan.run, exporter, digest, cached, driver.quarantined)
+    return Result(plan.run, done, digest, cached, driver.quarantined)
 
 
 def count_reasons(plan: Plan, shards: list[int]) -> dict[str, int]:
@@ -197,13 +201,14 @@ def _write_state(plan: Plan, result: Result | None) -> None:
         "finished": None,
     }
     if result is not None:
-        state |= {
-            "export": {
+        if result.exporter is not None:
+            state["export"] = {
                 "fingerprint": result.exporter.fingerprint,
                 "folder": result.exporter.name,
                 "digest": result.digest,
                 "cached": cached["export"],
-            },
+            }
+        state |= {
             "quarantined": result.quarantined,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }

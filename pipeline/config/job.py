@@ -35,7 +35,6 @@ class Rule(Section):
     def _known(cls, value: str) -> str:
         return check_reason(value)
 
-
     @model_validator(mode="after")
     def _knows_its_null(self) -> "Rule":
         if self.reason == "duplicate" and self.if_null == "drop":

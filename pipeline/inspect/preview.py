@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.config.job import Job
 from pipeline.exporting import Exporter
 from pipeline.plan import Node, Plan, standing
-from pipeline.run import Run
+from pipeline.run import Run, ShardIndex
 from pipeline.stages.ingest import is_current
 from pipeline.table import part_folder
 
@@ -42,17 +42,17 @@ def preview(job: Job) -> dict[str, Any]:
         if fresh and todo == 0:
             why, todo = "stands, but for what the changed input brings", None
         stages.append({"stage": node.name, "todo": todo, "shards": total, "why": why})
-    stages.append(_export(plan, parts, fresh, len(index) if index is not None else None))
+    stages.append(_export(plan, parts, None if fresh else index))
     return {"run": run.folder.url, "stages": stages}
 
 
 def _export(
-    plan: Plan, parts: Mapping[str, Mapping[int, str]], fresh: bool, shards: int | None
+    plan: Plan, parts: Mapping[str, Mapping[int, str]], index: ShardIndex | None
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"stage": "export", "todo": None, "shards": None}
-    if fresh or shards is None or len(parts["decide"]) < shards:
+    if index is None or len(parts["decide"]) < len(index):
         return {**row, "why": "waits for the verdicts"}
-    exporter = Exporter.of(plan, parts["decide"])
+    exporter = Exporter.of(plan, index, parts, range(len(index)))
     total = len(exporter.slices)
     if exporter.is_finished():
         return {"stage": "export", "todo": 0, "shards": total, "why": "stands"}

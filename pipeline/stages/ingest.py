@@ -8,7 +8,7 @@ size, makes a new deal.
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +17,15 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.run import Run, ShardIndex
-from pipeline.stages.dealing import Changes, Dealer, Spread, apply, merge, note_changes
+from pipeline.stages.dealing import (
+    Changes,
+    Dealer,
+    Spread,
+    apply,
+    merge,
+    note_changes,
+    shard_digest,
+)
 from pipeline.stages.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
 from pipeline.stages.reading import check_source, read_batches, read_schema
 from pipeline.stages.rows import to_table
@@ -122,15 +130,22 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
         spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
         rows_in = _spread(listing, spread, progress)
         standing = _standing(run, job, listing)
+        stands: list[tuple[int, str]] = []
         for shard in range(len(standing.shards) if standing else 0):
-            spread.add("old", run.shard(shard), 0, shard=shard)
+            table = run.shard(shard)
+            # The file's own digest: a deal that was killed may have left the index behind it.
+            stands.append((table.num_rows, shard_digest(table)))
+            spread.add("old", table, 0, shard=shard)
         spread.close()
         if standing is None or not spread.keeps_all():
             # The index first: what a kill leaves of the shards must not be taken for whole.
             run.folder.remove("shards/index.json")
             run.folder.remove("shards")
-            standing = None
-        shards = _deal(run, job, listing, spread, list(standing.shards) if standing else [])
+            standing, stands = None, []
+        if standing is not None:
+            # Killed from here on, this deal must not pass for a finished one of any list.
+            run.folder.write("shards/index.json", replace(standing, inputs="").encode())
+        shards = _deal(run, job, listing, spread, stands)
     index = ShardIndex(
         listing.digest, rows_in, tuple(shards),
         {name: source for name, (source, _) in listing.passthrough.items()},

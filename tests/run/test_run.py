@@ -3,6 +3,7 @@
 import json
 import shutil
 from importlib.resources import files
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from pipeline.config.load import load_job
 from pipeline.errors import InputError, PartError
 from pipeline.inspect.preview import preview
+from pipeline.inspect.query import query
 from pipeline.pictures import measure_pictures
 from pipeline.progress import Lines
 from pipeline.run import Run
@@ -23,7 +25,7 @@ from pipeline.stages.dedup import DedupStage
 from pipeline.stages.download import DownloadStage
 from pipeline.stages.export import write_shard
 from pipeline.stages.ingest import deal
-from pipeline.table import write_parquet
+from pipeline.table import read_parquet, write_parquet
 
 TINY_FOLDER = files("pipeline") / "models" / "data" / "winnow-tiny"
 NAMES = ["captions", "download", "dedup", "decide", "export"]
@@ -240,6 +242,87 @@ def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
     with pytest.raises(PartError, match="export: 36 kept rows are due, 35 were written"):
         lab.run(lab.job())
     assert not list((lab.folder / "runs" / "job" / "export").rglob("manifest.json"))
+
+
+def test_a_changed_column_is_exported_though_the_verdicts_are_the_same(lab):
+    rows = [{**row, "licence": "unknown"} for row in lab.site.rows[:6]]
+    job = lab.job(rows)
+    first = lab.run(job)
+    lab.write([{**row, "licence": "CC0"} for row in rows])
+    second = lab.run(job)
+    assert not second.cached["export"]
+    assert second.digest != first.digest
+    name = f"{second.exporter.name}/00000.parquet"
+    assert set(read_parquet(second.run.folder, name)["licence"].to_pylist()) == {"CC0"}
+
+
+def test_a_kill_in_the_middle_of_an_ingest_hides_no_change(lab, monkeypatch):
+    rows = [{**row, "licence": "unknown"} for row in lab.site.rows[:6]]
+    job = lab.job(rows)
+    lab.run(job)
+    lab.write([{**row, "licence": "CC0"} for row in rows])
+
+    class KilledError(Exception):
+        pass
+
+    def killed(*args, **kwargs):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        # The shards' files are rewritten, their index is not.
+        patch.setattr("pipeline.stages.ingest.ShardIndex", killed)
+        with pytest.raises(KilledError):
+            lab.run(job)
+    result = lab.run(job)
+    name = f"{result.exporter.name}/00000.parquet"
+    assert set(read_parquet(result.run.folder, name)["licence"].to_pylist()) == {"CC0"}
+
+
+def test_a_shard_lost_while_judged_takes_no_good_twin_with_it(lab, counts, monkeypatch):
+    # The best of a group lies in the shard that breaks; its twin elsewhere must stay then.
+    job = lab.job([lab.site.rows[0], lab.site.rows[-1], lab.site.rows[3]], shard_size=1)
+    whole = lab.run(job)
+    table = query(whole.run, "select shard, dup_of, reason from samples where dup_of is not null")
+    (twin,) = table.to_pylist()
+    best = query(whole.run, f"select shard from samples where uid = '{twin['dup_of']}'")
+    broken = best["shard"].to_pylist()[0]
+    assert broken != twin["shard"]
+    run = DecideStage.run
+
+    def fails(self, shard, prepared, merged):
+        if shard.shard == broken:
+            raise ValueError("broken")
+        return run(self, shard, prepared, merged)
+
+    monkeypatch.setattr(DecideStage, "run", fails)
+    result = lab.run(job, "rules.0.when=dup_group is not null and true")
+    assert [lost["shard"] for lost in result.quarantined] == [broken]
+    assert counts(result)["reasons"].get("duplicate", 0) == 0
+
+
+def test_when_every_shard_is_lost_the_old_export_stays(lab, monkeypatch):
+    job = lab.job()
+    first = lab.run(job)
+    monkeypatch.setattr(DecideStage, "prepare", lambda *_: 1 / 0)
+    result = lab.run(job, "rules.0.when=dup_group is not null and true")
+    assert (len(result.quarantined), result.exporter) == (4, None)
+    assert first.exporter.is_finished()
+
+
+def test_a_picture_missing_from_the_tar_is_no_silent_null(lab):
+    import tarfile
+
+    job = lab.job(lab.site.rows[:5])
+    first = lab.run(job)
+    folder = next(n for n in first.run.folder.names("parts") if n.startswith("download"))
+    tar = Path(first.run.folder.path(f"parts/{folder}/00000.tar"))
+    size = tar.stat().st_size
+    with tarfile.open(tar, "w") as empty:
+        empty.fileobj.write(b"\0" * (size - 10_240))
+    tar.write_bytes(tar.read_bytes()[:size].ljust(size, b"\0"))
+    result = lab.run(job, "embed.model=winnow-tiny")
+    (lost,) = result.quarantined
+    assert "5 pictures are due, 0 are in the tar" in lost["error"]
 
 
 def test_a_folder_of_another_job_is_refused(lab):
