@@ -277,7 +277,7 @@ def test_the_card_tells_what_is_in_it_and_what_is_not(exported):
 def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
     exporter = exported().export()
     retitled = exported(export={"title": "Another"})
-    again = type(exporter).of(retitled.plan, retitled.digests["decide"])
+    again = retitled.exporter()
     assert again.fingerprint == exporter.fingerprint
     assert not again.is_finished()
     assert len(again.standing()) == len(again.slices)
