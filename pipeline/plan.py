@@ -140,7 +140,7 @@ def save_plan(plan: Plan) -> None:
 def load_plan(run_url: str, digest: str) -> Plan:
     """The plan as a worker sees it.
 
-    PlanMismatchError if models or packages differ from the driver's.
+    PlanMismatchError if models or settings differ from the driver's.
     """
     run = Run(run_url)
     body = json.loads(run.folder.read("plan.json"))
