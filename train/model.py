@@ -125,7 +125,9 @@ def save(model: Diffusion, weights: dict[str, torch.Tensor], folder: Path, notes
 
     `notes` (JSON) goes into `training.json`: what the model was trained from, on and how.
     """
-    unet = type(model.unet).from_config(model.unet.config)
+    # diffusers notes the folder it loaded from; the same weights must give the same files anywhere.
+    config = {k: v for k, v in model.unet.config.items() if k != "_name_or_path"}
+    unet = type(model.unet).from_config(config)
     unet.load_state_dict(weights)
     unet.half().save_pretrained(folder / "unet", safe_serialization=True)
     model.scheduler.save_pretrained(folder / "scheduler")

@@ -34,6 +34,14 @@ def test_a_small_model_comes_back_as_it_was_saved(small: Path, pictures: torch.T
         torch.testing.assert_close(value, saved[name].half().float())
 
 
+def test_a_saved_folder_does_not_tell_where_its_base_lay(small: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small, tmp_path / "elsewhere")
+    for name, base in (("first", small), ("second", copy)):
+        model = load(base)
+        save(model, model.unet.state_dict(), tmp_path / name, {})
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+
+
 def test_weights_in_the_package_stay_small(small: Path) -> None:
     assert sum(p.stat().st_size for p in small.rglob("*")) < 10e6
 
