@@ -40,6 +40,7 @@ docs: $(READY)  ## Write the generated pages of docs/
 openclipart: $(READY)  ## Curate Debian's 8,000 openclipart pictures: real data
 	$(BIN)/python -m pipeline.demo.openclipart --out openclipart --run
 
+demo-models: export OMP_WAIT_POLICY = PASSIVE
 demo-models: $(READY)  ## Train winnow-tiny and winnow-base anew (about two hours on 2 cores)
 	$(BIN)/python -m train.tiny_clip --out pipeline/models/data/winnow-tiny --seed 0
 	$(BIN)/python -m train.base --out train/data/winnow-base --seed 0

@@ -100,9 +100,11 @@ def _local(config: ClusterConfig) -> Any:
 
     def worker(kind: str, threads: int) -> dict[str, Any]:
         variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        variables["OMP_WAIT_POLICY"] = "PASSIVE"  # spinning threads would take the others' cores
         options = {
             "nthreads": 1,
             "resources": {kind: 1},
+            "preload": ["pipeline.quiet_exit"],
             "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", VARIABLE: str(threads)},
             "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
             "dashboard": False,

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room may import from its own level and below.
 LEVELS = (
-    ("errors", "reasons", "uid", "storage", "threads"),
+    ("errors", "reasons", "uid", "storage", "threads", "quiet_exit"),
     ("table", "sql", "config"),
     ("run", "runlog", "models", "fetch", "neighbours"),
     ("stage", "rules"),
