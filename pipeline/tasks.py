@@ -18,7 +18,15 @@ from pipeline.plan import MERGED, Node, Plan, load_plan
 from pipeline.run import inputs_digest
 from pipeline.sql import columns_of, evaluate
 from pipeline.stage import Output, PictureStage, ShardData, TableStage, WholeStage
-from pipeline.table import check_columns, check_rows, commit, read_parquet, read_sidecar, shard_name
+from pipeline.table import (
+    Sidecar,
+    check_columns,
+    check_rows,
+    commit,
+    read_parquet,
+    read_sidecar,
+    shard_name,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,12 +99,7 @@ def run_prepare(
     target = f"{data.name}.{PREPARED}"
     sidecar = read_sidecar(folder, target, inputs=inputs)
     if sidecar is None:
-        table = node.stage.prepare(data)
-        sidecar = commit(
-            folder, target, shard, {f"{target}.parquet": table}, {},
-            stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
-            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(),
-        )  # fmt: skip
+        sidecar = _commit_table(plan, node, target, shard, node.stage.prepare(data), inputs, start)
     return {name: sidecar.digest}, sidecar.rows, {}
 
 
@@ -115,11 +118,7 @@ def run_merge(
         return read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
 
     table = stage.merge([plan.data(shard) for shard in shards], prepared)
-    sidecar = commit(
-        folder, MERGED, -1, {f"{MERGED}.parquet": table}, {},
-        stage=name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
-        seconds=time.monotonic() - start, peak_memory_mb=peak_memory(),
-    )  # fmt: skip
+    sidecar = _commit_table(plan, node, MERGED, -1, table, inputs, start)
     return {name: sidecar.digest}, table.num_rows, {}
 
 
@@ -159,6 +158,17 @@ def _types(plan: Plan) -> dict[str, pa.DataType]:
     from pipeline.plan import shard_schema
 
     return shard_schema(plan.run) | {c.name: c.type for n in plan.nodes for c in n.stage.writes}
+
+
+def _commit_table(
+    plan: Plan, node: Node, name: str, shard: int, table: pa.Table, inputs: str, start: float
+) -> Sidecar:
+    """Commit a table that is on the way to a part, not one itself."""
+    return commit(
+        plan.run.folder.sub(node.folder), name, shard, {f"{name}.parquet": table}, {},
+        stage=node.name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
+        seconds=time.monotonic() - start, peak_memory_mb=peak_memory(),
+    )  # fmt: skip
 
 
 def _commit(

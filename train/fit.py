@@ -18,10 +18,10 @@ from pipeline.errors import InputError
 from train.checkpoint import keep_log, newest_checkpoint, save_checkpoint
 from train.data import Batch, batches, open_export
 from train.diffusion import add_noise, loss_weights, stratified_timesteps, target, weighted_loss
+from train.folder import base_digest
 from train.model import Diffusion
 from train.origin import (
     NAMES,
-    base_digest,
     base_model,
     course,
     fingerprint,

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.training import TrainConfig
 from pipeline.errors import InputError
+from pipeline.models.clip_files import check_clip, clip_digest
 
 PACKAGED = {"winnow-base": Path(__file__).parent / "data" / "winnow-base"}
 OWN_CLASS = "WinnowPixelDiffusion"
@@ -103,3 +105,15 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             content.update(block)
     return content.hexdigest()
+
+
+def base_digest(config: TrainConfig) -> str:
+    """The content hash of the base model; from scratch, of the text encoder.
+
+    Raises InputError when the model, or the hub that should hold it, is out of reach.
+    """
+    if config.pretrained_model_name_or_path is None:
+        encoder = config.text_encoder or "winnow-tiny"
+        check_clip(encoder, config.text_encoder_pretrained)
+        return clip_digest(encoder, config.text_encoder_pretrained)
+    return digest(resolve(config.pretrained_model_name_or_path))

@@ -17,7 +17,7 @@ from pipeline.models.clip import check_clip, clip_digest
 from pipeline.run import Run
 from pipeline.sql import columns_of
 from pipeline.table import digest_of
-from train.folder import digest, resolve
+from train.folder import base_digest
 
 UNSAFE = ("nsfw", "graphic")
 """Reasons whose rules name the judges of drawn pictures."""
@@ -26,7 +26,7 @@ UNSAFE = ("nsfw", "graphic")
 def check(job: Job) -> None:
     """InputError before any work if a model that training or sampling needs is out of reach."""
     if job.train is not None:
-        _base_digest(job.train)
+        base_digest(job.train)
     if job.sample is not None:
         check_clip(job.sample.rerank_model, job.sample.rerank_pretrained)
         if job.train is None:
@@ -115,16 +115,7 @@ def _export_fingerprint(run: Run) -> str:
 
 
 def _train_mark(run: Run, config: TrainConfig) -> str:
-    return digest_of([config.recipe(), _base_digest(config), _export_fingerprint(run)])
-
-
-def _base_digest(config: TrainConfig) -> str:
-    """Content of the base model, or of the text tower where training starts from nothing."""
-    if config.pretrained_model_name_or_path is not None:
-        return digest(resolve(config.pretrained_model_name_or_path))
-    encoder = config.text_encoder or "winnow-tiny"
-    check_clip(encoder, config.text_encoder_pretrained)
-    return clip_digest(encoder, config.text_encoder_pretrained)
+    return digest_of([config.recipe(), base_digest(config), _export_fingerprint(run)])
 
 
 def _sample_mark(job: Job, run: Run, config: SampleConfig) -> str:

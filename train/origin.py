@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from pipeline.config.training import TrainConfig
-from pipeline.models.clip import check_clip, clip_digest
 from train.data import Export, decoded, read_shards
-from train.folder import OWN_CLASS, digest, read_index, read_json, resolve
+from train.folder import OWN_CLASS, read_index, read_json, resolve
 from train.model import Diffusion, from_scratch, load
 from train.space import PixelSpace
 from train.text import ClipText
@@ -36,18 +35,6 @@ def resolution_and_rate(config: TrainConfig) -> tuple[int, float]:
             factor, rate = 2 ** (len(vae["block_out_channels"]) - 1), 1e-5
         side = int(read_json(folder / "unet/config.json")["sample_size"]) * factor
     return config.resolution or side, config.learning_rate or rate
-
-
-def base_digest(config: TrainConfig) -> str:
-    """The content hash of the base model; from scratch, of the text encoder.
-
-    Raises InputError when the model, or the hub that should hold it, is out of reach.
-    """
-    if config.pretrained_model_name_or_path is None:
-        encoder = config.text_encoder or "winnow-tiny"
-        check_clip(encoder, config.text_encoder_pretrained)
-        return clip_digest(encoder, config.text_encoder_pretrained)
-    return digest(resolve(config.pretrained_model_name_or_path))
 
 
 def fingerprint(config: TrainConfig, export: Export, base: str) -> str:
