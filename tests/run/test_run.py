@@ -24,6 +24,7 @@ from pipeline.stages.decide import DecideStage
 from pipeline.stages.dedup import DedupStage
 from pipeline.stages.download import DownloadStage
 from pipeline.stages.export import write_shard
+from pipeline.stages.heads import HeadsStage
 from pipeline.stages.ingest import deal
 from pipeline.table import read_parquet, write_parquet
 
@@ -131,7 +132,7 @@ def _raise(stage, method):
     def broken(self, *args, **kwargs):
         if args[0].shard == 1:
             uids = args[0].table()["uid"].to_pylist()
-            raise ValueError(f"row {uids[3]} cannot be measured")
+            raise ValueError(f"row {uids[-1]} cannot be measured")
         return method(self, *args, **kwargs)
 
     return broken
@@ -207,6 +208,19 @@ def test_a_broken_picture_stage_is_refused(lab, counts, monkeypatch, stage, how)
     assert message in lost["error"]
     seen = counts(result)
     assert (seen["unfinished"], seen["conserved"]) == (2, True)
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_broken_heads_stage_is_refused(lab, counts, monkeypatch, how):
+    breaker, message = BREAKS[how]
+    monkeypatch.setattr(HeadsStage, "run", breaker(HeadsStage, HeadsStage.run))
+    head = {"name": "cat", "kind": "zeroshot", "positive": ["a cat"], "negative": ["a ship"]}
+    embed, images = {"model": "winnow-tiny"}, {"nsfw": None, "heads": [head]}
+    result = lab.run(lab.job(lab.site.rows[:12], embed=embed, images=images))
+    (lost,) = result.quarantined
+    assert (lost["stage"], lost["shard"]) == ("heads", 1)
+    assert message in lost["error"]
+    assert counts(result)["unfinished"] == 2
 
 
 def test_a_picture_that_cannot_be_measured_is_named(lab, monkeypatch):
