@@ -59,6 +59,15 @@ def columns_of(expression: str, schema: Mapping[str, pa.DataType], place: str) -
     return tuple(name for name in schema if name.casefold() in named)
 
 
+def names_in(expression: str, place: str) -> set[str]:
+    """The columns an expression names, in lower case, whether or not they exist.
+
+    Raises InputError for invalid SQL and what `columns_of` refuses by its form.
+    """
+    with connect() as db:
+        return _check_tree(db, expression, place)
+
+
 def _check_tree(db: duckdb.DuckDBPyConnection, expression: str, place: str) -> set[str]:
     """The names in DuckDB's own parse of the expression, in lower case."""
     if not expression.strip():

@@ -15,7 +15,7 @@ from pipeline.config.training import SampleConfig, TrainConfig
 from pipeline.errors import InputError
 from pipeline.models.clip import check_clip, clip_digest
 from pipeline.run import Run
-from pipeline.sql import columns_of
+from pipeline.sql import names_in
 from pipeline.table import digest_of
 from train.folder import base_digest
 
@@ -93,20 +93,14 @@ def sample(job: Job, run: Run, prompts: tuple[str, ...]) -> dict[str, Any]:
 
 def judge_names(job: Job) -> tuple[str, ...]:
     """Measurements that the job's nsfw and graphic rules read, of those a drawn picture has."""
-    import pyarrow as pa
-
-    available = {head.name: pa.float32() for head in job.images.heads}
+    available = [head.name for head in job.images.heads]
     if job.images.nsfw:
-        available["punsafe"] = pa.float32()
-    names: dict[str, None] = {}
+        available.append("punsafe")
+    named: set[str] = set()
     for i, rule in enumerate(job.rules or ()):
         if rule.reason in UNSAFE:
-            for name in available:
-                if name in rule.when and name in columns_of(
-                    rule.when, available, f"rules[{i}].when"
-                ):
-                    names[name] = None
-    return tuple(names)
+            named |= names_in(rule.when, f"rules[{i}].when")
+    return tuple(name for name in available if name in named)
 
 
 def _export_fingerprint(run: Run) -> str:

@@ -1,0 +1,28 @@
+"""Which of a job's measurements judge the pictures that its model draws."""
+
+import pytest
+
+from pipeline.config.job import Job
+from train.handover import judge_names
+
+HEAD = {"name": "graphic", "kind": "zeroshot", "positive": ["gore"], "negative": ["a cat"]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "judges"),
+    [
+        ([("nsfw", "punsafe > 0.8"), ("graphic", "graphic > 0.5")], ("graphic", "punsafe")),
+        # A drawn picture has no size as fetched; the rule's other column judges it all the same.
+        ([("nsfw", "punsafe > 0.8 and original_pixels > 9")], ("punsafe",)),
+        ([("low_aesthetic", "graphic > 0.5")], ()),
+        ([("nsfw", "clip_score < 0.1 and url <> 'punsafe'")], ()),
+    ],
+)
+def test_the_safety_rules_name_the_judges(rules, judges):
+    job = Job(
+        input="pairs.csv",
+        embed={"model": "winnow-tiny"},
+        images={"heads": [HEAD]},
+        rules=[{"reason": reason, "when": when} for reason, when in rules],
+    )
+    assert judge_names(job) == judges
