@@ -12,7 +12,7 @@ from pipeline import tasks
 from pipeline.cluster import Cluster
 from pipeline.errors import ClusterLostError, InputError, PlanMismatchError
 from pipeline.exporting import Exporter, run_export
-from pipeline.plan import Node, Plan, read_merged
+from pipeline.plan import Node, Plan, merge_inputs, read_merged
 from pipeline.progress import Reporter
 from pipeline.run import ShardIndex, inputs_digest
 from pipeline.runlog import Log
@@ -170,7 +170,7 @@ class Driver:
         if merged is None:
             self._submit(
                 Ticket((), -1, lambda _, done: digests.append(done.digests[node.name])),
-                tasks.run_merge, node.name, sorted(ready), tasks.merge_inputs(ready),
+                tasks.run_merge, node.name, sorted(ready), merge_inputs(ready),
             )  # fmt: skip
             self._drain()
         for shard, own in ready.items():

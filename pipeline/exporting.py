@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,32 @@ from pipeline.tasks import peak_memory, timed
 
 
 @dataclass(frozen=True)
-class Exporter:
-    """An export's place and its shards."""
+class Place:
+    """Where a plan's export lies."""
 
     plan: Plan
-    fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return export_fingerprint(self.plan.job, [node.fingerprint for node in self.plan.nodes])
+
+    @property
+    def name(self) -> str:
+        return f"export/{self.fingerprint[:12]}"
+
+    @property
+    def folder(self) -> Folder:
+        return self.plan.run.folder.sub(self.name)
+
+    @property
+    def sidecars(self) -> Folder:
+        return self.plan.run.folder.sub(f"parts/export-{self.fingerprint[:12]}")
+
+
+@dataclass(frozen=True)
+class Exporter(Place):
+    """An export: its place and its shards."""
+
     slices: tuple[tuple[Slice, ...], ...]
     inputs: str
 
@@ -46,7 +68,6 @@ class Exporter:
             assert sidecar is not None
             kept.append((shard, int(sidecar.summary["kept"])))
         slices = cut(kept, plan.job.export.shard_size)
-        fingerprint = export_fingerprint(plan.job, [n.fingerprint for n in plan.nodes])
         # Every column is written out, so every part counts, and not the verdicts alone.
         inputs = digest_of(
             [
@@ -54,19 +75,7 @@ class Exporter:
                 for shard in shards
             ]
         )
-        return cls(plan, fingerprint, tuple(tuple(part) for part in slices), inputs)
-
-    @property
-    def name(self) -> str:
-        return f"export/{self.fingerprint[:12]}"
-
-    @property
-    def folder(self) -> Folder:
-        return self.plan.run.folder.sub(self.name)
-
-    @property
-    def sidecars(self) -> Folder:
-        return self.plan.run.folder.sub(f"parts/export-{self.fingerprint[:12]}")
+        return cls(plan, tuple(tuple(part) for part in slices), inputs)
 
     def standing(self) -> dict[int, Sidecar]:
         found = {}
@@ -107,18 +116,15 @@ def run_export(
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
     """Write one export shard and its sidecar."""
     plan = load_plan(run_url, plan_digest)
-    exporter = Exporter(
-        plan, export_fingerprint(plan.job, [n.fingerprint for n in plan.nodes]), (), inputs
-    )
-    start = time.monotonic()
+    place, start = Place(plan), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         parts = [(plan.data(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
         _check_written(tables, rows, slices)
         sidecar = commit(
-            exporter.sidecars, shard_name(number), number, tables, files,
-            stage="export", fingerprint=exporter.fingerprint, inputs=inputs, rows=rows,
-            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), data=exporter.folder,
+            place.sidecars, shard_name(number), number, tables, files,
+            stage="export", fingerprint=place.fingerprint, inputs=inputs, rows=rows,
+            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), data=place.folder,
         )  # fmt: skip
     return {"export": sidecar.digest}, rows, {"rows": rows}
 

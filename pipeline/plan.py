@@ -185,4 +185,9 @@ def standing(plan: Plan, index: ShardIndex) -> dict[str, dict[int, str]]:
 def read_merged(plan: Plan, node: Node, ready: Mapping[int, str]) -> Sidecar | None:
     """The merged table's sidecar, if it was made from exactly these shards' inputs."""
     folder = plan.run.folder.sub(node.folder)
-    return read_sidecar(folder, MERGED, inputs=inputs_digest(*(ready[s] for s in sorted(ready))))
+    return read_sidecar(folder, MERGED, inputs=merge_inputs(ready))
+
+
+def merge_inputs(ready: Mapping[int, str]) -> str:
+    """What a merged table is made from, given each shard's inputs."""
+    return inputs_digest(*(ready[shard] for shard in sorted(ready)))

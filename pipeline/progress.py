@@ -1,5 +1,6 @@
 """Progress on stderr: bars on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -95,17 +96,6 @@ class Lines:
         self._begin: dict[str, tuple[float, int]] = {}
         self._told: dict[str, float] = {}
 
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return
-
     def start(self, stage: str, total: int, done: int = 0) -> None:
         self._total[stage], self._done[stage] = total, done
         self._begin[stage] = (time.monotonic(), done)
@@ -129,7 +119,7 @@ class Lines:
         print(line, file=self._stream, flush=True)
 
 
-def reporter() -> Bars | Lines:
+def reporter() -> contextlib.AbstractContextManager[Reporter]:
     """Bars if stderr is a terminal, else lines."""
     console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else Lines(sys.stderr)
+    return Bars(console) if console.is_terminal else contextlib.nullcontext(Lines(sys.stderr))

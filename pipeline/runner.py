@@ -20,6 +20,7 @@ from pipeline.progress import Reporter
 from pipeline.provenance import provenance
 from pipeline.rules import resolve
 from pipeline.run import Run, ShardIndex
+from pipeline.stages import stages_for
 from pipeline.stages.ingest import Listing, deal, is_current, look
 from pipeline.table import read_parquet, shard_name
 
@@ -53,18 +54,12 @@ def prepare(job: Job) -> Prepared:
     listing = look(job, columns_written(job))
     schema = {f.name: f.type for f in listing.schema}
     # The stages' own checks come first: a missing model says more than a missing digest.
-    for stage in build_stages(job, schema):
+    for stage in stages_for(job, schema):
         stage.check()
     plan = build_plan(run, job, schema)
     if "clip-retrieval" in job.export.formats and not job.embed.model:
         raise InputError("export.formats: clip-retrieval needs vectors; set `embed.model`")
     return Prepared(job, run, listing, plan)
-
-
-def build_stages(job: Job, schema: Any) -> list[Any]:
-    from pipeline.stages import stages_for
-
-    return stages_for(job, schema)
 
 
 def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:

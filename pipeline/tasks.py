@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.pictures import measure_pictures
-from pipeline.plan import MERGED, Node, Plan, load_plan
-from pipeline.run import inputs_digest
+from pipeline.plan import MERGED, Node, Plan, load_plan, shard_schema
 from pipeline.sql import columns_of, evaluate
 from pipeline.stage import Output, PictureStage, ShardData, TableStage, WholeStage
 from pipeline.table import (
@@ -29,7 +28,6 @@ from pipeline.table import (
 )
 
 P = ParamSpec("P")
-R = TypeVar("R")
 PREPARED = "prepared"
 
 
@@ -155,8 +153,6 @@ def row_mask(plan: Plan, node: Node, data: ShardData) -> npt.NDArray[np.bool_]:
 
 
 def _types(plan: Plan) -> dict[str, pa.DataType]:
-    from pipeline.plan import shard_schema
-
     return shard_schema(plan.run) | {c.name: c.type for n in plan.nodes for c in n.stage.writes}
 
 
@@ -192,8 +188,3 @@ def _commit(
 def peak_memory() -> float:
     """Peak resident memory of this process so far, MB (Linux gives kB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def merge_inputs(ready: Mapping[int, str]) -> str:
-    """What a merged table is made from, given each shard's inputs."""
-    return inputs_digest(*(ready[shard] for shard in sorted(ready)))

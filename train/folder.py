@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config.training import TrainConfig
 from pipeline.errors import InputError
 from pipeline.models.clip_files import check_clip, clip_digest
+from pipeline.table import file_digest
 
 PACKAGED = {"winnow-base": Path(__file__).parent / "data" / "winnow-base"}
 OWN_CLASS = "WinnowPixelDiffusion"
@@ -96,15 +97,6 @@ def digest(folder: Path) -> str:
             name = path.relative_to(folder).as_posix()
             total.update(f"{name}\0{file_digest(path)}\n".encode())
     return total.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of one file's content."""
-    content = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            content.update(block)
-    return content.hexdigest()
 
 
 def base_digest(config: TrainConfig) -> str:

@@ -7,8 +7,6 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Section, tuning
 
-NULLABLE_RULE = Literal["drop", "keep"]
-
 
 class Columns(Section):
     """Which input column holds what, when the usual names do not say so."""

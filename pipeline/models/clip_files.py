@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.models.clip_source import CONFIG_NAME, OFFLINE_CHOICE, Source, find_source
+from pipeline.table import file_digest
 
 
 def check_clip(model: str, pretrained: str | None = None) -> None:
@@ -48,11 +49,7 @@ def clip_digest(model: str, pretrained: str | None = None) -> str:
 
 @lru_cache(maxsize=64)
 def _file_digest(path: str, size: int, mtime_ns: int) -> bytes:
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
+    return bytes.fromhex(file_digest(Path(path)))
 
 
 def _cached(source: Source) -> tuple[Path, ...] | None:

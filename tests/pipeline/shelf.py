@@ -19,7 +19,7 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.exporting import Exporter, finish, run_export
 from pipeline.fetch.fingerprints import perceptual_hash, thumbnail
-from pipeline.plan import Plan, save_plan
+from pipeline.plan import Plan, merge_inputs, save_plan
 from pipeline.run import ShardIndex, inputs_digest
 from pipeline.runner import prepare
 from pipeline.stage import PictureStage
@@ -175,7 +175,7 @@ class Shelf:
         ready = {shard: self._inputs(name, shard) for shard in self.shards}
         for shard, inputs in ready.items():
             tasks.run_prepare(url, digest, name, shard, inputs)
-        merged = tasks.run_merge(url, digest, name, sorted(ready), tasks.merge_inputs(ready))
+        merged = tasks.run_merge(url, digest, name, sorted(ready), merge_inputs(ready))
         for shard, inputs in ready.items():
             own = inputs_digest(inputs, merged.digests[name])
             done = tasks.run_whole(url, digest, name, shard, own)
