@@ -48,17 +48,31 @@ FETCH = _words(
     http_client_error="Any other 4xx, or an answer that is not 200.",
     http_server_error="5xx, also after the retries.",
     http_malformed="The answer breaks HTTP, or ends before its Content-Length.",
+    host_failing="The host failed again and again, so it is left alone for a while.",
+    robots_txt_unreachable="The host's robots.txt cannot be had, which forbids all (RFC 9309).",
     too_large="More bytes than `download.max_bytes`.",
     not_an_image="The bytes are not JPEG, PNG, WebP or GIF, whatever the header said.",
+    metadata_oversize="A colour profile or EXIF block beyond `download.max_metadata_bytes`.",
     decode_error="The picture's bytes cannot be decoded.",
+    decoder_crash="The decoder died on the picture, hung, or asked for too much memory.",
     hash_mismatch="The bytes' hash is not the one that the input gave.",
     download_internal="The downloader lost the row; it was found again by comparing uids.",
 ) | _words(
     "dropped",
-    opted_out="The site asks not to be used (X-Robots-Tag).",
+    opted_out_domain="The domain is on the job's list of those that opted out.",
+    opted_out_robots_txt="The site's robots.txt forbids fetching it (RFC 9309).",
+    opted_out_robots_tag="The site asks not to be used: X-Robots-Tag.",
+    opted_out_tdm="The site reserves text and data mining: TDM-Reservation.",
+    blocklisted="The picture is on the job's list of hashes; nothing of it is kept or shown.",
     image_too_small="Shorter side below `download.min_image_size`.",
+    image_too_large="Longer side above `download.max_image_side`.",
     image_too_many_pixels="More pixels than `download.max_image_pixels`.",
     image_aspect_ratio="Longer over shorter side above `download.max_aspect_ratio`.",
+)
+
+TAKEDOWN = _words(
+    "dropped",
+    forgotten="Taken down by `winnow forget`; nothing of it is left but this word.",
 )
 
 RULES = _words(
@@ -79,7 +93,7 @@ RULES = _words(
     not_measured="A stage's `only_if` left the row out.",
 )
 
-VOCABULARY: dict[str, Reason] = INGEST | FETCH | RULES
+VOCABULARY: dict[str, Reason] = INGEST | FETCH | TAKEDOWN | RULES
 _CUSTOM = re.compile(r"x_[a-z0-9_]{1,40}")
 
 

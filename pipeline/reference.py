@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from pipeline.config.job import Job
 from pipeline.config.sections import Head
-from pipeline.reasons import FETCH, INGEST, RULES
+from pipeline.reasons import FETCH, INGEST, RULES, TAKEDOWN
 from pipeline.rules import default_rules
 from pipeline.stages import stages_for
 from pipeline.table import SHARD_COLUMNS, Column
@@ -155,7 +155,10 @@ def reasons_page() -> str:
         "Rows in = kept + dropped by reason + failed by reason + repeats merged at ingest; "
         "`winnow stats` recomputes it from the files. Own words in rules start with `x_`.\n",
     ]
-    sections = (("Reading the list", INGEST), ("Fetching", FETCH), ("Rules", RULES))
+    sections = (
+        ("Reading the list", INGEST), ("Fetching", FETCH), ("Taken down", TAKEDOWN),
+        ("Rules", RULES),
+    )  # fmt: skip
     for title, words in sections:
         rows = "\n".join(f"| `{r.name}` | {r.kind} | {_cell(r.text)} |" for r in words.values())
         lines.append(f"## {title}\n\n| reason | kind | meaning |\n| --- | --- | --- |\n{rows}\n")

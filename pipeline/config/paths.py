@@ -7,7 +7,9 @@ from pipeline.config.base import Section
 from pipeline.config.job import Job
 
 S = TypeVar("S", bound=Section)
-_PATHS = ("vocabulary", "checkpoint", "weights", "pretrained", "model")
+_PATHS = (
+    "vocabulary", "blocklist", "opted_out_domains", "checkpoint", "weights", "pretrained", "model",
+)  # fmt: skip
 
 
 def with_absolute_paths(job: Job) -> Job:
@@ -19,7 +21,12 @@ def with_absolute_paths(job: Job) -> Job:
     if captions.toxicity is not None:
         captions = captions.model_copy(update={"toxicity": _absolute(captions.toxicity)})
     images = images.model_copy(update={"heads": tuple(_absolute(head) for head in images.heads)})
-    changed = {"captions": captions, "images": images, "embed": _absolute(job.embed)}
+    changed: dict[str, Section] = {
+        "captions": captions,
+        "images": images,
+        "embed": _absolute(job.embed),
+    }
+    changed["download"] = _absolute(job.download)
     return job.model_copy(update=changed)
 
 

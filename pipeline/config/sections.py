@@ -1,9 +1,8 @@
 """The job's sections, one per stage. docs/config.md is generated from these models."""
 
-import ipaddress
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config.base import Section, tuning
 
@@ -14,6 +13,16 @@ class Columns(Section):
     url: str | None = Field(None, description="Column of the picture's URL; else `url` or `URL`.")
     caption: str | None = Field(
         None, description="Column of the caption; else `caption`, `text`, `TEXT` or `alt`."
+    )
+    sha256: str | None = Field(
+        None,
+        description="Column of the expected sha256 (hex) of the picture's bytes; else `sha256`, if "
+        "there is one.",
+    )
+    md5: str | None = Field(
+        None,
+        description="Column of the expected md5 (hex) of the picture's bytes; else `md5`, if there "
+        "is one.",
     )
 
 
@@ -52,80 +61,6 @@ class CaptionsConfig(Section):
         description="A word list (one word or phrase a line, `#` comments); captions that use it "
         "are counted in `vocabulary_hits`. The words themselves are never shown.",
     )
-
-
-class DownloadConfig(Section):
-    """How pictures are fetched, checked and stored. Drives img2dataset's Downloader."""
-
-    image_size: int = Field(256, ge=16, le=4096, description="Side of the stored picture, pixels.")
-    resize_mode: Literal["keep_ratio", "center_crop", "border", "no"] = Field(
-        "keep_ratio",
-        description="As img2dataset's: shorter side to `image_size`; square crop; white border; "
-        "as it is.",
-    )
-    resize_only_if_bigger: bool = Field(True, description="Never enlarge a smaller picture.")
-    encode_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the stored picture.")
-    min_image_size: int = Field(64, ge=1, description="Least shorter side accepted, pixels.")
-    max_aspect_ratio: float = Field(3.0, ge=1, description="Greatest longer/shorter side accepted.")
-    max_image_pixels: int = Field(
-        89_478_485,
-        ge=1,
-        le=178_956_970,
-        description="Most pixels accepted (Pillow warns from 89,478,485 and refuses above "
-        "178,956,970).",
-    )
-    max_bytes: int = Field(
-        20_000_000, ge=1, description="Byte cap per picture, on the wire and after decompression."
-    )
-    timeout: float = Field(10.0, gt=0, description="Seconds to connect and between bytes.")
-    deadline: float = Field(
-        30.0, gt=0, description="Total seconds per picture, redirects, retries and pauses too."
-    )
-    max_redirects: int = Field(5, ge=0, le=20, description="Redirects followed; each is checked.")
-    retries: int = Field(
-        2,
-        ge=0,
-        le=10,
-        description="Further tries after a passing failure (timeouts, broken connections, 408, "
-        "425, 429, 5xx), with back-off and `Retry-After`, as far as `deadline` allows.",
-    )
-    allow_addresses: tuple[str, ...] = Field(
-        (),
-        description="Networks (CIDR) that may be reached although they are private, loopback or "
-        "link-local, e.g. `127.0.0.1/32`.",
-    )
-    user_agent_token: str = Field(
-        "winnow",
-        pattern=r"^[A-Za-z][A-Za-z0-9._-]*$",
-        description="Product token sent in the User-Agent and matched in X-Robots-Tag.",
-    )
-    user_agent_contact: str | None = Field(
-        None,
-        pattern=r"^[!-~]+$",
-        description="URL or address sent in the User-Agent, for site owners.",
-    )
-    respect_opt_out: bool = Field(
-        True,
-        description="Drop pictures whose X-Robots-Tag says noai, noimageai, noindex, noimageindex, "
-        "none or noml.",
-    )
-    verify_sha256: str | None = Field(
-        None,
-        description="Input column with the expected sha256 (hex) of the bytes, e.g. `input_sha256` "
-        "(an input's `sha256` is kept under that name); null: not checked.",
-    )
-    only_if: str | None = Field(
-        None, description="SQL over earlier columns; rows that fail it are not fetched."
-    )
-    thread_count: int = tuning(16, "Concurrent fetches per shard.", ge=1, le=1024)
-    per_host: int = tuning(8, "Concurrent connections to one host.", ge=1)
-
-    @field_validator("allow_addresses")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
-        return value
 
 
 class EmbedConfig(Section):

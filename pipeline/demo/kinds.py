@@ -123,7 +123,7 @@ _KINDS = (
     Kind("in_a_loop", "redirect_limit", 20, route=_answer(301, Location="{self}")),
     Kind("led_inside", "address_forbidden", 10,
          route=_answer(302, Location="http://169.254.169.254/latest/meta-data/")),
-    Kind("opted_out", "opted_out", 24, source="gallery", route=_tagged(
+    Kind("opted_out", "opted_out_robots_tag", 24, source="gallery", route=_tagged(
         "noai", "noimageai", "noai, noimageai", "max-image-preview:large, noai", "none", "noindex",
         "winnow: noai")),
     # The pictures' bytes.

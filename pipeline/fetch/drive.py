@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 import pyarrow as pa
 
-from pipeline.config.sections import DownloadConfig
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError, printable
 from pipeline.fetch.opener import Fetcher, installed
-from pipeline.fetch.resizer import Resizer
-from pipeline.fetch.urls import check_url
+from pipeline.fetch.picture.resizer import Resizer
+from pipeline.fetch.web.urls import check_url
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")

@@ -18,14 +18,14 @@ from typing import Any
 import urllib3
 from urllib3.util import Url
 
-from pipeline.config.sections import DownloadConfig
-from pipeline.fetch.addresses import AddressGuard
-from pipeline.fetch.body import read_body, skim_body
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError
-from pipeline.fetch.robots import opt_out
-from pipeline.fetch.sockets import clock
-from pipeline.fetch.transport import Transport
-from pipeline.fetch.urls import check_url, redirect_target
+from pipeline.fetch.web.addresses import AddressGuard
+from pipeline.fetch.web.body import read_body, skim_body
+from pipeline.fetch.web.robots_tag import opt_out
+from pipeline.fetch.web.sockets import clock
+from pipeline.fetch.web.transport import Transport
+from pipeline.fetch.web.urls import check_url, redirect_target
 
 BACK_OFF = 0.5
 """Seconds before the second try; doubled for each further one."""
@@ -88,11 +88,11 @@ class Fetcher:
             seen.add(url.url)
 
     def _check_opt_out(self, response: urllib3.BaseHTTPResponse) -> None:
-        if not self._config.respect_opt_out or response.status >= 400:
+        if not self._config.respect_robots_tag or response.status >= 400:
             return
         lines = response.headers.getlist("X-Robots-Tag")
         if word := opt_out(lines, self._config.user_agent_token):
-            raise FetchError("opted_out", f"X-Robots-Tag: {word}")
+            raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {word}")
 
     def close(self) -> None:
         self._transport.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fetch.failure import split_message
-from pipeline.fetch.resizer import Facts, Picture
+from pipeline.fetch.picture.resizer import Facts, Picture
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.config.sections import DownloadConfig
-from pipeline.fetch.failure import printable
+from pipeline.config.download import DownloadConfig
 from pipeline.stage import Output, ShardData, TableStage
 from pipeline.table import Column
 
@@ -56,8 +54,7 @@ class DownloadStage(TableStage):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        expected = self.config.verify_sha256
-        return ("url", "input_error", *((expected,) if expected else ()))
+        return ("url", "input_error")
 
     @property
     def writes(self) -> tuple[Column, ...]:
@@ -104,31 +101,12 @@ class DownloadStage(TableStage):
             try:
                 found = fetch_urls([urls[i] for i in wanted], self.config, spool)
                 results = dict(zip(wanted, found, strict=True))
-                if self.config.verify_sha256:
-                    expected = table[self.config.verify_sha256].to_pylist()
-                    results = {i: _verify(r, expected[i]) for i, r in results.items()}
                 spool.write_tar(
                     tar, [(f"{i:06d}.jpg", r.span) for i, r in results.items() if r.span]
                 )
             finally:
                 spool.close()
         return results
-
-
-def _verify(result: "Fetched", expected: str | None) -> "Fetched":
-    """The result, or hash_mismatch where the bytes are not those that the input promised."""
-    facts = result.facts
-    if result.reason is not None or facts is None or not expected:
-        return result
-    digest = expected.strip().lower()
-    if facts.sha256 == digest:
-        return result
-    message = printable(f"expected {digest}")
-    facts = replace(facts, phash=None, phash_quality=None, thumb=None)
-    return replace(
-        result, reason="hash_mismatch", message=message, facts=facts,
-        width=None, height=None, span=None,
-    )  # fmt: skip
 
 
 def _record(result: "Fetched") -> dict[str, Any]:

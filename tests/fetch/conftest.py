@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
-from pipeline.config.sections import DownloadConfig
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.drive import downloader_class, fetch_urls
 from pipeline.fetch.writer import Fetched, Spool
 

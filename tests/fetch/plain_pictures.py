@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.config.sections import DownloadConfig
-from pipeline.fetch.resizer import Resizer
+from pipeline.config.download import DownloadConfig
+from pipeline.fetch.picture.resizer import Resizer
 
 
 def scene(width: int = 96, height: int = 80) -> np.ndarray:

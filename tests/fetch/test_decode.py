@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from plain_pictures import assert_same, encoded, jpeg, resize, scene, stored
 
-from pipeline.fetch.decode import turn
+from pipeline.fetch.picture.decode import turn
 
 UNDO = {
     1: None,

@@ -17,8 +17,8 @@ import pytest
 from loopback import Handler
 from plain_pictures import jpeg, pixels_of, scene
 
+from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
-from pipeline.config.sections import DownloadConfig
 from pipeline.fetch.writer import SampleWriter
 from pipeline.run import Run
 from pipeline.stage import Output, ShardData

@@ -113,9 +113,11 @@ HAZARDS: dict[str, Hazard] = {
         status(302, Location="file:///etc/passwd"), "scheme_forbidden", "redirect to"
     ),
     "redirect-broken": Hazard(status(302, Location="http://[::1/"), "url_invalid"),
-    "noai": Hazard(picture(X_Robots_Tag="noai"), "opted_out", "noai", options=PASSING),
-    "noml-2nd-line": Hazard(picture(X_Robots_Tag="nofollow\nnoml"), "opted_out", "noml"),
-    "noai-unheeded": Hazard(picture(X_Robots_Tag="noai"), None, options=(("respect_opt_out", 0),)),
+    "noai": Hazard(picture(X_Robots_Tag="noai"), "opted_out_robots_tag", "noai", options=PASSING),
+    "noml-2nd-line": Hazard(picture(X_Robots_Tag="nofollow\nnoml"), "opted_out_robots_tag", "noml"),
+    "noai-unheeded": Hazard(
+        picture(X_Robots_Tag="noai"), None, options=(("respect_robots_tag", 0),)
+    ),
     "noai-for-others": Hazard(picture(X_Robots_Tag="googlebot: noai"), None),
     "html": Hazard(picture(b"<!DOCTYPE html><p>hi"), "not_an_image", "HTML"),
     "svg": Hazard(picture(b'<?xml version="1.0"?><svg xmlns=""/>'), "not_an_image", "SVG"),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from plain_pictures import encoded, jpeg, resize
 
-from pipeline.fetch.sniff import sniff
+from pipeline.fetch.picture.sniff import sniff
 
 
 @given(

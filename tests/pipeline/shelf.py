@@ -18,7 +18,7 @@ from pipeline import tasks
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.exporting import Exporter, finish, run_export
-from pipeline.fetch.fingerprints import perceptual_hash, thumbnail
+from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.plan import Plan, merge_inputs, save_plan
 from pipeline.run import ShardIndex, inputs_digest
 from pipeline.runner import prepare

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.fetch.fingerprints import perceptual_hash, thumbnail
+from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.stages.dedup import near_hashes
 
 

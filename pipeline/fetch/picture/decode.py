@@ -11,7 +11,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from pipeline.fetch.sniff import Sniffed
+from pipeline.fetch.picture.sniff import Sniffed
 
 Pixels = npt.NDArray[np.uint8]
 _ORIENTATION = 0x0112

@@ -14,9 +14,9 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
-from pipeline.fetch.addresses import AddressGuard
 from pipeline.fetch.failure import FetchError
-from pipeline.fetch.sockets import clock, connect, tls_context
+from pipeline.fetch.web.addresses import AddressGuard
+from pipeline.fetch.web.sockets import clock, connect, tls_context
 
 
 class _Guarded:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from pipeline.config.sections import DownloadConfig
-from pipeline.fetch.decode import Pixels, decode, fit
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import printable
-from pipeline.fetch.fingerprints import perceptual_hash, thumbnail
-from pipeline.fetch.sniff import Sniffed, looks_like, sniff
+from pipeline.fetch.picture.decode import Pixels, decode, fit
+from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
+from pipeline.fetch.picture.sniff import Sniffed, looks_like, sniff
 
 
 @dataclass(frozen=True)

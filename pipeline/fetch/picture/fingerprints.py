@@ -3,7 +3,7 @@
 import numpy as np
 import pdqhash
 
-from pipeline.fetch.decode import Pixels, fit
+from pipeline.fetch.picture.decode import Pixels, fit
 
 THUMB_SIDE = 12
 _HASH_SIDE = 64

@@ -1,0 +1,170 @@
+"""The `download:` section of a job."""
+
+import ipaddress
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config.base import Section, tuning
+
+
+class DownloadConfig(Section):
+    """How pictures are fetched, checked and stored. Drives img2dataset's Downloader."""
+
+    image_size: int = Field(256, ge=16, le=4096, description="Side of the stored picture, pixels.")
+    resize_mode: Literal["keep_ratio", "center_crop", "border", "no"] = Field(
+        "keep_ratio",
+        description="As img2dataset's: shorter side to `image_size`; square crop; white border; "
+        "as it is.",
+    )
+    resize_only_if_bigger: bool = Field(True, description="Never enlarge a smaller picture.")
+    encode_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the stored picture.")
+    formats: tuple[Literal["jpeg", "png", "webp", "gif", "avif"], ...] = Field(
+        ("jpeg", "png", "webp", "gif"),
+        min_length=1,
+        description="Formats accepted, by the bytes; of a GIF the first frame. `avif` on request.",
+    )
+    min_image_size: int = Field(64, ge=1, description="Least shorter side accepted, pixels.")
+    max_image_side: int = Field(20_000, ge=1, description="Greatest longer side accepted, pixels.")
+    max_aspect_ratio: float = Field(3.0, ge=1, description="Greatest longer/shorter side accepted.")
+    max_image_pixels: int = Field(
+        89_478_485,
+        ge=1,
+        le=178_956_970,
+        description="Most pixels accepted (Pillow warns from 89,478,485 and refuses above "
+        "178,956,970).",
+    )
+    max_metadata_bytes: int = Field(
+        4_000_000,
+        ge=1,
+        description="Byte cap of a colour profile (inflated) and of an EXIF block. Text is never "
+        "read, however long.",
+    )
+    decode_timeout: float = Field(
+        20.0, gt=0, description="Seconds that the decoder may take for one picture."
+    )
+    decode_memory_mb: int = Field(
+        2_048, ge=256, description="Memory that the decoder may take for one picture, MiB."
+    )
+    max_bytes: int = Field(
+        20_000_000, ge=1, description="Byte cap per picture, on the wire and after decompression."
+    )
+    max_header_bytes: int = Field(
+        65_536, ge=1_024, description="Byte cap of an answer's status line and headers."
+    )
+    connect_timeout: float = Field(
+        10.0, gt=0, description="Seconds to look a host up, and to connect and shake hands."
+    )
+    first_byte_timeout: float = Field(
+        10.0, gt=0, description="Seconds from the request to the first byte of the answer."
+    )
+    timeout: float = Field(10.0, gt=0, description="Seconds between bytes after the first.")
+    deadline: float = Field(
+        30.0, gt=0, description="Total seconds per picture, redirects, retries and pauses too."
+    )
+    max_redirects: int = Field(5, ge=0, le=20, description="Redirects followed; each is checked.")
+    retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="Further tries after a passing failure (timeouts, broken connections, 408, "
+        "425, 429, 5xx), with back-off, jitter and `Retry-After`, as far as `deadline` allows.",
+    )
+    allow_addresses: tuple[str, ...] = Field(
+        (),
+        description="Networks (CIDR) that may be reached although they are private, loopback or "
+        "link-local, e.g. `127.0.0.1/32`.",
+    )
+    nameservers: tuple[str, ...] = tuning(
+        (), "DNS servers to ask (`9.9.9.9`, `127.0.0.1:5353`) instead of the system's."
+    )
+    user_agent_token: str = Field(
+        "winnow",
+        pattern=r"^[A-Za-z][A-Za-z0-9._-]*$",
+        description="Product token sent in the User-Agent, and matched in robots.txt and "
+        "X-Robots-Tag.",
+    )
+    user_agent_contact: str | None = Field(
+        None,
+        pattern=r"^[!-~]+$",
+        description="URL or address sent in the User-Agent, for site owners.",
+    )
+    respect_robots_txt: bool = Field(
+        True, description="Ask each host's robots.txt first, and do as it says (RFC 9309)."
+    )
+    respect_robots_tag: bool = Field(
+        True,
+        description="Drop pictures whose X-Robots-Tag says noai, noimageai, noindex, noimageindex, "
+        "none or noml.",
+    )
+    respect_tdm_reservation: bool = Field(
+        True, description="Drop pictures whose TDM-Reservation header is 1 (W3C TDMRep)."
+    )
+    opted_out_domains: str | None = Field(
+        None,
+        description="A file of domains that opted out, one a line, `#` comments; their subdomains "
+        "too. They are sent no request.",
+    )
+    verify_hash: bool = Field(
+        True,
+        description="Hold the bytes against the input's `columns.sha256` and `columns.md5`, where "
+        "it has them.",
+    )
+    blocklist: str | None = Field(
+        None,
+        description="A file of hashes whose pictures are neither stored nor shown, one a line: "
+        "`sha256:…`, `md5:…` or `pdq:…` in hex, `#` comments.",
+    )
+    blocklist_pdq_distance: int = Field(
+        31, ge=0, le=64, description="Greatest Hamming distance to a PDQ hash of the blocklist."
+    )
+    only_if: str | None = Field(
+        None, description="SQL over earlier columns; rows that fail it are not fetched."
+    )
+    thread_count: int = tuning(16, "Concurrent fetches per shard.", ge=1, le=1024)
+    decoders: int | None = tuning(
+        None, "Decoding processes of a fetching worker; default: the cores.", ge=1, le=256
+    )
+    per_host: int = tuning(
+        8, "Concurrent connections to one host, over all workers of the job.", ge=1
+    )
+    per_host_rate: float | None = tuning(
+        20.0, "Requests a second to one host, over all workers of the job; null: no limit.", gt=0
+    )
+    host_failures: int | None = tuning(
+        8,
+        "Failures in a row (timeouts, broken connections, names without address, 5xx, 429) after "
+        "which a host is left alone for a while; null: never.",
+        ge=1,
+    )
+    host_cooldown: float = tuning(
+        60.0, "Seconds that a failing host is left alone; its rows get `host_failing`.", gt=0
+    )
+
+    @field_validator("allow_addresses")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("nameservers")
+    @classmethod
+    def _servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            split_nameserver(server)
+        return value
+
+
+def split_nameserver(text: str) -> tuple[str, int]:
+    """`9.9.9.9`, `127.0.0.1:5353`, `[::1]:53` to address and port. ValueError for anything else."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ipaddress.ip_address(host)
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError(f"`{text}`: `{port}` is no port")
+    return host, int(port)
