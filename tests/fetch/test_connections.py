@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from loopback import Handler, Loopback
-from misbehaviour import GOOD
+from plain_pictures import jpeg
 
 from pipeline.fetch import opener
 from pipeline.fetch.drive import fetch_urls
 from pipeline.fetch.failure import FetchError
 from pipeline.fetch.writer import Spool
+
+GOOD = jpeg()
 
 
 def good(h: Handler) -> None:

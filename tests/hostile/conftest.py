@@ -1,0 +1,39 @@
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_site import Page, Site
+from shard_run import Outcome, run_shard
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """So that no hazard's clock and memory include the first imports."""
+    with Site({"/good": lambda h: h.answer(404)}) as site:
+        run_shard(tmp_path_factory.mktemp("warm"), [f"{site.base}/good"], {})
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Site]]:
+    """Start sites with given pages; they end with the tests of the file."""
+    sites: list[Site] = []
+
+    def start(pages: Mapping[str, Page], **options: Any) -> Site:
+        sites.append(Site(pages, **options).__enter__())
+        return sites[-1]
+
+    yield start
+    for site in sites:
+        site.__exit__()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcome]:
+    """Take a shard of URLs through the download stage."""
+    folder: Path = tmp_path_factory.mktemp("run")
+
+    def take(urls: Sequence[str | None], options: Mapping[str, Any], **more: Any) -> Outcome:
+        return run_shard(folder, urls, options, **more)
+
+    return take

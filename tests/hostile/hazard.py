@@ -1,0 +1,69 @@
+"""A row of a table of hazards: one page among good ones, and what must come of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hostile_site import Page, Site
+from peak_memory import IDLE_CHILD_MB
+from plain_scenes import GOOD
+from shard_run import Outcome
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """A page, and what must come of a row that leads to it."""
+
+    page: Page
+    reason: str | None
+    """None: the row succeeds."""
+    detail: str = ""
+    """Part of the row's message."""
+    requests: int = 1
+    """How often the page is asked for."""
+    least: float = 0.0
+    """Seconds that it takes at least …"""
+    most: float = 3.0
+    """… and at most; with a slow machine's share."""
+    grows_mb: int = 48
+    """How far the fetching process's memory may rise, and a decoder's above an idle one's."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pages: Mapping[str, Page] = field(default_factory=dict)
+    """Further pages of the site."""
+
+
+def good(h: Any) -> None:
+    h.answer(200, GOOD, {"Content-Type": "image/jpeg"})
+
+
+def assert_as_expected(
+    hazard: Hazard, serve: Callable[..., Site], run: Callable[..., Outcome]
+) -> Outcome:
+    """Fetch the page between two good ones of the same site, and hold everything it promises."""
+    pages: dict[str, Page] = {
+        "/hazard": hazard.page,
+        "/before": good,
+        "/after": good,
+        "/good": good,
+    }
+    site = serve(pages | dict(hazard.pages))
+
+    outcome = run([f"{site.base}/{name}" for name in ("before", "hazard", "after")], hazard.options)
+
+    row = outcome.rows[1]
+    assert row["fetch_reason"] == hazard.reason, row["error_message"]
+    assert hazard.detail in (row["error_message"] or "")
+    assert outcome.states[::2] == ["success", "success"], outcome.rows
+    assert site.requests["/hazard"] == hazard.requests
+    assert (site.requests["/before"], site.requests["/after"]) == (1, 1)
+    assert hazard.least <= outcome.seconds <= hazard.most
+    assert_little_memory(outcome, hazard.grows_mb)
+    return outcome
+
+
+def assert_little_memory(outcome: Outcome, grows_mb: int) -> None:
+    if outcome.memory.unknown:
+        pytest.skip(f"all but memory is as it should be. {outcome.memory.unknown}")
+    assert outcome.memory.grown_mb <= grows_mb
+    assert outcome.memory.children_mb <= IDLE_CHILD_MB + grows_mb

@@ -1,0 +1,69 @@
+"""The most memory that this process and its children held while a block ran (Linux, /proc)."""
+
+import re
+import threading
+from pathlib import Path
+
+POLL = 0.01
+MIB = 1 << 20
+# What an idle decoder holds (NumPy, OpenCV, Pillow, libjpeg-turbo).
+IDLE_CHILD_MB = 160
+
+
+class PeakMemory:
+    """Use as a context; afterwards `grown_mb` and `children_mb` hold, or `unknown` says why not.
+
+    `grown_mb` is how far this process's peak rose above what it held at the start. A child may
+    have started within the block and have ended before it does, so for children the highest peak
+    that was seen is taken as it is: `children_mb`, 0 without any.
+    """
+
+    def __init__(self) -> None:
+        self.grown_mb = 0.0
+        self.children_mb = 0.0
+        self.unknown: str | None = None
+        self._ended = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True)
+        self._start = 0
+
+    def __enter__(self) -> "PeakMemory":
+        try:
+            for pid in ("self", *_children()):
+                Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+            self._start = _status("self", "VmRSS")
+        except OSError as error:
+            self.unknown = f"/proc does not tell peak memory here: {error}"
+        self._poller.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._poller.join()
+        if self.unknown is None:
+            self.grown_mb = (_status("self", "VmHWM") - self._start) / MIB
+
+    def _poll(self) -> None:
+        while self.unknown is None:
+            for pid in _children():
+                try:
+                    self.children_mb = max(self.children_mb, _status(pid, "VmHWM") / MIB)
+                except OSError:
+                    continue  # it has ended
+            if self._ended.wait(POLL):
+                return
+
+
+def _children() -> list[str]:
+    found: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found += (task / "children").read_text().split()
+        except OSError:
+            continue  # a thread that has ended
+    return found
+
+
+def _status(pid: str, field: str) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"^{field}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0  # a child that has just ended has no memory

@@ -1,0 +1,36 @@
+"""Small harmless pictures, and how near two must be to count as the same."""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 96, 80
+COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (240, 240, 240))
+
+
+def scene(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Four plain quarters (red, green; blue, white): uint8 (height, width, 3)."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    top, left = height // 2, width // 2
+    pixels[:top, :left], pixels[:top, left:], pixels[top:, :left], pixels[top:, left:] = COLOURS
+    return pixels
+
+
+def encoded(image: Image.Image | np.ndarray, format: str = "JPEG", **options: Any) -> bytes:  # noqa: A002
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if format == "JPEG":
+        options = {"quality": 95, "subsampling": 0} | options
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+GOOD = encoded(scene())
+
+
+def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """What compresses badly: uint8 (height, width, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -1,0 +1,95 @@
+"""What comes after the headers: too slow, too long, cut short, or packed."""
+
+import gzip
+import zlib
+
+import pytest
+from hazard import Hazard, assert_as_expected
+from plain_scenes import GOOD
+from wire_pages import (
+    OK,
+    drip,
+    drip_body,
+    flood,
+    half_then_stalled,
+    hang_up,
+    picture,
+    raw,
+    reset,
+    stalled,
+)
+
+BRIEF = {"deadline": 1.0}
+LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
+BOMB = gzip.compress(bytes(50_000_000))
+# Ten bytes a second would keep a timeout of half a second content for ever.
+SLOWLY = 0.1
+
+HAZARDS: dict[str, Hazard] = {
+    "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, most=2),
+    "no-reply-twice": Hazard(
+        stalled, "timeout", requests=2, least=1.5, most=4, options={"retries": 1}
+    ),
+    "first-byte-late": Hazard(
+        lambda h: h.drip(OK + LENGTH + b"\r\n" + GOOD[:1], 0.7),
+        "timeout", least=0.3, most=2, options={"first_byte_timeout": 0.3, "timeout": 3.0},
+    ),
+    "half-a-body": Hazard(half_then_stalled, "timeout", "0.5 s", least=0.5, most=2),
+    "one-byte-a-second": Hazard(
+        drip_body(GOOD, 1.0, Content_Length=str(len(GOOD))),
+        "timeout", "in total", least=1.0, most=2.5, options=BRIEF | {"timeout": 3.0},
+    ),
+    "slow-status-line": Hazard(
+        drip(b"HTTP/1.1 200 " + b"O" * 99, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF
+    ),
+    "slow-headers": Hazard(
+        drip(OK + b"X-Slow: " + b"a" * 99, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF
+    ),
+    "slow-body": Hazard(drip_body(GOOD, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF),
+    "slow-chunk-size": Hazard(
+        drip_body(b"5;" + b"x" * 99, SLOWLY, Transfer_Encoding="chunked"),
+        "timeout", "in total", most=2.5, options=BRIEF,
+    ),
+    "slow-retries": Hazard(
+        drip_body(GOOD, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF | {"retries": 9}
+    ),
+    "endless": Hazard(flood(OK + b"\r\n", bytes(65536)), "too_large", "more than 200000 bytes"),
+    "endless-after-a-picture": Hazard(flood(OK + b"\r\n" + GOOD, bytes(65536)), "too_large"),
+    "endless-refusal": Hazard(
+        flood(b"HTTP/1.1 404 Not Found\r\n\r\n", bytes(65536)), "http_not_found"
+    ),
+    "endless-redirect": Hazard(
+        flood(b"HTTP/1.1 302 Found\r\nLocation: /good\r\n\r\n", bytes(65536)), None
+    ),
+    "says-longer": Hazard(raw(OK + LENGTH + b"\r\n" + GOOD[:600]), "http_malformed", "600"),
+    "says-shorter": Hazard(picture(Content_Length="600"), "decode_error"),
+    "cut-without-length": Hazard(raw(OK + b"\r\n" + GOOD[:-200]), "decode_error"),
+    "hang-up": Hazard(hang_up, "connection_failed"),
+    "reset-at-once": Hazard(reset(b""), "connection_failed"),
+    "reset-in-headers": Hazard(reset(OK + b"X-A: b\r\n"), "connection_failed"),
+    "reset-in-body": Hazard(reset(OK + LENGTH + b"\r\n" + GOOD[:500]), "connection_failed"),
+    "no-bytes": Hazard(picture(b""), "not_an_image", "no bytes"),
+    "gzip": Hazard(picture(gzip.compress(GOOD), Content_Encoding="gzip"), None),
+    "x-gzip": Hazard(picture(gzip.compress(GOOD), Content_Encoding="X-GZIP"), None),
+    "deflate": Hazard(picture(zlib.compress(GOOD), Content_Encoding="deflate"), None),
+    "raw-deflate": Hazard(picture(zlib.compress(GOOD)[2:-4], Content_Encoding="deflate"), None),
+    "identity": Hazard(picture(Content_Encoding="identity"), None),
+    "gzip-without-saying": Hazard(picture(gzip.compress(GOOD)), "not_an_image", "gzip"),
+    "gzip-cut": Hazard(
+        picture(gzip.compress(GOOD)[:-20], Content_Encoding="gzip"), "http_malformed", "cut short"
+    ),
+    "gzip-lie": Hazard(picture(Content_Encoding="gzip"), "http_malformed", "compressed"),
+    "gzip-twice": Hazard(
+        picture(gzip.compress(gzip.compress(GOOD)), Content_Encoding="gzip, gzip"), "http_malformed"
+    ),
+    "gzip-bomb": Hazard(picture(BOMB, Content_Encoding="gzip"), "too_large", "200000"),
+    "brotli": Hazard(picture(Content_Encoding="br"), "http_malformed", "br"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HAZARDS)
+def test_a_body_gets_its_reason_in_time(name, serve, run):
+    outcome = assert_as_expected(HAZARDS[name], serve, run)
+
+    if HAZARDS[name].reason is None:
+        assert outcome.rows[1]["bytes"] == len(GOOD)
