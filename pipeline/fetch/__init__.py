@@ -1,7 +1,7 @@
 """Fetching pictures: img2dataset's Downloader, unmodified, with our opener, resizer and writer.
 
-`drive` runs the Downloader over one shard's URLs. The opener (`opener`, `transport`, `sockets`,
-`body`) decides what may be reached and how (`urls`, `addresses`, `robots`); the resizer
-(`resizer`, `sniff`, `decode`, `fingerprints`) turns bytes into the stored picture; the writer
-(`writer`) receives every row, kept or failed.
+`drive` runs the Downloader over one shard's URLs, with the process's `station` (what outlives a
+shard). The `opener` decides what is asked for, by the rooms of `web/`; the `intake` has each
+picture made (`picture/`) and is the resizer; the `writer` receives every row, kept or failed.
+`lists` are the user's own; `failure` is a row's reason on its way.
 """

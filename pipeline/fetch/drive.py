@@ -2,24 +2,25 @@
 
 `img2dataset.download()` cannot run in a worker: it sets a signal handler, which only a main thread
 may. The Downloader it drives can; ours go in through its sockets: the process's URL opener, the
-resizer and the sample writer.
+resizer (`intake`) and the sample writer.
 """
 
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError, printable
+from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
-from pipeline.fetch.picture.resizer import Resizer
+from pipeline.fetch.station import station
 from pipeline.fetch.web.urls import check_url
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 
@@ -48,34 +49,61 @@ def downloader_class() -> Any:
     return Downloader
 
 
-def fetch_urls(urls: Sequence[str | None], config: DownloadConfig, spool: Spool) -> list[Fetched]:
+def fetch_urls(
+    urls: Sequence[str | None],
+    config: DownloadConfig,
+    spool: Spool,
+    forgotten: Collection[str] = (),
+    with_md5: bool = False,
+) -> list[Fetched]:
     """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses on the way (an exception between its hands drops the row silently) is found
-    by comparing keys and comes back as `download_internal`.
+    by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
+    pictures that were taken down; `with_md5` asks for the md5 of the bytes too.
     """
     results: list[Fetched | None] = []
-    places: list[int] = []
-    wanted: dict[str, int] = {}
+    places: list[str] = []
+    hosts: dict[str, str] = {}
     for url in urls:
         try:
-            address = check_url(url or "").url
+            parsed = check_url(url or "")
         except FetchError as error:
             results.append(Fetched(error.reason, printable(error.detail)))
-            places.append(-1)
+            places.append("")
         else:
             results.append(None)
-            places.append(wanted.setdefault(address, len(wanted)))
-    if wanted:
-        _download(list(wanted), config, spool)
+            places.append(parsed.url)
+            hosts[parsed.url] = parsed.netloc or ""
+    if hosts:
+        turns = by_turns(hosts)
+        with station(config) as standing:
+            intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
+            _download(turns, standing.fetcher, intake, config, spool)
+        numbers = {url: number for number, url in enumerate(turns)}
     return [
-        done or spool.results.get(place, LOST) for done, place in zip(results, places, strict=True)
+        done or spool.results.get(numbers[place], LOST)
+        for done, place in zip(results, places, strict=True)
     ]
 
 
-def _download(urls: list[str], config: DownloadConfig, spool: Spool) -> None:
-    cv2.setNumThreads(1)  # the fetching threads have the cores already
+def by_turns(hosts: Mapping[str, str]) -> list[str]:
+    """URLs in rounds, each round one of every host that has any left.
+
+    So many hosts are asked at once and none at length, and the end waits for the greatest alone.
+    """
+    rounds: Counter[str] = Counter()
+    turns = []
+    for url, host in hosts.items():
+        turns.append((rounds[host], url))
+        rounds[host] += 1
+    return [url for _, url in sorted(turns, key=lambda turn: turn[0])]
+
+
+def _download(
+    urls: list[str], fetcher: Fetcher, intake: Intake, config: DownloadConfig, spool: Spool
+) -> None:
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         rows = Path(scratch) / "urls.arrow"
         table = pa.table({"url": urls})
@@ -85,7 +113,7 @@ def _download(urls: list[str], config: DownloadConfig, spool: Spool) -> None:
         # the other. It would retry a 404 and an opt-out too, so its retries are off.
         downloader = downloader_class()(
             sample_writer_class=partial(SampleWriter, spool),
-            resizer=Resizer(config),
+            resizer=intake,
             thread_count=min(config.thread_count, len(urls)),
             save_caption=False,
             extract_exif=False,
@@ -101,9 +129,5 @@ def _download(urls: list[str], config: DownloadConfig, spool: Spool) -> None:
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        fetcher = Fetcher(config)
-        try:
-            with installed(fetcher):
-                downloader.download_shard((0, str(rows)))
-        finally:
-            fetcher.close()
+        with installed(lambda url: intake.admit(fetcher.fetch(url))):
+            downloader.download_shard((0, str(rows)))

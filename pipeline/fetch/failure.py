@@ -1,12 +1,12 @@
 """Why a picture could not be had, in a form that survives img2dataset's `str(err)`."""
 
-from pipeline.reasons import FETCH
+from pipeline.reasons import FETCH, TAKEDOWN
 
 MAX_DETAIL = 300
 
 
 class FetchError(Exception):
-    """A row's failure: a word of `reasons.FETCH` and a detail; its text is `reason: detail`.
+    """A row's failure: a word of `reasons` and a detail; its text is `reason: detail`.
 
     `passing` failures may be tried again, after `wait` seconds if the server named a time.
     """
@@ -35,6 +35,6 @@ def printable(text: str) -> str:
 def split_message(message: str) -> tuple[str, str]:
     """`reason: detail` to (reason, printable detail); any other text is `download_internal`."""
     reason, colon, detail = message.partition(": ")
-    if colon and reason in FETCH:
+    if colon and (reason in FETCH or reason in TAKEDOWN):
         return reason, printable(detail)
     return "download_internal", printable(message) or "no message"

@@ -8,36 +8,47 @@ import contextlib
 import email.message
 import email.utils
 import io
-import threading
+import random
 import time
 import urllib.request
 import urllib.response
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import urllib3
 from urllib3.util import Url
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError
+from pipeline.fetch.lists import read_domains
 from pipeline.fetch.web.addresses import AddressGuard
-from pipeline.fetch.web.body import read_body, skim_body
-from pipeline.fetch.web.robots_tag import opt_out
-from pipeline.fetch.web.sockets import clock
+from pipeline.fetch.web.body import read_body, read_start, skim_body
+from pipeline.fetch.web.hosts import Manners
+from pipeline.fetch.web.resolve import Resolver
+from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
+from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
+from pipeline.fetch.web.sockets import Patience, clock
 from pipeline.fetch.web.transport import Transport
 from pipeline.fetch.web.urls import check_url, redirect_target
 
+T = TypeVar("T")
 BACK_OFF = 0.5
-"""Seconds before the second try; doubled for each further one."""
+"""Least seconds before the second try; doubled for each further one, and for jitter."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 
 
 class Fetcher:
-    """Fetches one URL at a time per thread, under the job's limits. Close it at the end."""
+    """Fetches one URL at a time per thread, under the job's limits. Lives as long as its process.
+
+    What it learns of hosts (addresses, robots.txt, manners, open connections) serves all shards.
+    InputError for a list of domains that cannot be read.
+    """
 
     def __init__(self, config: DownloadConfig) -> None:
         self._config = config
+        self._patience = Patience.of(config)
         agent = f"compatible; {config.user_agent_token}"
         if config.user_agent_contact:
             agent += f"; +{config.user_agent_contact}"
@@ -46,62 +57,115 @@ class Fetcher:
             "Accept": "image/webp,image/png,image/jpeg,image/gif;q=0.9,*/*;q=0.1",
             "Accept-Encoding": "identity",
         }
-        self._transport = Transport(AddressGuard(config.allow_addresses), headers, config.per_host)
+        resolver = Resolver(config.nameservers, config.connect_timeout)
+        guard = AddressGuard(resolver, config.allow_addresses)
+        self._transport = Transport(guard, headers, Manners.of(config))
+        self._domains = read_domains(config.opted_out_domains)
+        self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
 
     def fetch(self, text: str) -> bytes:
         """The bytes behind a URL. `download.deadline` covers tries, pauses and redirects together.
 
         Raises FetchError: any reason of `reasons.FETCH` that a URL, network or server can cause.
         """
-        config = self._config
-        clock.start(config.deadline, config.timeout)
+        clock.start(self._patience)
         url = check_url(text)
-        for attempt in range(config.retries + 1):
+        return self._try(lambda: self._walk(url, self._check_leave, self._heed, self._take_picture))
+
+    def _try(self, work: Callable[[], T]) -> T:
+        """Do the work again after passing failures, as often and as late as the job allows."""
+        for attempt in range(self._config.retries + 1):
             try:
-                return self._follow(url)
+                return work()
             except FetchError as error:
-                if not error.passing or attempt == config.retries:
+                if not error.passing or attempt == self._config.retries:
                     raise
-                pause = max(BACK_OFF * 2**attempt, error.wait)
+                # The jitter keeps those who failed together from coming back together.
+                pause = max(BACK_OFF * 2**attempt * random.uniform(1, 2), error.wait)
                 if pause >= clock.end - time.monotonic():
                     raise
                 time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    def _follow(self, url: Url) -> bytes:
+    def _walk(
+        self,
+        url: Url,
+        check: Callable[[Url], None],
+        heed: Callable[[urllib3.BaseHTTPResponse], None],
+        take: Callable[[urllib3.BaseHTTPResponse], T],
+        most: int | None = None,
+    ) -> T:
+        """Follow redirects from `url` to an answer that is none, and take it.
+
+        Each address is checked before it is asked, and each answer's wishes are heeded.
+        """
+        most = self._config.max_redirects if most is None else most
         seen = {url.url}
         while True:
+            check(url)
             with self._transport.get(url) as response:
-                self._check_opt_out(response)
-                if response.status not in _REDIRECTS:
-                    _check_status(response)
-                    return read_body(response, self._config.max_bytes)
+                heed(response)
                 location = response.headers.get("Location")
-                if location is None:
-                    raise FetchError("http_client_error", f"{response.status} without Location")
+                if response.status not in _REDIRECTS or location is None:
+                    return take(response)
                 url = redirect_target(url, location)
                 skim_body(response)
             if url.url in seen:
                 raise FetchError("redirect_limit", f"a loop over {len(seen)} addresses")
-            if len(seen) > self._config.max_redirects:
-                raise FetchError("redirect_limit", f"more than {self._config.max_redirects}")
+            if len(seen) > most:
+                raise FetchError("redirect_limit", f"more than {most}")
             seen.add(url.url)
 
-    def _check_opt_out(self, response: urllib3.BaseHTTPResponse) -> None:
-        if not self._config.respect_robots_tag or response.status >= 400:
+    def _check_leave(self, url: Url) -> None:
+        """Whether the URL may be asked for at all, by the job's list and the site's robots.txt."""
+        self._check_domain(url)
+        if self._config.respect_robots_txt:
+            self._robots.check(url)
+
+    def _check_domain(self, url: Url) -> None:
+        if domain := self._domains.match(url.host or ""):
+            raise FetchError("opted_out_domain", f"{domain} is on the job's list")
+
+    def _take_picture(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        _check_status(response)
+        return read_body(response, self._config.max_bytes)
+
+    def _heed(self, response: urllib3.BaseHTTPResponse) -> None:
+        if response.status >= 400:
             return
-        lines = response.headers.getlist("X-Robots-Tag")
-        if word := opt_out(lines, self._config.user_agent_token):
+        config = self._config
+        tags = response.headers.getlist("X-Robots-Tag") if config.respect_robots_tag else []
+        if word := opt_out(tags, config.user_agent_token):
             raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {word}")
+        reserved = response.headers.getlist("TDM-Reservation")
+        if config.respect_tdm_reservation and reserves_mining(reserved):
+            raise FetchError("opted_out_tdm", "TDM-Reservation: 1")
+
+    def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:
+        with clock.aside():
+            walk = partial(self._walk, url, self._check_domain, _heed_nothing, _take_robots_txt)
+            return self._try(lambda: walk(ROBOTS_REDIRECTS))
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _heed_nothing(response: urllib3.BaseHTTPResponse) -> None:
+    """What is said of pictures does not bind robots.txt."""
+
+
+def _take_robots_txt(response: urllib3.BaseHTTPResponse) -> tuple[int, bytes]:
+    if response.status >= 500:
+        _check_status(response)
+    return response.status, read_start(response, ROBOTS_BYTES)
 
 
 def _check_status(response: urllib3.BaseHTTPResponse) -> None:
     status = response.status
     if status == 200:
         return
+    if status in _REDIRECTS:
+        raise FetchError("http_client_error", f"{status} without Location")
     if status in (404, 410):
         reason = "http_not_found"
     elif status in (401, 403, 451):
@@ -133,11 +197,11 @@ def retry_after(value: str) -> float:
 
 
 class _Handler(urllib.request.BaseHandler):
-    def __init__(self, fetcher: Fetcher) -> None:
-        self._fetcher = fetcher
+    def __init__(self, fetch: Callable[[str], bytes]) -> None:
+        self._fetch = fetch
 
     def http_open(self, request: urllib.request.Request) -> Any:
-        body = self._fetcher.fetch(request.full_url)
+        body = self._fetch(request.full_url)
         return urllib.response.addinfourl(
             io.BytesIO(body), email.message.Message(), request.full_url, 200
         )
@@ -148,22 +212,14 @@ class _Handler(urllib.request.BaseHandler):
         raise FetchError("scheme_forbidden", f"`{request.type}`: only http and https are fetched")
 
 
-_installed = threading.Lock()
-
-
 @contextlib.contextmanager
-def installed(fetcher: Fetcher) -> Iterator[None]:
-    """Make every `urllib.request.urlopen` of this process go through the fetcher.
-
-    The opener is the process's, so one shard at a time is fetched in a process (a `net` worker has
-    one Dask thread); a second one waits here for the first to end.
-    """
-    with _installed:
-        before = getattr(urllib.request, "_opener", None)
-        opener = urllib.request.OpenerDirector()
-        opener.add_handler(_Handler(fetcher))
-        urllib.request.install_opener(opener)
-        try:
-            yield
-        finally:
-            urllib.request.install_opener(before)
+def installed(fetch: Callable[[str], bytes]) -> Iterator[None]:
+    """Make every `urllib.request.urlopen` of this process go through `fetch`."""
+    before = getattr(urllib.request, "_opener", None)
+    opener = urllib.request.OpenerDirector()
+    opener.add_handler(_Handler(fetch))
+    urllib.request.install_opener(opener)
+    try:
+        yield
+    finally:
+        urllib.request.install_opener(before)

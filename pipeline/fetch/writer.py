@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fetch.failure import split_message
-from pipeline.fetch.picture.resizer import Facts, Picture
+from pipeline.fetch.intake import Facts, Picture
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of one URL: `reason` is null on success, `width` and `height` are as stored."""
+    """What became of one URL: `reason` is null on success."""
 
     reason: str | None
     message: str | None
     facts: Facts | None = None
-    width: int | None = None
-    height: int | None = None
     span: tuple[int, int] | None = None
     """Offset and length of the JPEG in the spool."""
 
@@ -32,9 +30,9 @@ class Spool:
         self._end = 0
         self.results: dict[int, Fetched] = {}
 
-    def add(self, key: int, jpeg: Picture, width: int, height: int) -> None:
+    def add(self, key: int, jpeg: Picture) -> None:
         self._file.write(jpeg)
-        self.results[key] = Fetched(None, None, jpeg.facts, width, height, (self._end, len(jpeg)))
+        self.results[key] = Fetched(None, None, jpeg.facts, (self._end, len(jpeg)))
         self._end += len(jpeg)
 
     def read(self, span: tuple[int, int]) -> bytes:
@@ -63,7 +61,7 @@ class SampleWriter:
         row = int(key)
         message = meta["error_message"]
         if isinstance(img, Picture):
-            self._spool.add(row, img, meta["width"], meta["height"])
+            self._spool.add(row, img)
             return
         reason, detail = split_message(str(message))
         facts = getattr(message, "facts", None)

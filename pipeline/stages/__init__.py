@@ -24,7 +24,7 @@ def stages_for(job: "Job", shard_schema: Mapping[str, pa.DataType]) -> list["Sta
     from pipeline.stages.heads import HeadsStage
     from pipeline.stages.images import ImagesStage
 
-    stages: list[Stage] = [CaptionsStage(job), DownloadStage(job)]
+    stages: list[Stage] = [CaptionsStage(job), DownloadStage(job, shard_schema)]
     if job.embed.model:
         stages.append(EmbedStage(job))
     if job.images.nsfw:

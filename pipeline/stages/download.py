@@ -1,7 +1,10 @@
 """The download stage: from URLs to stored pictures, hashes and reasons."""
 
+import difflib
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
+from pipeline.config.job import Job
+from pipeline.errors import InputError
+from pipeline.fetch.failure import printable
 from pipeline.stage import Output, ShardData, TableStage
-from pipeline.table import Column
+from pipeline.stages.rows import as_text
+from pipeline.table import Column, file_digest
 
 if TYPE_CHECKING:
     from pipeline.fetch.writer import Fetched
@@ -27,7 +34,7 @@ _COLUMNS = (
     Column("error_message", pa.string(), "The reason's detail, at most 300 characters."),
     Column("sha256", pa.string(), "sha256 (hex) of the bytes as fetched."),
     Column("bytes", pa.int64(), "Bytes as fetched, after any content encoding."),
-    Column("format", pa.string(), "`jpeg`, `png`, `webp` or `gif`, by the bytes."),
+    Column("format", pa.string(), "`jpeg`, `png`, `webp`, `gif` or `avif`, by the bytes."),
     Column("width", pa.int32(), "Width of the stored JPEG, pixels."),
     Column("height", pa.int32(), "Height of the stored JPEG, pixels."),
     Column("original_width", pa.int32(), "Width of the picture as fetched, upright, pixels."),
@@ -46,7 +53,13 @@ class DownloadStage(TableStage):
     """
 
     name = "download"
+    version = 2
     resource = "net"
+
+    def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
+        super().__init__(job)
+        self._schema = schema
+        self._expected = _expected_columns(job, schema)
 
     @property
     def config(self) -> DownloadConfig:
@@ -54,7 +67,7 @@ class DownloadStage(TableStage):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("url", "input_error")
+        return ("url", "input_error", *self._expected.values())
 
     @property
     def writes(self) -> tuple[Column, ...]:
@@ -67,7 +80,23 @@ class DownloadStage(TableStage):
     def settings(self) -> dict[str, Any]:
         recipe = self.config.recipe()
         del recipe["only_if"]  # the plan covers it
-        return recipe
+        for name in ("blocklist", "opted_out_domains"):
+            if recipe[name] is not None:
+                recipe[name] = file_digest(Path(recipe[name]))
+        return recipe | {"expected": self._expected}
+
+    def check(self) -> None:
+        from pipeline.fetch.lists import read_domains, read_hashes
+
+        read_domains(self.config.opted_out_domains)
+        read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
+        for kind, named in _named_columns(self.job).items():
+            if named is not None and kind not in self._expected and self.config.verify_hash:
+                near = difflib.get_close_matches(named, self._schema, n=1)
+                hint = (
+                    f"did you mean `{near[0]}`?" if near else f"there are {', '.join(self._schema)}"
+                )
+                raise InputError(f"columns.{kind}: the input has no column `{named}`; {hint}")
 
     def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
         table = shard.table(*self.reads)
@@ -76,7 +105,7 @@ class DownloadStage(TableStage):
         with tempfile.NamedTemporaryFile(prefix="winnow-", suffix=".tar", delete=False) as handle:
             tar = Path(handle.name)
         try:
-            results = self._fetch(table, wanted, tar)
+            results = self._fetch(shard, table, wanted, tar)
             records = []
             for i in range(len(table)):
                 if i in results:
@@ -90,7 +119,9 @@ class DownloadStage(TableStage):
             raise
         return Output(measured.add_column(0, "uid", table["uid"]), {"tar": tar}, _summary(records))
 
-    def _fetch(self, table: pa.Table, wanted: list[int], tar: Path) -> "dict[int, Fetched]":
+    def _fetch(
+        self, shard: ShardData, table: pa.Table, wanted: list[int], tar: Path
+    ) -> "dict[int, Fetched]":
         """Fetch the wanted rows and write the tar; a result per row."""
         from pipeline.fetch.drive import fetch_urls
         from pipeline.fetch.writer import Spool
@@ -99,8 +130,14 @@ class DownloadStage(TableStage):
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
             spool = Spool(Path(scratch) / "spool")
             try:
-                found = fetch_urls([urls[i] for i in wanted], self.config, spool)
+                found = fetch_urls(
+                    [urls[i] for i in wanted], self.config, spool,
+                    with_md5="md5" in self._expected,
+                )  # fmt: skip
                 results = dict(zip(wanted, found, strict=True))
+                for kind, column in self._expected.items():
+                    hashes = [as_text(value)[0] for value in table[column].to_pylist()]
+                    results = {i: _verify(r, kind, hashes[i]) for i, r in results.items()}
                 spool.write_tar(
                     tar, [(f"{i:06d}.jpg", r.span) for i, r in results.items() if r.span]
                 )
@@ -109,27 +146,58 @@ class DownloadStage(TableStage):
         return results
 
 
-def _record(result: "Fetched") -> dict[str, Any]:
+def _named_columns(job: Job) -> dict[str, str | None]:
+    return {"sha256": job.columns.sha256, "md5": job.columns.md5}
+
+
+def _expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
+    """The shard's columns of hashes that the input promises, by kind."""
+    found = {}
+    for kind, named in _named_columns(job).items() if job.download.verify_hash else ():
+        wanted = named or kind
+        # An input's column is kept under another name where a stage writes that one.
+        name = f"input_{wanted}" if f"input_{wanted}" in schema else wanted
+        if name in schema:
+            found[kind] = name
+    return found
+
+
+def _verify(result: "Fetched", kind: str, expected: str | None) -> "Fetched":
+    """The result, or hash_mismatch where the bytes are not those that the input promised."""
     facts = result.facts
+    if facts is None or result.reason is not None or not (expected or "").strip():
+        return result
+    digest = str(expected).strip().lower()
+    if (facts.sha256 if kind == "sha256" else facts.md5) == digest:
+        return result
+    made = replace(facts.made, width=None, height=None, phash=b"", phash_quality=None, thumb=b"")
+    message = printable(f"{kind} {digest} was expected")
+    return replace(
+        result, reason="hash_mismatch", message=message, facts=replace(facts, made=made), span=None
+    )
+
+
+def _record(result: "Fetched") -> dict[str, Any]:
     record: dict[str, Any] = {
         "status": "failed" if result.reason else "success",
         "fetch_reason": result.reason,
         "error_message": result.message,
-        "width": result.width,
-        "height": result.height,
     }
-    if facts is not None:
-        width, height = facts.original_width, facts.original_height
+    if (facts := result.facts) is not None:
+        made = facts.made
+        width, height = made.original_width, made.original_height
         record |= {
             "sha256": facts.sha256,
             "bytes": facts.size,
-            "format": facts.format,
+            "format": made.format,
+            "width": made.width,
+            "height": made.height,
             "original_width": width,
             "original_height": height,
             "original_pixels": width * height if width and height else None,
-            "phash": facts.phash,
-            "phash_quality": facts.phash_quality,
-            "thumb": facts.thumb,
+            "phash": made.phash or None,
+            "phash_quality": made.phash_quality,
+            "thumb": made.thumb or None,
         }
     return record
 

@@ -23,7 +23,10 @@ def config() -> Callable[..., DownloadConfig]:
     def make(**options: Any) -> DownloadConfig:
         usual: dict[str, Any] = {
             "allow_addresses": ("127.0.0.1/32",),
+            "connect_timeout": 0.5,
+            "first_byte_timeout": 0.5,
             "timeout": 0.5,
+            "per_host_rate": None,
             "deadline": 5.0,
             "retries": 0,
             "image_size": 64,

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.picture.resizer import Resizer
+from pipeline.fetch.picture.make import Made, make_picture
+from pipeline.fetch.picture.recipe import Recipe
 
 
 def scene(width: int = 96, height: int = 80) -> np.ndarray:
@@ -39,16 +40,16 @@ def pixels_of(data: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(int)
 
 
-def resize(data: bytes, **options: Any) -> tuple[Any, ...]:
+def resize(data: bytes, **options: Any) -> Made:
     usual = {"image_size": 64, "min_image_size": 16, "resize_mode": "no"}
-    return Resizer(DownloadConfig(**usual | options))(io.BytesIO(data), None)
+    return make_picture(data, Recipe.of(DownloadConfig(**usual | options)))
 
 
 def stored(data: bytes, **options: Any) -> np.ndarray:
-    picture, width, height, _, _, error = resize(data, **options)
-    assert error is None
-    pixels = pixels_of(bytes(picture))
-    assert pixels.shape == (height, width, 3)
+    made = resize(data, **options)
+    assert made.reason is None, made.detail
+    pixels = pixels_of(made.jpeg)
+    assert pixels.shape == (made.height, made.width, 3)
     return pixels
 
 

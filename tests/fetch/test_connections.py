@@ -30,6 +30,7 @@ def test_connections_are_kept_alive(serve, fetch, config):
     results = fetch(urls, config(thread_count=4))
 
     assert [r.reason for r in results] == [None] * 30 + ["http_not_found"] * 30
+    assert server.requests.pop("/robots.txt") == 1
     assert sum(server.requests.values()) == 60
     assert server.connections <= 4
 
@@ -81,7 +82,7 @@ def test_the_opener_reaches_nothing_but_http_and_goes_away_again(tmp_path, confi
     secret = tmp_path / "secret"
     secret.write_text("s")
     fetcher = opener.Fetcher(config())
-    with opener.installed(fetcher):
+    with opener.installed(fetcher.fetch):
         for url in (secret.as_uri(), "ftp://127.0.0.1/", "data:,x"):
             with pytest.raises(FetchError, match="scheme_forbidden"):
                 urllib.request.urlopen(url)

@@ -34,9 +34,9 @@ def test_exif_orientation_is_applied(orientation, format):  # noqa: A002
     exif[0x0112] = orientation
 
     data = encoded(turned, format, exif=exif)
-    _, _, _, original_width, original_height, _ = resize(data)
+    made = resize(data)
 
-    assert (original_width, original_height) == (96, 64)
+    assert (made.original_width, made.original_height) == (96, 64)
     assert_same(stored(data), scene(96, 64))
     assert_same(stored(data, resize_mode="keep_ratio", image_size=32), scene(48, 32))
 

@@ -53,7 +53,9 @@ def run_stage(tmp_path: Path) -> Callable[..., Output]:
         )
         pq.write_table(table, folder / "00000.parquet")
         shard = ShardData(Run(tmp_path / "run"), 0, dict.fromkeys(table.column_names, "shards"), {})
-        stage = DownloadStage(Job(input="unused.csv", download=config))
+        stage = DownloadStage(
+            Job(input="unused.csv", download=config), {f.name: f.type for f in table.schema}
+        )
         rows = np.array([True] * len(urls) if mask is None else mask)
         output = stage.run(shard, rows)
         output.table = check_columns(stage.writes, output.table, "download")
@@ -167,7 +169,7 @@ def test_a_picture_other_than_the_input_promised_is_refused(serve, run_stage, co
 
     output = run_stage(
         [f"{base}/good.jpg", f"{base}/good.jpg", f"{base}/other.jpg"],
-        config(verify_sha256="input_sha256"),
+        config(),
         input_sha256=[digest.upper(), "0" * 64, None],
     )
 
@@ -214,7 +216,7 @@ def test_a_worker_that_only_fetches_imports_no_torch():
 
 def test_settings_that_only_tune_do_not_make_parts_stale(config):
     def settings(**options: Any) -> dict[str, Any]:
-        return DownloadStage(Job(input="unused.csv", download=config(**options))).settings()
+        return DownloadStage(Job(input="unused.csv", download=config(**options)), {}).settings()
 
     assert settings(thread_count=3, per_host=1) == settings()
     assert settings(image_size=65) != settings()

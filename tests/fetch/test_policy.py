@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pipeline.fetch.failure import FetchError, printable, split_message
 from pipeline.fetch.opener import retry_after
 from pipeline.fetch.web.addresses import AddressGuard, is_public
+from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import OPT_OUT, opt_out
 from pipeline.fetch.web.urls import check_url, redirect_target
 
@@ -40,21 +41,19 @@ def test_addresses_of_the_open_internet(address):
 
 def test_only_permitted_addresses_of_a_host_are_returned(monkeypatch):
     answers = ["::1", "10.0.0.7", "127.0.0.1", "93.184.216.34", "fe80::1%eth0"]
-    monkeypatch.setattr(
-        "socket.getaddrinfo", lambda *a, **k: [(0, 0, 0, "", (x, 80)) for x in answers]
-    )
+    monkeypatch.setattr(Resolver, "lookup", lambda *_: tuple(answers))
 
-    assert AddressGuard(["10.0.0.0/24"]).resolve("both.example", 80) == [
+    assert AddressGuard(Resolver((), 1.0), ["10.0.0.0/24"]).resolve("both.example", 80) == [
         "10.0.0.7",
         "93.184.216.34",
     ]
 
 
 def test_a_host_without_permitted_address_is_named_with_what_it_resolves_to(monkeypatch):
-    monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: [(0, 0, 0, "", ("192.168.0.9", 80))])
+    monkeypatch.setattr(Resolver, "lookup", lambda *_: ("192.168.0.9",))
 
     with pytest.raises(FetchError, match=r"^address_forbidden: rebind.example .* 192\.168\.0\.9$"):
-        AddressGuard().resolve("rebind.example", 80)
+        AddressGuard(Resolver((), 1.0)).resolve("rebind.example", 80)
 
 
 def test_a_broken_allow_list_is_an_error_of_the_job(config):

@@ -1,4 +1,4 @@
-"""Bytes to an upright RGB picture: each format's odd cases turned into plain 8-bit colour."""
+"""Bytes to an upright sRGB picture: each format's odd cases turned into plain 8-bit colour."""
 
 import io
 import math
@@ -11,34 +11,50 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
+from pipeline.fetch.picture.colour import to_srgb
+from pipeline.fetch.picture.metadata import ORIENTATION, Metadata, check_size, read_metadata
 from pipeline.fetch.picture.sniff import Sniffed
 
 Pixels = npt.NDArray[np.uint8]
-_ORIENTATION = 0x0112
+_STRIP = 1 << 20
+"""Pixels mixed with white at a time: the arithmetic needs several times their size."""
 
 # Pillow warns of odd pictures (broken EXIF, sizes), once per process: here they are the web's.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def decode(data: bytes, sniffed: Sniffed, scale: float = 1.0) -> tuple[Pixels, bool]:
-    """Decode to RGB uint8, shape (height, width, 3), as a viewer shows it; and if it was turned.
+def decode(
+    data: bytes, sniffed: Sniffed, scale: float = 1.0, metadata_cap: int = 4_000_000
+) -> tuple[Pixels, bool]:
+    """Decode to sRGB uint8, shape (height, width, 3), as a viewer shows it; and if it was turned.
 
     "Turned" means that EXIF orientation swapped width and height. A JPEG may come at reduced size
     (scaled in the DCT, libjpeg), each side at least `scale` times its own. Transparency is put on
-    white; of an animation the first frame is taken; 16-bit values keep their high byte.
+    white; of an animation the first frame is taken; 16-bit values are rounded to 8; the picture's
+    colour profile is applied.
 
-    Raises whatever the decoders raise on broken bytes: they know no common exception.
+    Raises MetadataOversizeError, and whatever the decoders raise on broken bytes: they know no
+    common exception.
     """
-    with Image.open(io.BytesIO(data), formats=[sniffed.format]) as image:
-        if image.size != (sniffed.width, sniffed.height):
+    metadata = read_metadata(data, sniffed.format, metadata_cap)
+    pixels = None
+    if sniffed.format == "jpeg" and (
+        sniffed.components == 3 or (sniffed.components == 1 and metadata.profile is None)
+    ):
+        pixels = _decode_jpeg(data, sniffed, metadata, scale)
+    if pixels is not None:
+        return turn(pixels, metadata.orientation), metadata.orientation >= 5
+    with Image.open(io.BytesIO(metadata.bare), formats=[sniffed.format]) as image:
+        size = (sniffed.width, sniffed.height)
+        if image.size != size and not (sniffed.format == "avif" and image.size == size[::-1]):
             raise ValueError(f"two sizes: {sniffed.width}×{sniffed.height} and {image.size}")
-        orientation = _orientation(image)
-        pixels = None
-        if sniffed.format == "jpeg" and image.mode in ("RGB", "L"):
-            pixels = _decode_jpeg(data, image.size, scale)
-        if pixels is None:
-            pixels = _to_rgb(image)
+        orientation, profile = metadata.orientation, metadata.profile
+        if sniffed.format == "avif":
+            # Pillow tells of the file's own turns (`irot`, `imir`) under EXIF's number.
+            orientation, profile = _orientation(image), image.info.get("icc_profile")
+            check_size("a colour profile", len(profile or b""), metadata_cap)
+        pixels = _to_rgb(image, profile)
     return turn(pixels, orientation), orientation >= 5
 
 
@@ -55,36 +71,53 @@ def turn(pixels: Pixels, orientation: int) -> Pixels:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # broken EXIF raises what it likes, and says nothing about the pixels
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _decode_jpeg(data: bytes, size: tuple[int, int], scale: float) -> Pixels | None:
+def _decode_jpeg(data: bytes, sniffed: Sniffed, metadata: Metadata, scale: float) -> Pixels | None:
     """libjpeg-turbo, scaled; None where it finds fault, which Pillow may yet forgive or name."""
-    width, height = size
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, "RGB",
-            min_height=min(height, math.ceil(height * scale)),
-            min_width=min(width, math.ceil(width * scale)),
+            min_height=min(sniffed.height, math.ceil(sniffed.height * scale)),
+            min_width=min(sniffed.width, math.ceil(sniffed.width * scale)),
         )  # fmt: skip
     except ValueError:
         return None
+    if metadata.profile is not None:
+        pixels = np.asarray(to_srgb(Image.fromarray(pixels), metadata.profile))
     return pixels
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
-        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        wide = np.asarray(image).astype(np.uint32).clip(0, 65535)
+        grey = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        return np.asarray(to_srgb(grey, profile))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        rgba: npt.NDArray[Any] = np.asarray(image.convert("RGBA")).astype(np.uint16)
-        alpha = rgba[:, :, 3:]
-        mixed = (rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255
-        return mixed.astype(np.uint8)
-    return np.asarray(image.convert("RGB"))
+        grey_alpha = image.mode in ("LA", "La") and profile is not None
+        with image.convert("LA" if grey_alpha else "RGBA") as clear:
+            *bands, alpha = clear.split()
+        colour = bands[0] if len(bands) == 1 else Image.merge("RGB", bands)
+        return _on_white(np.asarray(to_srgb(colour, profile)), np.asarray(alpha))
+    if image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return np.asarray(to_srgb(image, profile))
+
+
+def _on_white(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> Pixels:
+    """Colour (height, width, 3) seen through `alpha` (height, width) on white, strip by strip."""
+    mixed = np.empty(colour.shape, np.uint8)
+    rows = max(1, _STRIP // colour.shape[1])
+    for top in range(0, len(colour), rows):
+        part = slice(top, top + rows)
+        share = alpha[part, :, None].astype(np.uint16)
+        white = 255 * (255 - share)
+        mixed[part] = (colour[part].astype(np.uint16) * share + white + 127) // 255
+    return mixed
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:

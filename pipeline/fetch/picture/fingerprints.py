@@ -22,6 +22,12 @@ def perceptual_hash(pixels: Pixels) -> tuple[bytes, int]:
     return np.packbits(bits).tobytes(), int(quality)
 
 
+def plain_hash(pixels: Pixels) -> bytes:
+    """PDQ hash (32 bytes) by the algorithm's own first step, to compare with others' lists."""
+    bits, _ = pdqhash.compute(pixels)
+    return np.packbits(bits).tobytes()
+
+
 def thumbnail(pixels: Pixels) -> bytes:
     """The picture at 12×12 RGB, 432 bytes, row by row."""
     return fit(pixels, THUMB_SIDE, THUMB_SIDE).tobytes()

@@ -1,5 +1,6 @@
 """What the first bytes of a picture say: its format and size, before anything decodes it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -10,20 +11,21 @@ _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 @dataclass(frozen=True)
 class Sniffed:
-    """A picture's format (`jpeg`, `png`, `webp`, `gif`) and its size in pixels as stored.
+    """A picture's format (`jpeg`, `png`, `webp`, `gif`, `avif`) and its size in pixels as stored.
 
-    The size is (0, 0) where the header is cut short or broken.
+    The size is (0, 0) where the header is cut short or broken. `components` are a JPEG's.
     """
 
     format: str
     width: int
     height: int
+    components: int = 0
 
 
 def sniff(data: bytes) -> Sniffed | None:
-    """Format and size from the header bytes; None for anything but the four formats."""
+    """Format and size from the header bytes; None for anything but the five formats."""
     if data.startswith(b"\xff\xd8\xff"):
-        return Sniffed("jpeg", *_jpeg_size(data))
+        return Sniffed("jpeg", *_jpeg_frame(data))
     if data.startswith(PNG_MAGIC):
         known = len(data) >= 24 and data[12:16] == b"IHDR"
         return Sniffed("png", *(_big(data, 16, 4) if known else (0, 0)))
@@ -31,6 +33,8 @@ def sniff(data: bytes) -> Sniffed | None:
         return Sniffed("gif", *(_little(data, 6, 2) if len(data) >= 10 else (0, 0)))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return Sniffed("webp", *_webp_size(data))
+    if _is_avif(data):
+        return Sniffed("avif", *_avif_size(data))
     return None
 
 
@@ -64,29 +68,80 @@ def _little(data: bytes, at: int, size: int) -> tuple[int, int]:
     return int.from_bytes(data[at:middle], "little"), int.from_bytes(data[middle:end], "little")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment before the picture's data (ITU T.81, B.1.1)."""
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            return 0, 0
+    while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker in _BARE:
             at += 2
-        elif marker in _FRAMES:
-            if at + 9 > len(data):
-                return 0, 0
-            height, width = _big(data, at + 5, 2)
-            return width, height
-        elif marker in (0xD8, 0xD9, 0xDA):  # a picture's start, end or data without a frame
-            return 0, 0
+        elif marker in (0xD8, 0xD9, 0xDA):  # a picture's start, end or data
+            return
         else:
             length = int.from_bytes(data[at + 2 : at + 4], "big")
             if length < 2:
-                return 0, 0
+                return
+            yield marker, at + 4, min(at + 2 + length, len(data))
             at += 2 + length
-    return 0, 0
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
+    """Width, height and components."""
+    for marker, start, stop in jpeg_segments(data):
+        if marker in _FRAMES:
+            if stop - start < 6:
+                break
+            height, width = _big(data, start + 1, 2)
+            return width, height, data[start + 5]
+    return 0, 0, 0
+
+
+def _is_avif(data: bytes) -> bool:
+    """An ISO base media file whose brands name AVIF (AV1 Image File Format, section 6)."""
+    if data[4:8] != b"ftyp":
+        return False
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return any(brands[i : i + 4] == b"avif" for i in range(0, len(brands), 4) if i != 4)
+
+
+def _avif_size(data: bytes) -> tuple[int, int]:
+    """The greatest of the sizes (`ispe`) that the `meta` box gives to its items.
+
+    That is the whole picture's: tiles of a grid, thumbnails and alpha planes are no larger.
+    """
+    sizes = [(0, 0)]
+    for name, start, stop in _boxes(data, 0, len(data)):
+        if name == b"meta":
+            for inner, inner_start, inner_stop in _boxes(data, start + 4, stop):
+                if inner == b"iprp":
+                    sizes += _extents(data, inner_start, inner_stop)
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def _extents(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for name, at, end in _boxes(data, start, stop):
+        if name == b"ipco":
+            for inner, inner_at, inner_end in _boxes(data, at, end):
+                if inner == b"ispe" and inner_end - inner_at >= 12:
+                    yield _big(data, inner_at + 4, 4)
+
+
+def _boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of the boxes' contents (ISO/IEC 14496-12, 4.2); a thousand at most."""
+    for _ in range(1_000):
+        if at + 8 > stop:
+            return
+        size, head = int.from_bytes(data[at : at + 4], "big"), 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        elif size == 0:
+            size = stop - at
+        if size < head:
+            return
+        yield data[at + 4 : at + 8], at + head, min(at + size, stop)
+        at += size
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Which addresses may be reached: a list of URLs from the web must not open the house's doors."""
 
 import ipaddress
-import socket
 from collections.abc import Sequence
 
 from pipeline.fetch.failure import FetchError
+from pipeline.fetch.web.resolve import Resolver
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,9 +50,10 @@ def is_public(address: Address) -> bool:
 
 
 class AddressGuard:
-    """Resolves a host and lets through only addresses that are public or on the job's list."""
+    """Lets through only addresses that are public or on the job's list."""
 
-    def __init__(self, allowed: Sequence[str] = ()) -> None:
+    def __init__(self, resolver: Resolver, allowed: Sequence[str] = ()) -> None:
+        self._resolver = resolver
         self._allowed = parse_networks(allowed)
 
     def permits(self, address: Address) -> bool:
@@ -63,23 +64,15 @@ class AddressGuard:
     def resolve(self, host: str, port: int) -> list[str]:
         """The host's permitted addresses, in the resolver's order, at least one.
 
-        Odd spellings of addresses (`0x7f.1`, `2130706433`) are read by the same resolver that
-        would connect to them, so they are judged by what they mean. The caller connects to what is
-        returned and never resolves again: a name cannot change its answer in between. How long
-        the system's resolver may take is the system's setting.
+        Odd spellings of addresses (`0x7f.1`, `2130706433`) are read by the system, as whoever
+        connects to them would, so they are judged by what they mean. The caller connects to what is
+        returned and never resolves again: a name cannot change its answer in between.
 
         Raises FetchError: dns_failure, address_forbidden.
         """
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            passing = error.errno == socket.EAI_AGAIN
-            raise FetchError("dns_failure", f"{host}: {error.strerror}", passing=passing) from None
-        except (UnicodeError, ValueError) as error:
-            raise FetchError("dns_failure", f"{host}: {error}") from None
-        texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        permitted = [t for t in texts if self.permits(ipaddress.ip_address(t.partition("%")[0]))]
+        found = self._resolver.lookup(host, port)
+        permitted = [t for t in found if self.permits(ipaddress.ip_address(t.partition("%")[0]))]
         if not permitted:
-            named = f"{host} is" if texts == [host] else f"{host} resolves to"
-            raise FetchError("address_forbidden", f"{named} {', '.join(texts[:4]) or 'nothing'}")
+            named = f"{host} is" if found == (host,) else f"{host} resolves to"
+            raise FetchError("address_forbidden", f"{named} {', '.join(found[:4])}")
         return permitted

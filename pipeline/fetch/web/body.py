@@ -36,6 +36,18 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
     return b"".join(blocks)
 
 
+def read_start(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """The first `most` bytes of a body, decoded; what follows is not read.
+
+    Raises FetchError (http_malformed).
+    """
+    inflater = _inflater(response.headers.get("Content-Encoding", ""))
+    kept = b""
+    while len(kept) < most and (block := response.read1(_BLOCK)):
+        kept += inflater.decompress(block, most) if inflater is not None else block
+    return kept[:most]
+
+
 def skim_body(response: urllib3.BaseHTTPResponse) -> None:
     """Read the rest of an answer that nobody wants, if it is short: the connection lives on."""
     for _ in range(4):

@@ -1,8 +1,8 @@
-"""What a site says about the use of its pictures: the X-Robots-Tag header.
+"""What a site says about the use of its pictures: the X-Robots-Tag and TDM-Reservation headers.
 
 Sources: Google's description of X-Robots-Tag; DeviantArt's `noai` and `noimageai`. img2dataset's
 own reading takes everything before a colon for a robot's name, so `max-image-preview:large, noai`
-passes it (rom1504/img2dataset, `is_disallowed`).
+passes it (rom1504/img2dataset, `is_disallowed`). W3C Community Group, "TDM Reservation Protocol".
 """
 
 import re
@@ -41,3 +41,8 @@ def opt_out(lines: Iterable[str], robot: str) -> str | None:
                     if word in OPT_OUT:
                         return word
     return None
+
+
+def reserves_mining(values: Iterable[str]) -> bool:
+    """Whether a TDM-Reservation header reserves text and data mining: it says 1."""
+    return any(item.strip() == "1" for value in values for item in value.split(","))

@@ -7,38 +7,98 @@ connection to its last byte; its clock is that thread's.
 """
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from urllib3.util.ssl_ import create_urllib3_context
 
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError
 
 
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that one wait may take, by what is waited for, and how long an answer's head may be.
+
+    `total` is the whole picture's.
+    """
+
+    total: float
+    connect: float
+    first_byte: float
+    idle: float
+    head_bytes: int
+
+    @classmethod
+    def of(cls, config: DownloadConfig) -> "Patience":
+        return cls(
+            config.deadline, config.connect_timeout, config.first_byte_timeout, config.timeout,
+            config.max_header_bytes,
+        )  # fmt: skip
+
+
 class Clock(threading.local):
-    """This thread's current fetch: when it must end and how long one wait may be."""
+    """This thread's current fetch: when it must end, and what it waits for."""
 
-    end = float("inf")
-    total = float("inf")
-    idle = float("inf")
+    patience = Patience(math.inf, math.inf, math.inf, math.inf, 1 << 20)
+    end = math.inf
+    waiting = "connection"
+    _head: int | None = None
+    """Bytes of an answer's status line and headers so far; None outside of them."""
 
-    def start(self, total: float, idle: float) -> None:
-        self.total, self.idle, self.end = total, idle, time.monotonic() + total
+    def start(self, patience: Patience) -> None:
+        self.patience, self.end = patience, time.monotonic() + patience.total
+        self.connecting()
+
+    def connecting(self) -> None:
+        self.waiting, self._head = "connection", None
+
+    def asked(self) -> None:
+        """A request is out; the answer's head is next."""
+        self.waiting, self._head = "first byte", 0
+
+    def answered(self) -> None:
+        """The head has been read; the body is next."""
+        self.waiting, self._head = "further byte", None
+
+    def received(self, count: int) -> None:
+        """FetchError (http_malformed) if an answer's head goes on beyond the cap."""
+        if self._head is None:
+            return
+        self.waiting = "further byte"
+        if self._head > self.patience.head_bytes:
+            told = f"headers of more than {self.patience.head_bytes} bytes"
+            raise FetchError("http_malformed", told)
+        self._head += count
 
     def left(self) -> float:
         """Seconds left, more than 0. FetchError (timeout) when the deadline has passed."""
         left = self.end - time.monotonic()
         if left <= 0:
-            raise FetchError("timeout", f"not finished after {self.total:g} s in total")
+            raise FetchError("timeout", f"not finished after {self.patience.total:g} s in total")
         return left
 
     def step(self) -> float:
         """Seconds that the next wait for the network may take."""
-        return min(self.left(), self.idle)
+        return min(self.left(), self._most())
+
+    def _most(self) -> float:
+        patience = self.patience
+        return {
+            "connection": patience.connect,
+            "first byte": patience.first_byte,
+            "further byte": patience.idle,
+        }[self.waiting]
+
+    def told(self) -> str:
+        """What was waited for in vain."""
+        return f"no {self.waiting} within {self._most():g} s"
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -49,6 +109,17 @@ class Clock(threading.local):
         finally:
             self.end += time.monotonic() - before
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """In the block another fetch has a deadline of its own; this one stands still."""
+        end = self.end
+        with self.stopped():
+            self.end = time.monotonic() + self.patience.total
+            try:
+                yield
+            finally:
+                self.end = end
+
 
 clock = Clock()
 
@@ -58,7 +129,9 @@ class DeadlineSocket(socket.socket):
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(clock.step())
-        return super().recv_into(*args, **kwargs)
+        count = super().recv_into(*args, **kwargs)
+        clock.received(count)
+        return count
 
 
 class DeadlineTLSSocket(ssl.SSLSocket):
@@ -66,7 +139,9 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self.settimeout(clock.step())
-        return super().read(*args, **kwargs)
+        got = super().read(*args, **kwargs)
+        clock.received(got if isinstance(got, int) else len(got))
+        return got
 
 
 def connect(addresses: list[str], port: int) -> DeadlineSocket:

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from urllib3.util import Url
 
 from pipeline.fetch.failure import FetchError
 from pipeline.fetch.web.addresses import AddressGuard
+from pipeline.fetch.web.hosts import HostGate, Manners
 from pipeline.fetch.web.sockets import clock, connect, tls_context
 
 
@@ -31,9 +31,16 @@ class _Guarded:
     port: int
 
     def _new_conn(self) -> socket.socket:
+        clock.connecting()
         addresses = self.guard.resolve(self.host.strip("[]"), self.port)
         with faults(self.host):
             return connect(addresses, self.port)
+
+    def getresponse(self) -> Any:
+        clock.asked()
+        response = super().getresponse()  # type: ignore[misc]
+        clock.answered()
+        return response
 
 
 class _PlainConnection(_Guarded, HTTPConnection):
@@ -57,15 +64,13 @@ class _TLSPool(urllib3.HTTPSConnectionPool):
 
 
 class Transport:
-    """One GET at a time per thread, no redirects, at most `per_host` at once to a host."""
+    """One GET at a time per thread, no redirects, under the job's manners to hosts."""
 
-    def __init__(self, guard: AddressGuard, headers: dict[str, str], per_host: int) -> None:
+    def __init__(self, guard: AddressGuard, headers: dict[str, str], manners: Manners) -> None:
         self._headers = headers
-        self._per_host = per_host
-        self._slots: dict[str, threading.Semaphore] = {}
-        self._lock = threading.Lock()
+        self._gate = HostGate(manners)
         self._manager = urllib3.PoolManager(
-            num_pools=256, maxsize=per_host, ssl_context=tls_context(), retries=False
+            num_pools=256, maxsize=manners.per_host, ssl_context=tls_context(), retries=False
         )
         self._manager.pool_classes_by_scheme = {
             "http": partial(_PlainPool, guard=guard),  # type: ignore[dict-item]
@@ -78,8 +83,8 @@ class Transport:
 
         Raises FetchError for everything that the network can do, in the block too.
         """
-        host = url.host or ""
-        with self._slot(host), faults(host):
+        clock.connecting()
+        with self._gate.visit(url.netloc or ""), faults(url.host or ""):
             pool = self._manager.connection_from_url(url.url)
             wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
             response = pool.urlopen(
@@ -90,17 +95,6 @@ class Transport:
             # answer leaves it there; with an unread rest it cannot serve another request.
             with contextlib.closing(response):
                 yield response
-
-    @contextlib.contextmanager
-    def _slot(self, host: str) -> Iterator[None]:
-        with self._lock:
-            slot = self._slots.setdefault(host, threading.Semaphore(self._per_host))
-        with clock.stopped():
-            slot.acquire()
-        try:
-            yield
-        finally:
-            slot.release()
 
     def close(self) -> None:
         self._manager.clear()
@@ -113,7 +107,7 @@ def faults(host: str) -> Iterator[None]:
         yield
     except (exceptions.TimeoutError, TimeoutError):
         clock.left()  # says so if it was the total deadline
-        raise FetchError("timeout", f"{host}: nothing for {clock.idle:g} s", passing=True) from None
+        raise FetchError("timeout", f"{host}: {clock.told()}", passing=True) from None
     except (exceptions.SSLError, ssl.SSLError) as error:
         raise FetchError("tls_error", f"{host}: {_innermost(error)}") from None
     except (exceptions.ProtocolError, OSError) as error:

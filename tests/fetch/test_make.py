@@ -28,15 +28,13 @@ from sklearn.datasets import load_sample_image
 )
 def test_resize_modes_mean_what_they_mean_in_img2dataset(mode, bigger, size, wanted):
     data = jpeg(*size)
-    picture, width, height, original_width, original_height, error = resize(
-        data, resize_mode=mode, resize_only_if_bigger=bigger
-    )
+    made = resize(data, resize_mode=mode, resize_only_if_bigger=bigger)
 
-    assert error is None
-    assert (width, height) == wanted
-    assert (original_width, original_height) == size
-    pixels = pixels_of(bytes(picture))
-    assert pixels.shape == (height, width, 3)
+    assert made.reason is None
+    assert (made.width, made.height) == wanted
+    assert (made.original_width, made.original_height) == size
+    pixels = pixels_of(made.jpeg)
+    assert pixels.shape == (*wanted[::-1], 3)
     if mode == "center_crop":
         assert_same(pixels, scene(*wanted), 8.0)
     if mode == "border" and wanted == (64, 64):
@@ -52,8 +50,9 @@ def _png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "options", "reason", "size"),
     [
-        (_png_header(60_000, 60_000), {}, "image_too_many_pixels", (60_000, 60_000)),
-        (_png_header(2**31, 2**31), {}, "image_too_many_pixels", (2**31, 2**31)),
+        (_png_header(60_000, 60_000), {}, "image_too_large", (60_000, 60_000)),
+        (_png_header(2**31, 2**31), {}, "image_too_large", (2**31, 2**31)),
+        (_png_header(15_000, 15_000), {}, "image_too_many_pixels", (15_000, 15_000)),
         (_png_header(10_000, 1), {}, "image_too_small", (10_000, 1)),
         (_png_header(10_000, 100), {}, "image_aspect_ratio", (10_000, 100)),
         (jpeg(64, 65), {"max_image_pixels": 64 * 64}, "image_too_many_pixels", (64, 65)),
@@ -70,20 +69,18 @@ def _png_header(width: int, height: int) -> bytes:
     ],
 )
 def test_refusals_name_their_reason_and_what_was_learned(data, options, reason, size):
-    picture, *sizes, error = resize(data, **options)
+    made = resize(data, **options)
 
-    assert picture is None
-    assert sizes == [None] * 4
-    assert error.partition(":")[0] == reason
-    assert (error.facts.original_width, error.facts.original_height) == size
-    assert error.facts.size == len(data)
+    assert made.reason == reason, made.detail
+    assert (made.original_width, made.original_height) == size
+    assert (made.jpeg, made.phash, made.thumb, made.width) == (b"", b"", b"", None)
 
 
 def test_fingerprints_hold_against_resizing_and_part_other_pictures():
     def facts(pixels: np.ndarray, scale: float = 1.0, **options: Any) -> Any:
         image = Image.fromarray(pixels)
         image = image.resize((int(image.width * scale), int(image.height * scale)))
-        return resize(encoded(image, **options), image_size=128, resize_mode="keep_ratio")[0].facts
+        return resize(encoded(image, **options), image_size=128, resize_mode="keep_ratio")
 
     def distance(a: bytes, b: bytes) -> int:
         return bin(int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).count("1")
@@ -103,7 +100,6 @@ def test_fingerprints_hold_against_resizing_and_part_other_pictures():
 
 def test_the_same_bytes_give_the_same_bytes():
     data = jpeg(301, 203)
-    first, second = (resize(data, resize_mode="keep_ratio")[0] for _ in range(2))
+    first, second = (resize(data, resize_mode="keep_ratio") for _ in range(2))
 
     assert first == second
-    assert first.facts == second.facts

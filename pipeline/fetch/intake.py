@@ -1,0 +1,100 @@
+"""Fetched bytes to pictures, on the fetching threads: img2dataset gets a ticket in their place.
+
+img2dataset calls its resizer on one thread, one picture at a time. So each fetching thread has its
+picture made before it answers, and answers with a ticket; the resizer only cashes it.
+"""
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import IO, Any
+
+from pipeline.fetch.failure import FetchError
+from pipeline.fetch.lists import HashList
+from pipeline.fetch.picture.decoders import Decoders
+from pipeline.fetch.picture.make import Made
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was learned about fetched bytes; hashes in hex, `size` in bytes."""
+
+    sha256: str
+    md5: str | None
+    size: int
+    made: Made
+
+
+class Picture(bytes):
+    """A stored JPEG. img2dataset hands it to the writer untouched, and its facts with it."""
+
+    facts: Facts
+
+
+class Refusal(str):
+    """Why bytes were refused, as `reason: detail`, with what was learned about them."""
+
+    facts: Facts
+
+
+Resized = tuple[Picture | None, int | None, int | None, int | None, int | None, Refusal | None]
+
+
+class Intake:
+    """One shard's: `admit` is called by many threads, the object itself is img2dataset's resizer.
+
+    `blocklist` and `forgotten` (sha256 in hex) name pictures of which nothing may be kept.
+    """
+
+    def __init__(
+        self,
+        decoders: Decoders,
+        blocklist: HashList | None,
+        forgotten: Collection[str] = (),
+        with_md5: bool = False,
+    ) -> None:
+        self._decoders = decoders
+        self._blocklist = blocklist
+        self._forgotten = forgotten
+        self._with_md5 = with_md5 or (blocklist is not None and bool(blocklist.md5))
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._waiting: dict[bytes, Facts] = {}
+
+    def admit(self, data: bytes) -> bytes:
+        """Have the picture made; the ticket for it.
+
+        Raises FetchError (forgotten, blocklisted) for a picture of which nothing may be kept: no
+        fact of it goes on from here.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        md5 = hashlib.md5(data).hexdigest() if self._with_md5 else None  # noqa: S324 - the input's
+        if sha256 in self._forgotten:
+            raise FetchError("forgotten", "taken down by its hash")
+        if self._blocklist is not None and self._blocklist.has_bytes(sha256, md5):
+            raise FetchError("blocklisted", "on the job's list")
+        made = self._decoders.make(data)
+        listed = self._blocklist
+        if listed is not None and made.phash and listed.has_picture(made.phash, made.plain_pdq):
+            raise FetchError("blocklisted", "on the job's list")
+        with self._lock:
+            ticket = str(next(self._numbers)).encode()
+            self._waiting[ticket] = Facts(sha256, md5, len(data), made)
+        return ticket
+
+    def __call__(self, stream: IO[bytes], boxes: Any = None) -> Resized:
+        """`(jpeg, width, height, original width, original height, error)` for a ticket."""
+        stream.seek(0)
+        with self._lock:
+            facts = self._waiting.pop(stream.read())
+        made = facts.made
+        if made.reason is not None:
+            refusal = Refusal(f"{made.reason}: {made.detail}")
+            refusal.facts = facts
+            return None, None, None, None, None, refusal
+        picture = Picture(made.jpeg)
+        picture.facts = facts
+        size = (made.width, made.height, made.original_width, made.original_height)
+        return picture, *size, None

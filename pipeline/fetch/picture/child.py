@@ -1,0 +1,93 @@
+"""A decoding process: pictures in, small pictures out, and nobody else harmed if it dies.
+
+`python -m pipeline.fetch.picture.child FD RECIPE`, started by `decoders`. Frames on the socket FD:
+a picture's bytes after their length (4 bytes, big endian); in answer a JSON object after its
+length, then the bytes whose sizes it names.
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+import cv2
+
+from pipeline.fetch.failure import printable
+from pipeline.fetch.picture.make import Made, make_picture
+from pipeline.fetch.picture.recipe import Recipe
+
+BLOBS = ("jpeg", "phash", "thumb", "plain_pdq")
+READY = b"ready"
+
+
+def read_exactly(connection: socket.socket, size: int) -> bytes:
+    """`size` bytes; EOFError if the other side ends before."""
+    data = bytearray(size)
+    view, at = memoryview(data), 0
+    while at < size:
+        got = connection.recv_into(view[at:])
+        if not got:
+            raise EOFError
+        at += got
+    return bytes(data)
+
+
+def read_frame(connection: socket.socket) -> bytes:
+    return read_exactly(connection, int.from_bytes(read_exactly(connection, 4), "big"))
+
+
+def _encode(made: Made) -> bytes:
+    values: dict[str, Any] = {
+        field.name: getattr(made, field.name) for field in dataclasses.fields(made)
+    }
+    blobs = [values.pop(name) for name in BLOBS]
+    head = json.dumps(values | {"sizes": [len(blob) for blob in blobs]}).encode()
+    return b"".join([len(head).to_bytes(4, "big"), head, *blobs])
+
+
+def _bound_memory(mebibytes: int) -> None:
+    """Let this process take so much beside what it holds: beyond, allocations fail in it alone."""
+    with open("/proc/self/status") as status:  # noqa: PTH123 - no file of ours
+        held = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+    limit = held + (mebibytes << 20)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(descriptor: int, recipe: Recipe) -> None:
+    """Answer until the other side closes."""
+    cv2.setNumThreads(1)
+    connection = socket.socket(fileno=descriptor)
+    if sys.platform == "linux":
+        _bound_memory(recipe.decode_memory_mb)
+    connection.sendall(len(READY).to_bytes(4, "big") + READY)
+    # What decoders print about hostile pictures is noise, and nobody reads it.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    while True:
+        try:
+            data = read_frame(connection)
+        except EOFError:
+            return
+        try:
+            made = make_picture(data, recipe)
+        except Exception as error:
+            connection.sendall(_encode(Made("decoder_crash", _explain(error, recipe))))
+            return  # what is left of a heap that once overflowed is not to be trusted
+        connection.sendall(_encode(made))
+
+
+def _explain(error: Exception, recipe: Recipe) -> str:
+    if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
+        return f"more than {recipe.decode_memory_mb} MiB of memory were needed"
+    return printable(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Recipe.decode(sys.argv[2]))

@@ -1,0 +1,129 @@
+"""From bytes as fetched to the stored JPEG, its hash and thumbnail: pure, and the slow part."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from pipeline.fetch.failure import printable
+from pipeline.fetch.picture.decode import Pixels, decode, fit
+from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, thumbnail
+from pipeline.fetch.picture.metadata import MetadataOversizeError
+from pipeline.fetch.picture.recipe import Recipe
+from pipeline.fetch.picture.sniff import looks_like, sniff
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
+
+    The original size is that of the upright picture, in pixels; it is known as far as the header
+    told it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
+    """
+
+    reason: str | None = None
+    detail: str = ""
+    format: str | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+    width: int | None = None
+    height: int | None = None
+    phash_quality: int | None = None
+    jpeg: bytes = b""
+    phash: bytes = b""
+    thumb: bytes = b""
+    plain_pdq: bytes = b""
+
+
+def make_picture(data: bytes, recipe: Recipe) -> Made:
+    """Decode, resize and encode, within the recipe's limits; they are checked on the header first.
+
+    `resize_mode` has img2dataset's meanings: `keep_ratio` brings the shorter side to `image_size`,
+    `center_crop` cuts the middle square out of that, `border` brings the longer side to it and adds
+    white, `no` leaves the size. With `resize_only_if_bigger` a smaller picture is left as it is in
+    all of them. MemoryError passes through.
+    """
+    sniffed = sniff(data)
+    if sniffed is None or sniffed.format not in recipe.formats:
+        return _refuse("not_an_image", f"the bytes look like {looks_like(data)}", Made())
+    found = Made(format=sniffed.format)
+    width, height = sniffed.width, sniffed.height
+    if not width or not height:
+        return _refuse("decode_error", f"{sniffed.format} header cut short or broken", found)
+    found = replace(found, original_width=width, original_height=height)
+    if fault := _limits(width, height, recipe):
+        return _refuse(*fault, found)
+    width, height = _target(width, height, recipe)
+    scale = min(1.0, max(width / sniffed.width, height / sniffed.height))
+    try:
+        pixels, turned = decode(data, sniffed, scale, recipe.max_metadata_bytes)
+    except MemoryError:
+        raise
+    except MetadataOversizeError as error:
+        return _refuse("metadata_oversize", str(error), found)
+    except Exception as error:  # decoders raise anything at all on hostile bytes
+        return _refuse("decode_error", f"{type(error).__name__}: {error}", found)
+    if turned:
+        width, height = height, width
+        found = replace(found, original_width=sniffed.height, original_height=sniffed.width)
+    phash, quality = perceptual_hash(pixels)
+    stored = _frame(fit(pixels, width, height), recipe)
+    return replace(
+        found,
+        width=stored.shape[1],
+        height=stored.shape[0],
+        jpeg=simplejpeg.encode_jpeg(
+            stored, quality=recipe.encode_quality, colorspace="RGB", colorsubsampling="420"
+        ),
+        phash=phash,
+        phash_quality=quality,
+        thumb=thumbnail(pixels),
+        plain_pdq=plain_hash(pixels) if recipe.plain_pdq else b"",
+    )
+
+
+def _refuse(reason: str, detail: str, found: Made) -> Made:
+    return replace(found, reason=reason, detail=printable(detail))
+
+
+def _limits(width: int, height: int, recipe: Recipe) -> tuple[str, str] | None:
+    size = f"{width}×{height}"
+    if min(width, height) < recipe.min_image_size:
+        return "image_too_small", f"{size} (at least {recipe.min_image_size})"
+    if max(width, height) > recipe.max_image_side:
+        return "image_too_large", f"{size} (at most {recipe.max_image_side} a side)"
+    if width * height > recipe.max_image_pixels:
+        return "image_too_many_pixels", f"{size} (at most {recipe.max_image_pixels} pixels)"
+    if max(width, height) / min(width, height) > recipe.max_aspect_ratio:
+        return "image_aspect_ratio", f"{size} (at most {recipe.max_aspect_ratio:g}:1)"
+    return None
+
+
+def _target(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
+    """The whole picture's size before cropping or padding."""
+    if recipe.resize_mode == "no":
+        return width, height
+    side = max(width, height) if recipe.resize_mode == "border" else min(width, height)
+    if recipe.resize_only_if_bigger and side <= recipe.image_size:
+        return width, height
+    scale = recipe.image_size / side
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+
+
+def _frame(whole: Pixels, recipe: Recipe) -> Pixels:
+    side = recipe.image_size
+    height, width = whole.shape[:2]
+    if recipe.resize_mode == "center_crop" and min(height, width) == side:
+        top, left = (height - side) // 2, (width - side) // 2
+        whole = whole[top : top + side, left : left + side]
+    elif recipe.resize_mode == "border" and max(height, width) == side:
+        top, left = (side - height) // 2, (side - width) // 2
+        whole = np.asarray(
+            cv2.copyMakeBorder(
+                whole, top, side - height - top, left, side - width - left,
+                cv2.BORDER_CONSTANT, value=(255, 255, 255),
+            ),
+            dtype=np.uint8,
+        )  # fmt: skip
+    return np.ascontiguousarray(whole)

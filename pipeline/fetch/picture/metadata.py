@@ -1,0 +1,140 @@
+"""What rides beside a picture's pixels: EXIF orientation and the colour profile, within bounds.
+
+Read here and not by the decoders, which inflate and hold whatever a file brings: a text chunk of a
+few kilobytes can hold gigabytes. Text is never inflated, and is taken out before a decoder sees it.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.fetch.picture.sniff import PNG_MAGIC, jpeg_segments
+
+ORIENTATION = 0x0112
+_MAX_CHUNKS = 100_000
+_LEFT_OUT = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"})
+
+
+class MetadataOversizeError(ValueError):
+    """An EXIF block or colour profile is beyond the cap."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """EXIF orientation (CIPA DC-008, tag 274), 1–8, and the ICC profile, if there is one.
+
+    `bare` is the picture without what was read here and without its text.
+    """
+
+    bare: bytes
+    orientation: int = 1
+    profile: bytes | None = None
+
+
+def read_metadata(data: bytes, form: str, cap: int) -> Metadata:
+    """Metadata of a JPEG, PNG or WebP; of other formats none.
+
+    Broken metadata counts as none: it says nothing about the pixels. Raises MetadataOversizeError
+    beyond `cap` bytes, inflated; ValueError for a PNG of more than 100,000 chunks.
+    """
+    if form == "jpeg":
+        return _of_jpeg(data, cap)
+    if form == "png":
+        return _of_png(data, cap)
+    if form == "webp":
+        return _of_webp(data, cap)
+    return Metadata(data)
+
+
+def check_size(what: str, size: int, cap: int) -> None:
+    if size > cap:
+        raise MetadataOversizeError(f"{what} of more than {cap} bytes")
+
+
+def _of_jpeg(data: bytes, cap: int) -> Metadata:
+    orientation, pieces, total = 1, {}, 0
+    for marker, start, stop in jpeg_segments(data):
+        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            check_size("EXIF", stop - start, cap)
+            orientation = exif_orientation(data[start + 6 : stop])
+        elif marker == 0xE2 and data[start : start + 12] == b"ICC_PROFILE\0" and stop - start > 14:
+            # ICC.1:2022 B.4: a profile in pieces, each with its number.
+            total += stop - start - 14
+            check_size("a colour profile", total, cap)
+            pieces[data[start + 12]] = data[start + 14 : stop]
+    profile = b"".join(pieces[number] for number in sorted(pieces)) or None
+    return Metadata(data, orientation, profile)
+
+
+def _of_png(data: bytes, cap: int) -> Metadata:
+    orientation, profile, kept = 1, None, [PNG_MAGIC]
+    left_out = False
+    for name, start, stop in _png_chunks(data):
+        if name not in _LEFT_OUT:
+            kept.append(data[start - 8 : stop + 4])
+            continue
+        left_out = True
+        if name == b"eXIf":
+            check_size("EXIF", stop - start, cap)
+            orientation = exif_orientation(data[start:stop])
+        elif name == b"iCCP":
+            profile = _inflate_profile(data[start:stop], cap)
+    return Metadata(b"".join(kept) if left_out else data, orientation, profile)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk's body, to the end of the file or of its sense."""
+    at = len(PNG_MAGIC)
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > len(data):
+            return
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], at + 8, min(at + 8 + size, len(data))
+        at += 12 + size
+    raise ValueError(f"more than {_MAX_CHUNKS} chunks")
+
+
+def _inflate_profile(body: bytes, cap: int) -> bytes | None:
+    """An iCCP chunk's profile (PNG, 11.3.3.3): name, NUL, method 0, zlib."""
+    name, _, rest = body.partition(b"\0")
+    if len(name) > 79 or rest[:1] != b"\0":
+        return None
+    try:
+        profile = zlib.decompressobj().decompress(rest[1:], cap + 1)
+    except zlib.error:
+        return None
+    check_size("a colour profile", len(profile), cap)
+    return profile
+
+
+def _of_webp(data: bytes, cap: int) -> Metadata:
+    orientation, profile, at = 1, None, 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        start, stop = at + 8, min(at + 8 + size, len(data))
+        if name == b"EXIF":
+            check_size("EXIF", stop - start, cap)
+            orientation = exif_orientation(data[start:stop].removeprefix(b"Exif\0\0"))
+        elif name == b"ICCP":
+            check_size("a colour profile", stop - start, cap)
+            profile = data[start:stop]
+        at = start + size + (size & 1)
+    return Metadata(data, orientation, profile)
+
+
+def exif_orientation(tiff: bytes) -> int:
+    """Orientation from the first directory of an EXIF block (TIFF 6.0, section 2); 1 if none."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return 1
+    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if at + 2 > len(tiff):
+        return 1
+    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+    for entry in range(at + 2, min(at + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
+        if tag == ORIENTATION:
+            (value,) = struct.unpack_from(f"{order}H", tiff, entry + 8)
+            return value if kind == 3 and count == 1 and 1 <= value <= 8 else 1
+    return 1

@@ -1,0 +1,40 @@
+"""What the job asks of a picture, in a form that a decoding process can be told."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from pipeline.config.download import DownloadConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The fields of `download:` that the decoder goes by, under their own names.
+
+    `plain_pdq`: PDQ's own hash is wanted too, for a list of hashes that others made.
+    """
+
+    image_size: int
+    resize_mode: str
+    resize_only_if_bigger: bool
+    encode_quality: int
+    formats: tuple[str, ...]
+    min_image_size: int
+    max_image_side: int
+    max_aspect_ratio: float
+    max_image_pixels: int
+    max_metadata_bytes: int
+    decode_memory_mb: int
+    plain_pdq: bool = False
+
+    @classmethod
+    def of(cls, config: DownloadConfig, plain_pdq: bool = False) -> "Recipe":
+        names = [name for name in cls.__dataclass_fields__ if name != "plain_pdq"]
+        return cls(**{name: getattr(config, name) for name in names}, plain_pdq=plain_pdq)
+
+    def encode(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> "Recipe":
+        values = json.loads(text)
+        return cls(**values | {"formats": tuple(values["formats"])})

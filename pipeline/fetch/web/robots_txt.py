@@ -1,0 +1,62 @@
+"""robots.txt (RFC 9309), by Protego: asked once per origin, before the first picture."""
+
+from collections.abc import Callable
+
+from protego import Protego
+from urllib3.util import Url
+
+from pipeline.fetch.failure import FetchError
+from pipeline.fetch.web.memo import Memo
+from pipeline.fetch.web.sockets import clock
+
+ROBOTS_BYTES = 500 * 1024
+"""Section 2.5: crawlers must read at least 500 KiB; what follows is not read."""
+ROBOTS_REDIRECTS = 5
+"""Section 2.3.1.2: crawlers should follow at least five."""
+KEPT = 86_400.0
+"""Seconds that an answer holds (section 2.4: not more than a day)."""
+KEPT_FAILURE = 300.0
+Answer = tuple[int, bytes]
+"""Status and the body's first `ROBOTS_BYTES`."""
+
+
+class RobotsTxt:
+    """What each origin (scheme, host, port) allows our product token."""
+
+    def __init__(self, get: Callable[[Url], Answer], token: str) -> None:
+        self._get = get
+        self._token = token
+        self._memo: Memo[tuple[str, str, int | None], Protego | FetchError | None] = Memo(10_000)
+
+    def check(self, url: Url) -> None:
+        """Raises FetchError: opted_out_robots_txt; robots_txt_unreachable; what a connection can.
+
+        A 4xx allows all (2.3.1.3); a 5xx and no answer forbid all (2.3.1.4).
+        """
+        origin = (url.scheme or "", url.host or "", url.port)
+        rules = self._memo.get(origin, lambda: self._ask(url))
+        if isinstance(rules, FetchError):
+            raise FetchError(rules.reason, rules.detail)
+        if rules is not None and not rules.can_fetch(url.url, self._token):
+            raise FetchError("opted_out_robots_txt", f"robots.txt of {url.host} forbids it")
+
+    def _ask(self, url: Url) -> tuple[Protego | FetchError | None, float]:
+        robots = Url(url.scheme, None, url.host, url.port, "/robots.txt")
+        try:
+            status, body = self._get(robots)
+        except FetchError as error:
+            if error.reason in ("redirect_limit", "url_invalid", "scheme_forbidden"):
+                return None, KEPT  # section 2.3.1.2: as if there were none
+            if clock.waiting == "connection":
+                # Without one the picture cannot be had either, and that is its reason. It is not
+                # kept: the host's own state says when to ask again.
+                raise
+            told = f"robots.txt of {url.host}: {error}"
+            return FetchError("robots_txt_unreachable", told), KEPT_FAILURE
+        if status >= 500:
+            told = f"robots.txt of {url.host}: {status}"
+            return FetchError("robots_txt_unreachable", told), KEPT_FAILURE
+        if status != 200:
+            return None, KEPT
+        text = body.decode("utf-8-sig", errors="replace").replace("\0", "")
+        return Protego.parse(text), KEPT
