@@ -75,8 +75,23 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
         info = client.scheduler_info(n_workers=-1)["workers"]
         if not info:
             raise InputError(f"cluster.scheduler: {config.scheduler} has no workers")
+        _share_hosts(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
         yield Cluster(client, len(info), {"net", "compute"} <= kinds)
+
+
+def _share_hosts(client: "Client") -> None:
+    """Let the workers spare hosts together. Here one net worker fetches; there, many may."""
+    from pipeline.sharing import HostBookPlugin, HostBookWorkerPlugin
+
+    try:
+        client.register_plugin(HostBookPlugin())
+        client.register_plugin(HostBookWorkerPlugin())
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"cluster.scheduler: the scheduler and its workers need winnow installed ({error}); "
+            "start them from an environment like this one"
+        ) from error
 
 
 def _connect(address: str) -> "Client":

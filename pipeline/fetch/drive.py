@@ -17,10 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError, printable
+from pipeline.fetch.failure import FetchError, StationError, printable
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.station import station
+from pipeline.fetch.web.hosts import Book
 from pipeline.fetch.web.urls import check_url
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 
@@ -55,13 +56,15 @@ def fetch_urls(
     spool: Spool,
     forgotten: Collection[str] = (),
     with_md5: bool = False,
+    book: Book | None = None,
 ) -> list[Fetched]:
     """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses on the way (an exception between its hands drops the row silently) is found
     by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
-    pictures that were taken down; `with_md5` asks for the md5 of the bytes too.
+    pictures that were taken down; `with_md5` asks for the md5 of the bytes too; `book` is a
+    cluster's book of hosts. Raises StationError if fetching itself breaks.
     """
     results: list[Fetched | None] = []
     places: list[str] = []
@@ -79,6 +82,8 @@ def fetch_urls(
     if hosts:
         turns = by_turns(hosts)
         with station(config) as standing:
+            if book is not None:
+                standing.fetcher.go_by(book)
             intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
             _download(turns, standing.fetcher, intake, config, spool)
         numbers = {url: number for number, url in enumerate(turns)}
@@ -129,5 +134,19 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        with installed(lambda url: intake.admit(fetcher.fetch(url))):
+        broken: list[StationError] = []
+
+        def fetch(url: str) -> bytes:
+            if broken:
+                raise broken[0]
+            try:
+                return intake.admit(fetcher.fetch(url))
+            except StationError as error:
+                # img2dataset would make it every row's own failure, and the shard would stand.
+                broken.append(error)
+                raise
+
+        with installed(fetch):
             downloader.download_shard((0, str(rows)))
+        if broken:
+            raise broken[0]

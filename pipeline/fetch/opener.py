@@ -24,7 +24,7 @@ from pipeline.fetch.failure import FetchError
 from pipeline.fetch.lists import read_domains
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.body import read_body, read_start, skim_body
-from pipeline.fetch.web.hosts import Manners
+from pipeline.fetch.web.hosts import Book, Manners
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
@@ -62,6 +62,10 @@ class Fetcher:
         self._transport = Transport(guard, headers, Manners.of(config))
         self._domains = read_domains(config.opted_out_domains)
         self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
+
+    def go_by(self, book: Book) -> None:
+        """Ask another book of hosts than this process's own."""
+        self._transport.gate.book = book
 
     def fetch(self, text: str) -> bytes:
         """The bytes behind a URL. `download.deadline` covers tries, pauses and redirects together.

@@ -1,6 +1,7 @@
 """The download stage: from URLs to stored pictures, hashes and reasons."""
 
 import difflib
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from pipeline.stages.rows import as_text
 from pipeline.table import Column, file_digest
 
 if TYPE_CHECKING:
+    from pipeline.fetch.web.hosts import Book
     from pipeline.fetch.writer import Fetched
 
 _COLUMNS = (
@@ -132,7 +134,7 @@ class DownloadStage(TableStage):
             try:
                 found = fetch_urls(
                     [urls[i] for i in wanted], self.config, spool,
-                    with_md5="md5" in self._expected,
+                    with_md5="md5" in self._expected, book=_book(),
                 )  # fmt: skip
                 results = dict(zip(wanted, found, strict=True))
                 for kind, column in self._expected.items():
@@ -144,6 +146,15 @@ class DownloadStage(TableStage):
             finally:
                 spool.close()
         return results
+
+
+def _book() -> "Book | None":
+    """The cluster's book of hosts, if there is one; without Dask nothing of it is imported."""
+    if "distributed.worker" not in sys.modules:
+        return None
+    from pipeline.sharing import this_workers_book
+
+    return this_workers_book()
 
 
 def _named_columns(job: Job) -> dict[str, str | None]:

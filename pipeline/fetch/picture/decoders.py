@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pipeline
-from pipeline.fetch.failure import printable
+from pipeline.fetch.failure import StationError, printable
 from pipeline.fetch.picture.child import BLOBS, READY, read_exactly, read_frame
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
@@ -46,7 +46,7 @@ class _Child:
             assert read_frame(ours) == READY
         except (OSError, EOFError) as error:
             self.end()
-            raise RuntimeError("a decoding process did not start; it says why above") from error
+            raise StationError("a decoding process did not start; it says why above") from error
 
     def ask(self, data: bytes, timeout: float) -> Made:
         """What becomes of the bytes. EOFError or OSError if the process dies; TimeoutError."""
@@ -99,7 +99,7 @@ class Decoders:
     def make(self, data: bytes) -> Made:
         """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
 
-        Waits for a free one. RuntimeError if none can be started.
+        Waits for a free one. StationError if none can be started.
         """
         child = self._idle.get()
         try:

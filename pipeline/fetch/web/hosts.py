@@ -156,20 +156,12 @@ class HostBook:
             del self._hosts[oldest]
 
 
-_shared: list[Book] = []
-
-
-def share(book: Book | None) -> None:
-    """Make all fetching of this process go by a book that others go by too; None: by its own."""
-    _shared[:] = [book] if book is not None else []
-
-
 class HostGate:
     """The way to a host: entered for one request, left with what came of it."""
 
     def __init__(self, manners: Manners) -> None:
         self._manners = asdict(manners)
-        self._own = HostBook()
+        self.book: Book = HostBook()
 
     @contextlib.contextmanager
     def visit(self, host: str) -> Iterator[None]:
@@ -178,7 +170,7 @@ class HostGate:
         Waiting for our own limits does not count against the deadline, the host's wishes do.
         Raises FetchError: host_failing, or the reason for which the host asked to wait.
         """
-        book = _shared[0] if _shared else self._own
+        book = self.book
         self._enter(book, host)
         reason, detail, pause = "", "", 0.0
         try:

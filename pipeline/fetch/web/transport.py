@@ -68,7 +68,7 @@ class Transport:
 
     def __init__(self, guard: AddressGuard, headers: dict[str, str], manners: Manners) -> None:
         self._headers = headers
-        self._gate = HostGate(manners)
+        self.gate = HostGate(manners)
         self._manager = urllib3.PoolManager(
             num_pools=256, maxsize=manners.per_host, ssl_context=tls_context(), retries=False
         )
@@ -84,7 +84,7 @@ class Transport:
         Raises FetchError for everything that the network can do, in the block too.
         """
         clock.connecting()
-        with self._gate.visit(url.netloc or ""), faults(url.host or ""):
+        with self.gate.visit(url.netloc or ""), faults(url.host or ""):
             pool = self._manager.connection_from_url(url.url)
             wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
             response = pool.urlopen(
