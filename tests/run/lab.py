@@ -51,7 +51,10 @@ class Lab:
             "shard_size": SHARD,
             "captions": {"toxicity": None, "language": False},
             "images": {"nsfw": None},
-            "download": {"allow_addresses": ["127.0.0.1/32"], "min_image_size": 32, "retries": 0},
+            "download": {
+                "allow_addresses": ["127.0.0.1/32"], "min_image_size": 32, "retries": 0,
+                "per_host_rate": None,
+            },  # fmt: skip
             "rules": [{"reason": "duplicate", "when": "dup_group is not null"}],
             "cluster": {"scheduler": self.scheduler} if self.scheduler else {},
         }
