@@ -126,6 +126,27 @@ def sql(
 
 
 @app.command()
+def retry(
+    run_folder: RunFolder,
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="SQL", help="Which rows, e.g. \"reason = 'timeout'\", over `samples`."
+        ),
+    ],
+    scheduler: Scheduler = None,
+    json_: Json = False,
+) -> None:
+    """Fetch some rows again and do what depends on them; all others keep what they have.
+
+    Works from the run folder alone. Rows that the list or a takedown spoiled are left out.
+    """
+    from pipeline.commands import retry_rows
+
+    raise typer.Exit(retry_rows(run_folder, where, scheduler, json_))
+
+
+@app.command()
 def report(run_folder: RunFolder, json_: Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
     from pipeline.inspect.report import write_report

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,48 @@ def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
     else:
         render_answer(answer)
     return code
+
+
+def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool) -> int:
+    """Fetch the rows that `where` matches again, and what follows; the exit code."""
+    from pipeline.inspect.stats import stats
+    from pipeline.retrying import lines, retry
+
+    run = Run.open(run_folder)
+    before = _exported(run)
+    with reporter() as told:
+        result, tried = retry(run, where, scheduler, told)
+    answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run)}
+    if result is not None:
+        answer["report"] = ensure_report(run)
+    answer["quarantined"] = result.quarantined if result is not None else []
+    answer["notes"] = model_note(run) if _exported(run) != before else []
+    _tell(answer, lines(tried), as_json)
+    return PARTLY if answer["quarantined"] else DONE
+
+
+def _exported(run: Run) -> str | None:
+    """The digest of the run's export."""
+    return (run.state.get("export") or {}).get("digest")
+
+
+def model_note(run: Run) -> list[str]:
+    """A line where the run has a model: nothing here trains or draws again."""
+    if not run.folder.exists("train/model"):
+        return []
+    job = run.job.get("job_file") or "JOB.yaml"
+    return [f"the model in train/ is of the export before; `winnow train {job}` trains anew"]
+
+
+def _tell(answer: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer, indent=2, default=str))
+        return
+    for line in lines:
+        print(line)
+    render_answer(answer)
+    for note in answer["notes"]:
+        print(note)
 
 
 def render_answer(answer: dict[str, Any], last: Any = None) -> None:

@@ -71,6 +71,31 @@ class Driver:
         self._run_export(exporter)
         return exporter
 
+    def fetch_again(self, rows: Mapping[int, Sequence[int]]) -> None:
+        """Fetch rows again, by shard, before `run`, which then follows up what came out otherwise.
+
+        Their shards' download parts must stand.
+        """
+        name = "download"
+        before = {shard: self.parts[name][shard] for shard in rows}
+        self.reporter.start(name, sum(map(len, rows.values())))
+
+        def follow(ticket: Ticket, done: tasks.Done) -> None:
+            if done.digests[name] == before[ticket.shard]:
+                return
+            stale = {name}
+            for node in self.plan.nodes:
+                if stale.intersection(node.upstream):
+                    stale.add(node.name)
+                    self.parts[node.name].pop(ticket.shard, None)
+
+        for shard, places in rows.items():
+            inputs = self._inputs(self.plan.by_name[name], shard)
+            self._submit(
+                Ticket((name,), shard, follow), tasks.run_again, name, shard, places, inputs
+            )
+        self._drain()
+
     def close(self) -> None:
         """Let go of what is still in flight: a task of a run that ended must not write."""
         for future in self._tickets:
@@ -262,5 +287,5 @@ class Driver:
         self.reporter.say(f"shard {ticket.shard:05d} is quarantined at {stage}: {text}")
 
 
-SHOWN = ("success", "failed", "skipped", "measured", "kept", "dropped", "in groups")
+SHOWN = ("success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups")
 """Counts of a stage's summary that are worth a place beside its bar."""

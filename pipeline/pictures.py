@@ -32,14 +32,16 @@ def measure_pictures(
     PartError if a picture is missing from the tar. ValueError for a stored picture that does not
     decode: we stored it, so the disk or we are wrong.
     """
-    sessions = {stage.name: stage.session() for stage in stages}
-    sinks = {
-        stage.name: _Sink(stage, shard, sessions[stage.name], rows[stage.name]) for stage in stages
-    }
-    with shard.file("download", "tar") as path, ThreadPoolExecutor(worker_threads()) as pool:
-        for row, prepared in _decode(path, pool, sessions, rows):
-            for name, item in prepared.items():
-                sinks[name].add(row, item)
+    sinks = {stage.name: _Sink(stage, shard, rows[stage.name]) for stage in stages}
+    # A stage without a picture to look at loads no model.
+    busy = {name: sink for name, sink in sinks.items() if sink.due}
+    sessions = {name: sink.open() for name, sink in busy.items()}
+    wanted = {name: rows[name] for name in busy}
+    if busy:
+        with shard.file("download", "tar") as path, ThreadPoolExecutor(worker_threads()) as pool:
+            for row, prepared in _decode(path, pool, sessions, wanted):
+                for name, item in prepared.items():
+                    sinks[name].add(row, item)
     return {name: sink.finish(scratch) for name, sink in sinks.items()}
 
 
@@ -81,13 +83,13 @@ class _Sink:
         self,
         stage: PictureStage,
         shard: ShardData,
-        session: Session,
         wanted: npt.NDArray[np.bool_],
     ) -> None:
-        self._stage, self._session = stage, session
+        self._stage = stage
+        self._session: Session | None = None
         self._place = f"{stage.name}, shard {shard.name}"
         fetched = pc.equal(shard.table("status")["status"], "success")
-        self._due = int((wanted & fetched.to_numpy(zero_copy_only=False)).sum())
+        self.due = int((wanted & fetched.to_numpy(zero_copy_only=False)).sum())
         self._table = shard.table(*stage.reads)
         self._columns: dict[str, list[Any]] = {
             column.name: [None] * self._table.num_rows for column in stage.writes
@@ -97,6 +99,11 @@ class _Sink:
         self._items: list[Any] = []
         self._measured = 0
 
+    def open(self) -> Session:
+        """Load the models."""
+        self._session = self._stage.session()
+        return self._session
+
     def add(self, row: int, item: Any) -> None:
         self._rows.append(row)
         self._items.append(item)
@@ -104,6 +111,7 @@ class _Sink:
             self._flush()
 
     def _flush(self) -> None:
+        assert self._session is not None
         measured = self._session.measure(self._items, self._table.take(self._rows))
         for name, values in measured.columns.items():
             for row, value in zip(self._rows, values, strict=True):
@@ -119,9 +127,9 @@ class _Sink:
     def finish(self, scratch: Path) -> Output:
         if self._rows:
             self._flush()
-        if self._measured != self._due:
+        if self._measured != self.due:
             raise PartError(
-                f"{self._place}: {self._due} pictures are due, {self._measured} are in the tar"
+                f"{self._place}: {self.due} pictures are due, {self._measured} are in the tar"
             )
         files = {}
         for name in self._stage.arrays:

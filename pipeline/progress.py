@@ -75,7 +75,7 @@ class Bars:
                 stage, total=total, completed=done, note="stands" if done and done == total else ""
             )
         else:
-            self._progress.update(self._tasks[stage], total=total)
+            self._progress.update(self._tasks[stage], total=total, completed=done)
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
         self._progress.update(self._tasks[stage], advance=rows, note=note)

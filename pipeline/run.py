@@ -1,8 +1,10 @@
 """The run folder: where things lie, who may write, and the index of its shards."""
 
+import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,6 +115,15 @@ class Run:
         handle.write(str(os.getpid()))
         handle.flush()
         self._lock = handle
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """`lock`, for the length of a block."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
 
     def unlock(self) -> None:
         if self._lock is not None:

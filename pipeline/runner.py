@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,19 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
+from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.errors import InputError, PartError
 from pipeline.exporting import Exporter, finish
-from pipeline.plan import Plan, build_plan, columns_written, save_plan, standing
+from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
 from pipeline.progress import Reporter
 from pipeline.provenance import provenance
 from pipeline.rules import resolve
 from pipeline.run import Run, ShardIndex
 from pipeline.stages import stages_for
 from pipeline.stages.ingest import Listing, deal, is_current, look
-from pipeline.table import read_parquet, shard_name
+from pipeline.table import ASIDE, read_parquet, settle, shard_name
 
 
 @dataclass(frozen=True)
@@ -62,26 +64,66 @@ def prepare(job: Job) -> Prepared:
     return Prepared(job, run, listing, plan)
 
 
+def replan(run: Run, scheduler: str | None = None) -> Plan:
+    """The last run's plan, from its folder alone: the list is not looked at again.
+
+    InputError if the list was never dealt, or a model or file of the job is out of reach.
+    """
+    values = {key: value for key, value in run.job.items() if key != "job_file"}
+    job = parse_job(values, f"{run.folder.url}/resolved.json")
+    if scheduler is not None:
+        cluster = job.cluster.model_copy(update={"scheduler": scheduler})
+        job = job.model_copy(update={"cluster": cluster})
+    if not run.index:
+        again = run.job.get("job_file") or "JOB.yaml"
+        raise InputError(
+            f"{run.folder.url} has no shards yet; let `winnow run {again}` read the list first"
+        )
+    schema = shard_schema(run)
+    for stage in stages_for(job, schema):
+        stage.check()
+    return build_plan(run, job, schema)
+
+
 def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:
     """Bring the run up to date: only what is stale is done, and nothing twice."""
     job, run, plan = prepared.job, prepared.run, prepared.plan
     claim(run, job_file)
-    run.lock()
-    try:
+    with run.locked():
         claim(run, job_file)  # somebody may have been quicker
-        run.folder.sweep()
+        tidy(run, reporter)
         _write_job(run, job, job_file)
         ingested = not is_current(run, job, prepared.listing)
         index = _ingest(prepared, reporter) if ingested else run.index
         assert index is not None
-        save_plan(plan)
-        _write_state(plan, None)
-        result = _work(plan, index, reporter)
-        result.cached["ingest"] = not ingested
-        _write_state(plan, result)
-        return result
-    finally:
-        run.unlock()
+        return bring_up_to_date(plan, index, reporter, ingested=ingested)
+
+
+def tidy(run: Run, reporter: Reporter) -> None:
+    """Under the lock, before any work: clear away and finish what a driver that died left."""
+    run.folder.sweep()
+    for name in run.folder.names("parts"):
+        folder = run.folder.sub(f"parts/{name}")
+        for waiting in folder.names():
+            if waiting.endswith(ASIDE):
+                settle(folder, waiting.removesuffix(ASIDE))
+
+
+def bring_up_to_date(
+    plan: Plan,
+    index: ShardIndex,
+    reporter: Reporter,
+    *,
+    ingested: bool = False,
+    again: Mapping[int, Sequence[int]] | None = None,
+) -> Result:
+    """Do what is stale, under the lock; `again` are rows, by shard, to fetch once more first."""
+    save_plan(plan)
+    _write_state(plan, None)
+    result = _work(plan, index, reporter, again or {})
+    result.cached["ingest"] = not ingested
+    _write_state(plan, result)
+    return result
 
 
 def _ingest(prepared: Prepared, reporter: Reporter) -> ShardIndex:
@@ -112,10 +154,12 @@ def _account(run: Run, index: ShardIndex) -> None:
         raise PartError(f"ingest: {index.rows_in} rows read, but {dealt} dealt")
 
 
-def _work(plan: Plan, index: ShardIndex, reporter: Reporter) -> Result:
+def _work(
+    plan: Plan, index: ShardIndex, reporter: Reporter, again: Mapping[int, Sequence[int]]
+) -> Result:
     parts = standing(plan, index)
     everything = all(len(parts[node.name]) == len(index) for node in plan.nodes)
-    if everything:
+    if everything and not again:
         exporter = Exporter.of(plan, index, parts, range(len(index)))
         if exporter.is_finished():
             reporter.say("everything stands; nothing to do")
@@ -129,6 +173,8 @@ def _work(plan: Plan, index: ShardIndex, reporter: Reporter) -> Result:
     with open_cluster(plan.job.cluster) as cluster:
         driver = Driver(plan, index, cluster, reporter, parts)
         with contextlib.closing(driver):
+            if again:
+                driver.fetch_again(again)
             done = driver.run()
     digest = finish(done, count_reasons(plan, driver.shards), facts) if done else ""
     names = [node.name for node in plan.nodes] + ["export"]

@@ -90,6 +90,14 @@ class Folder:
         with self.create(name) as path:
             shutil.move(source, path)
 
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name, in place of what bears it; a store copies, then removes."""
+        if self.is_local:
+            Path(self.path(name)).replace(self.path(to))
+            return
+        self._fs.cp_file(self.path(name), self.path(to))
+        self._fs.rm(self.path(name))
+
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
         """A local path to read: the file itself, or a temporary copy from the store."""

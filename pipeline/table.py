@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import PartError
 from pipeline.storage import Folder
 
+ASIDE = ".next"
+"""Ends the name of the folder in which a part waits until it is whole."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -57,6 +60,9 @@ class Sidecar:
     seconds: float
     peak_memory_mb: float
     summary: dict[str, Any] = field(default_factory=dict)
+    patch: dict[str, Any] | None = None
+    """Of a part that differs from an earlier one in a few rows: `base`, the earlier one's digest,
+    and `rows`, those rows' places in the shard."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
@@ -131,14 +137,22 @@ def commit(
     seconds: float,
     peak_memory_mb: float,
     summary: Mapping[str, Any] | None = None,
+    patch: Mapping[str, Any] | None = None,
     data: Folder | None = None,
+    aside: bool = False,
 ) -> Sidecar:
     """Write tables and companion files by name, and the sidecar `name.json` last.
 
     `files` are moved. They go to `data` where that is another folder than the sidecar's. The old
-    sidecar goes first, so that no moment shows it beside new data.
+    sidecar goes first, so that no moment shows it beside new data. With `aside` the old part stands
+    until the new one is whole: it is written into a folder of its own, then takes its place.
     """
-    folder.remove(f"{name}.json")
+    if aside:
+        assert data is None, "only a part whose files lie beside its sidecar is written aside"
+        folder.remove(_aside(name))
+        data = folder.sub(_aside(name))
+    else:
+        folder.remove(f"{name}.json")
     data = data or folder
     digests: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -161,9 +175,37 @@ def commit(
         seconds=round(seconds, 3),
         peak_memory_mb=round(peak_memory_mb, 1),
         summary=dict(summary or {}),
+        patch=dict(patch) if patch is not None else None,
     )
-    folder.write(f"{name}.json", sidecar.encode())
+    if aside:
+        data.write(f"{name}.json", sidecar.encode())
+        settle(folder, name)
+    else:
+        folder.write(f"{name}.json", sidecar.encode())
     return sidecar
+
+
+def _aside(name: str) -> str:
+    return f"{name}{ASIDE}"
+
+
+def settle(folder: Folder, name: str) -> None:
+    """Put a part that was written aside in its place, or away if it is not whole.
+
+    May be killed and done again: what has been moved is not moved twice.
+    """
+    aside = folder.sub(_aside(name))
+    try:
+        sidecar = Sidecar(**json.loads(aside.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, TypeError):
+        folder.remove(_aside(name))
+        return
+    folder.remove(f"{name}.json")
+    for target in sidecar.files:
+        if aside.exists(target):
+            folder.rename(f"{_aside(name)}/{target}", target)
+    folder.write(f"{name}.json", sidecar.encode())
+    folder.remove(_aside(name))
 
 
 def read_sidecar(

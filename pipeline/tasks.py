@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.errors import PartError
+from pipeline.patches import find_base, is_same, marked, patched_fetch, patched_pictures
 from pipeline.pictures import measure_pictures
 from pipeline.plan import MERGED, Node, Plan, load_plan, shard_schema
 from pipeline.sql import columns_of, evaluate
@@ -24,6 +26,7 @@ from pipeline.table import (
     commit,
     read_parquet,
     read_sidecar,
+    settle,
     shard_name,
 )
 
@@ -69,20 +72,62 @@ def run_table(
 def run_pictures(
     run_url: str, plan_digest: str, names: Sequence[str], shard: int, inputs: Mapping[str, str]
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
-    """Run picture stages over one shard in one reading; each commits its own part."""
+    """Run picture stages over one shard in one reading; each commits its own part.
+
+    Of a part that stands but for a few rows only those are measured.
+    """
     plan = load_plan(run_url, plan_digest)
     data, start = plan.data(shard), time.monotonic()
     nodes = [plan.by_name[name] for name in names]
     stages = [node.stage for node in nodes if isinstance(node.stage, PictureStage)]
     masks = {node.name: row_mask(plan, node, data) for node in nodes}
+    bases = {node.name: base for node in nodes if (base := find_base(plan, node, data))}
+    for name, base in bases.items():
+        masks[name] &= marked(len(masks[name]), base.rows)
+    digests = {}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         outputs = measure_pictures(data, stages, masks, Path(scratch))
-        digests = {
-            node.name: _commit(plan, node, data, outputs[node.name], inputs[node.name], start)
-            for node in nodes
-        }
+        for node in nodes:
+            output, known = outputs[node.name], bases.get(node.name)
+            if known is not None:
+                output = patched_pictures(data, node.name, known, output, Path(scratch))
+                outputs[node.name] = output
+            patch = known.patch if known is not None else None
+            digests[node.name] = _commit(
+                plan, node, data, output, inputs[node.name], start, patch=patch
+            )
     rows = next(iter(outputs.values())).table.num_rows
     return digests, rows, {name: output.summary for name, output in outputs.items()}
+
+
+@timed
+def run_again(
+    run_url: str, plan_digest: str, name: str, shard: int, rows: Sequence[int], inputs: str
+) -> tuple[dict[str, str], int, dict[str, Any]]:
+    """Fetch some rows of a shard again; the others keep what they have.
+
+    The part of before stands until the new one is whole: it may hold what the web no longer has.
+    """
+    plan = load_plan(run_url, plan_digest)
+    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    assert isinstance(node.stage, TableStage)
+    settle(plan.run.folder.sub(node.folder), data.name)  # of a worker that died at this very task
+    before = plan.read(node, shard, inputs)
+    if before is None:
+        raise PartError(f"{name}, shard {data.name}: the part of before is gone")
+    fresh = node.stage.run(data, marked(before.rows, rows))
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        try:
+            output = patched_fetch(data, name, fresh, rows, Path(scratch) / "merged.tar")
+        finally:
+            for path in fresh.files.values():
+                path.unlink(missing_ok=True)
+        digest = before.digest
+        if not is_same(data, name, before, output):
+            patch = {"base": digest, "rows": list(rows)}
+            digest = _commit(plan, node, data, output, inputs, start, patch=patch, aside=True)
+    told = {key: fresh.summary.get(key, 0) for key in ("success", "failed")}
+    return {name: digest}, len(rows), told
 
 
 @timed
@@ -168,8 +213,9 @@ def _commit_table(
 
 
 def _commit(
-    plan: Plan, node: Node, data: ShardData, output: Output, inputs: str, start: float
-) -> str:
+    plan: Plan, node: Node, data: ShardData, output: Output, inputs: str, start: float,
+    *, patch: Mapping[str, Any] | None = None, aside: bool = False,
+) -> str:  # fmt: skip
     """Hold the output against the law of the table, then commit it. PartError if it breaks it."""
     place = f"{node.name}, shard {data.name}"
     check_rows(data.table()["uid"].to_pylist(), output.table["uid"].to_pylist(), place)
@@ -181,6 +227,7 @@ def _commit(
         {f"{name}.{suffix}": path for suffix, path in output.files.items()},
         stage=node.name, fingerprint=node.fingerprint, inputs=inputs, rows=table.num_rows,
         seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), summary=output.summary,
+        patch=patch, aside=aside,
     )  # fmt: skip
     return sidecar.digest
 

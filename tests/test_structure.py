@@ -11,16 +11,17 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room may import from its own level and below.
 LEVELS = (
-    ("errors", "reasons", "uid", "storage", "threads", "quiet_exit"),
+    ("errors", "reasons", "uid", "storage", "tars", "threads", "quiet_exit"),
     ("table", "sql", "config"),
     ("run", "runlog", "models", "fetch", "neighbours"),
-    ("stage", "rules"),
+    ("stage", "rules", "sharing"),
     ("stages",),
-    ("plan", "pictures", "progress"),
+    ("plan", "patches", "pictures", "progress"),
     ("tasks", "cluster", "provenance"),
     ("exporting", "inspect"),
     ("driver",),
     ("runner",),
+    ("retrying",),
     ("commands",),
     ("demo",),
     ("cli",),

@@ -1,6 +1,7 @@
 """Fixtures of runs: one served site a session, and clusters to run on."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from lab import Lab, Site
 
-from pipeline.demo.web import Route, serve, write_site
+from pipeline.demo.web import Route, _Site, serve, write_site
 from pipeline.demo.world import caption, draw, random_scene
 from pipeline.runner import Result
 
@@ -52,6 +53,34 @@ def threads() -> Iterator[str]:
 @pytest.fixture
 def lab(site: Site, tmp_path: Path, threads: str) -> Lab:
     return Lab(site, tmp_path, threads)
+
+
+@pytest.fixture
+def own(site: Site, tmp_path: Path, threads: str) -> Iterator[Lab]:
+    """A lab with a site of its own, whose pages a test may change."""
+    folder = tmp_path / "site"
+    shutil.copytree(site.folder / "www", folder / "www")
+    with serve(folder) as url:
+
+        def moved(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+            return [{**row, "url": row["url"].replace(site.url, url)} for row in rows]
+
+        yield Lab(Site(url, folder, moved(site.rows), moved(site.dead)), tmp_path, threads)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that sites served by this process are asked for, robots.txt left out."""
+    paths: list[str] = []
+    route = _Site.route
+
+    def noting(self: _Site, path: str) -> tuple[Route, int]:
+        if path != "/robots.txt":
+            paths.append(path)
+        return route(self, path)
+
+    monkeypatch.setattr(_Site, "route", noting)
+    return paths
 
 
 @pytest.fixture

@@ -1,0 +1,294 @@
+"""Rows fetched again: just those, and what depends on them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from lab import SHARD, Lab
+
+from pipeline.demo.web import Route, write_site
+from pipeline.errors import InputError
+from pipeline.inspect.query import query
+from pipeline.plan import standing
+from pipeline.progress import Lines
+from pipeline.retrying import retry
+from pipeline.run import Run
+from pipeline.runner import replan
+from pipeline.table import read_parquet, read_sidecar
+
+MISSING = "reason = 'http_not_found'"
+
+
+def again(lab: Lab, where: str = MISSING):
+    run = Run(lab.folder / "runs" / "job")
+    with (lab.folder / "said.txt").open("w") as stream:
+        result, told = retry(run, where, None, Lines(stream))
+    lab.said = (lab.folder / "said.txt").read_text().splitlines()
+    return result, told
+
+
+def revive(lab: Lab, *names: str) -> None:
+    """Pages that were gone are there."""
+    for i, name in enumerate(names):
+        picture = (lab.site.folder / "www" / f"{i + 5}.jpg").read_bytes()
+        (lab.site.folder / "www" / name).write_bytes(picture + b"tail")  # other bytes
+
+
+def part(run: Run, stage: str) -> Path:
+    plan = replan(run)
+    return Path(run.folder.path(plan.by_name[stage].folder))
+
+
+def members(tar: Path) -> dict[str, bytes]:
+    with tarfile.open(tar) as opened:
+        return {m.name: opened.extractfile(m).read() for m in opened}
+
+
+def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
+    job = own.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
+    first = own.run(job)
+    run = first.run
+    before = {path: path.read_bytes() for path in Path(run.folder.path("parts")).rglob("0*")}
+    rows = query(run, f"select shard, row, url from samples where {MISSING}").to_pylist()
+    assert len(rows) == 3
+    lines = len(own.log(first))
+    revive(own, "gone0.jpg", "gone1.jpg")
+    asked.clear()
+    result, told = again(own)
+    assert sorted(asked) == ["/gone0.jpg", "/gone1.jpg", "/gone2.jpg"]
+    assert told == {
+        "matched": 3, "left_out": 0, "left_out_by": {}, "fetched": 2,
+        "failed_again": {"http_not_found": 1}, "before": {"http_not_found": 3},
+        "after": told["after"],
+    }  # fmt: skip
+    assert told["after"]["http_not_found"] == 1
+    seen = counts(result)
+    assert (seen["conserved"], seen["reasons"]["http_not_found"]) == (True, 1)
+    # Two rows were measured, once by each stage; shards without a revived row were left alone.
+    alive = {row["shard"] for row in rows if not row["url"].endswith("gone2.jpg")}
+    log = own.log(result)[lines:]
+    worked = [(stage, e["shard"]) for e in log for stage in e["stages"] if stage != "export"]
+    assert {s for stage, s in worked if stage == "download"} == {row["shard"] for row in rows}
+    assert {s for stage, s in worked if stage == "images"} == alive
+    assert not [stage for stage, _ in worked if stage == "captions"]
+    for stage in ("embed", "images"):
+        found = [read_sidecar(run.folder.sub(f"parts/{part(run, stage).name}"), f"{s:05d}")
+                 for s in alive]  # fmt: skip
+        assert sum(sidecar.summary["measured"] for sidecar in found) == 2
+        assert sum(sidecar.summary["reused"] for sidecar in found) == sum(
+            sidecar.rows - len(sidecar.patch["rows"]) for sidecar in found
+        )
+    folders = [part(run, stage) for stage in ("captions", "download", "embed", "images")]
+    touched = {f"{s:05d}" for s in alive}
+    for path, data in before.items():
+        if path.parent in folders and path.name.split(".")[0] not in touched:
+            assert path.read_bytes() == data, path
+
+
+def test_a_retried_run_is_the_run_that_a_quiet_web_would_have_given(own, tmp_path):
+    """But for rounding in the models' batches: the same columns, pictures and verdicts."""
+    job = own.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
+    own.run(job)
+    revive(own, "gone0.jpg", "gone1.jpg", "gone2.jpg")
+    result, told = again(own)
+    assert told["fetched"] == 3
+    fresh = Lab(own.site, tmp_path / "fresh", own.scheduler)
+    fresh.folder.mkdir()
+    other = fresh.run(fresh.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"}))
+    text = "select * exclude (clip_score, punsafe, dup_sim) from samples order by shard, row"
+    assert query(result.run, text).equals(query(other.run, text))
+    for name in ("clip_score", "punsafe"):
+        a, b = (
+            query(r.run, f"select {name} from samples order by shard, row")[name].to_numpy()
+            for r in (result, other)
+        )
+        np.testing.assert_allclose(a, b, atol=2e-3)
+    for shard in range(len(result.run.index)):
+        tars = [part(r.run, "download") / f"{shard:05d}.tar" for r in (result, other)]
+        assert tars[0].read_bytes() == tars[1].read_bytes()
+    # And a plain run finds nothing to do.
+    assert own.run(job).digest == result.digest
+    assert own.said == ["everything stands; nothing to do"]
+
+
+def test_a_row_that_had_a_picture_and_now_fails_loses_it(own, counts):
+    own.run(own.job(embed={"model": "winnow-tiny"}))
+    run = Run(own.folder / "runs" / "job")
+    (row,) = query(run, "select shard, row from samples where url like '%/7.jpg'").to_pylist()
+    name = f"{row['row']:06d}.jpg"
+    tar = part(run, "download") / f"{row['shard']:05d}.tar"
+    before = members(tar)
+    (own.site.folder / "www" / "7.jpg").unlink()
+    result, told = again(own, "url like '%/7.jpg'")
+    assert told["failed_again"] == {"http_not_found": 1}
+    assert (told["before"], told["after"]) == ({"kept": 1}, {"http_not_found": 1})
+    after = members(tar)
+    assert name in before
+    assert after == {k: v for k, v in before.items() if k != name}
+    vectors = replan(run).data(row["shard"]).array("embed", "img.npy")
+    assert not vectors[row["row"]].any()
+    assert np.count_nonzero(vectors.any(axis=1)) == len(after)
+    assert counts(result)["conserved"] is True
+
+
+def test_the_same_answers_make_nothing_stale(own):
+    first = own.run(own.job())
+    sizes = len(own.log(first))
+    result, told = again(own)
+    assert (told["fetched"], told["failed_again"]) == (0, {"http_not_found": 3})
+    assert result.digest == first.digest
+    assert {stage for e in own.log(result)[sizes:] for stage in e["stages"]} == {"download"}
+
+
+def test_rows_the_list_spoilt_are_left_out(own, asked):
+    bad = [{"url": f"{own.site.url}/1.jpg", "caption": None}, {"url": None, "caption": "a cat"}]
+    own.run(own.job([*own.site.rows[:5], *bad]))
+    asked.clear()
+    before = Path(own.folder / "runs" / "job" / "state.json").read_bytes()
+    result, told = again(own, "input_error is not null")
+    assert (result, asked) == (None, [])
+    assert (told["matched"], told["left_out"]) == (2, 2)
+    assert told["left_out_by"] == {"caption_missing": 1, "url_missing": 1}
+    assert Path(own.folder / "runs" / "job" / "state.json").read_bytes() == before
+
+
+def test_rows_that_only_if_skips_stay_skipped(own, asked):
+    own.run(own.job(own.site.rows[:5], download={"only_if": "url not like '%/3.jpg'"}))
+    asked.clear()
+    _, told = again(own, "true")
+    assert (told["left_out_by"], "/3.jpg" in asked) == ({"only_if": 1}, False)
+    assert told["fetched"] == len(asked) == 4
+
+
+def test_no_match_does_nothing(alone):
+    alone.run(alone.job(alone.site.rows[:3]))
+    run = alone.folder / "runs" / "job"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    done = alone.winnow("retry", str(run), "--where", MISSING, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "retry: 0 rows match, 0 are fetched again" in done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["matched"], answer["fetched"], answer["kept"]) == (0, 0, 3)
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert before.pop(run / ".lock") <= after.pop(run / ".lock")
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("reason = ", "--where: .*syntax error"),
+        ("reson = 'timeout'", "--where: .*`reson`; did you mean `reason`"),
+        ("reason", "--where: `reason` is VARCHAR, not a boolean"),
+        ("url in (select url from samples)", "--where: .*no SELECT"),
+        ("url::int > 3", "--where: .*Could not convert string"),
+        ("", "--where: an SQL boolean is due"),
+    ],
+)
+def test_sql_that_cannot_serve_is_named(lab, where, told):
+    lab.run(lab.job(lab.site.rows[:3]))
+    with pytest.raises(InputError, match=told):
+        again(lab, where)
+
+
+def test_a_run_without_downloads_is_refused(lab):
+    result = lab.run(lab.job(lab.site.rows[:3]))
+    result.run.folder.remove(f"parts/{part(result.run, 'download').name}")
+    with pytest.raises(InputError, match=r"no finished download parts to try again; `winnow run "):
+        again(lab)
+    with pytest.raises(InputError, match="is not a run folder"):
+        Run.open(lab.folder)
+
+
+def test_an_old_sidecar_still_reads(lab):
+    run = lab.run(lab.job(lab.site.rows[:3])).run
+    for path in Path(run.folder.path("parts")).rglob("0*.json"):
+        values = json.loads(path.read_text())
+        del values["patch"]
+        path.write_text(json.dumps(values))
+    plan = replan(run)
+    assert all(len(parts) == 1 for parts in standing(plan, run.index).values())
+
+
+def test_a_second_retry_builds_on_the_first(own):
+    own.run(own.job(embed={"model": "winnow-tiny"}))
+    revive(own, "gone0.jpg")
+    again(own)
+    revive(own, "gone0.jpg", "gone1.jpg")
+    result, told = again(own)
+    assert told["fetched"] == 1
+    folder = result.run.folder.sub(f"parts/{part(result.run, 'embed').name}")
+    (row,) = query(
+        result.run, "select shard, clip_score from samples where url like '%/gone1.jpg'"
+    ).to_pylist()
+    sidecar = read_sidecar(folder, f"{row['shard']:05d}")
+    assert sidecar.summary["measured"] == 1
+    assert row["clip_score"] is not None
+
+
+@pytest.fixture
+def slow(own):
+    """Pages that take a while the second time, so that there is time to kill."""
+    job = own.job(cluster={"scheduler": None}, embed={"model": "winnow-tiny"})
+    lab = Lab(own.site, own.folder)
+    lab.run(job)
+    revive(lab, "gone0.jpg", "gone1.jpg", "gone2.jpg")
+    names = [f"gone{i}.jpg" for i in range(3)] + ["2.jpg"]
+    write_site(lab.site.folder, {f"/{name}": Route(delay=0.7) for name in names})
+    return lab
+
+
+@pytest.mark.parametrize("goes_on", ["retry", "run"])
+def test_killed_in_the_middle_it_goes_on(slow, goes_on):
+    run = slow.folder / "runs" / "job"
+    folder = part(Run(run), "download")
+    kept = {path: members(path) for path in folder.glob("*.tar")}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    words = ["retry", str(run), "--where", MISSING, "--json"]
+    command = [sys.executable, "-m", "pipeline", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        if any(p.stat().st_mtime_ns != stamps[p] for p in folder.glob("0*.json")):
+            break
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    last = words if goes_on == "retry" else ["run", str(slow.folder / "job.yaml"), "--json"]
+    done = slow.winnow(*last)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["conserved"] is True
+    for path, found in kept.items():
+        assert found.items() <= members(path).items(), "a picture that was there is lost"
+    if goes_on == "retry":
+        assert "http_not_found" not in answer["reasons"]
+    assert not list(run.rglob("*.next"))
+
+
+def test_a_part_that_waits_whole_takes_its_place(own):
+    """As a kill leaves it between the writing of a part and its move."""
+    job = own.job(own.site.rows[:SHARD])
+    first = own.run(job)
+    folder = part(first.run, "download")
+    waiting = folder / "00000.next"
+    waiting.mkdir()
+    for name in ("00000.json", "00000.parquet"):
+        (folder / name).rename(waiting / name)
+    (folder / "00001.next").mkdir()
+    (folder / "00001.next" / "00001.tar").write_bytes(b"half")
+    assert own.run(job).digest == first.digest
+    assert own.said == ["everything stands; nothing to do"]
+    assert not list(folder.glob("*.next"))
+    table = read_parquet(first.run.folder, f"parts/{folder.name}/00000.parquet")
+    assert pc.all(pc.equal(table["status"], "success")).as_py()
