@@ -3,8 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_dns import HostileDns, addresses
 from hostile_site import Page, Site
 from shard_run import Outcome, run_shard
+
+
+@pytest.fixture(scope="session")
+def loopback_dns() -> Iterator[HostileDns]:
+    """A DNS server by which every name is this machine."""
+    with HostileDns({}, addresses("127.0.0.1")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,11 +24,15 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., Site]]:
-    """Start sites with given pages; they end with the tests of the file."""
+    """Start sites with given pages; they end with the tests of the file.
+
+    Each gets a name of its own, since a fetching process remembers hosts from shard to shard.
+    """
     sites: list[Site] = []
 
     def start(pages: Mapping[str, Page], **options: Any) -> Site:
-        sites.append(Site(pages, **options).__enter__())
+        name = f"site-{len(sites)}.test"
+        sites.append(Site(pages, **{"name": name} | options).__enter__())
         return sites[-1]
 
     yield start
@@ -29,11 +41,14 @@ def serve() -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcome]:
+def run(
+    tmp_path_factory: pytest.TempPathFactory, loopback_dns: HostileDns
+) -> Callable[..., Outcome]:
     """Take a shard of URLs through the download stage."""
     folder: Path = tmp_path_factory.mktemp("run")
+    usual = {"nameservers": (loopback_dns.address,)}
 
     def take(urls: Sequence[str | None], options: Mapping[str, Any], **more: Any) -> Outcome:
-        return run_shard(folder, urls, options, **more)
+        return run_shard(folder, urls, usual | dict(options), **more)
 
     return take

@@ -84,10 +84,9 @@ class Site(ThreadingHTTPServer):
         pages: Mapping[str, Page],
         *,
         tls: ssl.SSLContext | None = None,
-        address: str = "127.0.0.1",
-        name: str | None = None,
+        name: str = "127.0.0.1",
     ) -> None:
-        super().__init__((address, 0), Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.pages = dict(pages)
         self.tls = tls
         self.requests: Counter[str] = Counter()
@@ -97,10 +96,10 @@ class Site(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.port = self.server_address[1]
-        self.base = self.under(name or address)
+        self.base = self.under(name)
 
     def under(self, name: str) -> str:
-        """This site's root under another name."""
+        """This site's root under a name."""
         return f"{'https' if self.tls else 'http'}://{name}:{self.port}"
 
     def get_request(self) -> tuple[socket.socket, Any]:

@@ -54,12 +54,14 @@ class PeakMemory:
 
 
 def _children() -> list[str]:
-    found: list[str] = []
+    """Processes started by this one; not those that are still a copy of it, about to start."""
+    own, found = Path("/proc/self/cmdline").read_bytes(), []
     for task in Path("/proc/self/task").iterdir():
         try:
-            found += (task / "children").read_text().split()
+            pids = (task / "children").read_text().split()
+            found += [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes() != own]
         except OSError:
-            continue  # a thread that has ended
+            continue  # a thread or a process that has ended
     return found
 
 

@@ -1,0 +1,168 @@
+"""Every form in which a site asks not to be used, and some that only look like it."""
+
+from collections.abc import Mapping
+
+import pytest
+from hazard import good
+from hostile_site import Page
+from wire_pages import picture, redirect, status
+
+TAG, TDM = "opted_out_robots_tag", "opted_out_tdm"
+
+# X-Robots-Tag, and the directive that decides; None: the picture may be used.
+TAGS: dict[str, str | None] = {
+    "noai": "noai",
+    "noimageai": "noimageai",
+    "noindex": "noindex",
+    "noimageindex": "noimageindex",
+    "none": "none",
+    "noml": "noml",
+    "NoAI": "noai",
+    "all, NOIMAGEAI": "noimageai",
+    "nofollow, noarchive, noai": "noai",
+    "nofollow\nnoai": "noai",
+    "googlebot: noindex\nnoml": "noml",
+    "winnow: noai": "noai",
+    "Winnow: nofollow, noai": "noai",
+    "*: noimageindex": "noimageindex",
+    "otherbot: nofollow, winnow: noai": "noai",
+    "max-image-preview:large, noai": "noai",
+    "max-image-preview: large, max-snippet: -1, noimageai": "noimageai",
+    "winnow: max-image-preview:large, noai": "noai",
+    "unavailable_after: 25 Jun 2010 15:00:00 PST, noai": "noai",
+    "unavailable_after: Friday, 25-Jun-10 15:00:00 UTC, noai": "noai",
+    ",,noai,,": "noai",
+    " noai\t": "noai",
+    "all": None,
+    "": None,
+    "index, follow": None,
+    "nofollow": None,
+    "noarchive, nosnippet, notranslate": None,
+    "max-image-preview: none": None,
+    "googlebot: noai": None,
+    "googlebot: noindex, noai": None,
+    "noaints": None,
+    "unavailable_after: 25 Jun 2010 15:00:00 PST": None,
+}
+RESERVATIONS = {"1": TDM, " 1 ": TDM, "0": None, "": None, "11": None, "yes": None}
+
+
+def _site(serve, run, pages: Mapping[str, Page], options: Mapping[str, object] = {}):
+    """All pages in one shard, none of which may touch another; rows by page, and the site."""
+    site = serve(pages)
+    outcome = run([f"{site.base}{path}" for path in pages], options)
+    return dict(zip(pages, outcome.rows, strict=True)), site
+
+
+@pytest.fixture(scope="module")
+def tagged(serve, run):
+    lines = enumerate(TAGS)
+    return _site(serve, run, {f"/{i}": picture(X_Robots_Tag=text) for i, text in lines})
+
+
+@pytest.mark.parametrize(("number", "text"), list(enumerate(TAGS)))
+def test_robots_tags(number, text, tagged):
+    rows, site = tagged
+    row, word = rows[f"/{number}"], TAGS[text]
+
+    assert row["fetch_reason"] == (TAG if word else None), row["error_message"]
+    assert row["error_message"] == (f"X-Robots-Tag: {word}" if word else None)
+    assert site.requests[f"/{number}"] == 1
+    if word:
+        assert row["sha256"] is None
+
+
+@pytest.fixture(scope="module")
+def reserved(serve, run):
+    values = enumerate(RESERVATIONS)
+    return _site(serve, run, {f"/{i}": picture(TDM_Reservation=text) for i, text in values})[0]
+
+
+@pytest.mark.parametrize(("number", "text"), list(enumerate(RESERVATIONS)))
+def test_reservations_of_text_and_data_mining(number, text, reserved):
+    row = reserved[f"/{number}"]
+
+    assert row["fetch_reason"] == RESERVATIONS[text], row["error_message"]
+
+
+def test_opt_outs_are_not_tried_again_and_read_no_body(serve, run):
+    pages = {
+        "/tag": picture(X_Robots_Tag="noai", Content_Length="900000000"),
+        "/tdm": picture(TDM_Reservation="1", Content_Length="900000000"),
+    }
+    rows, site = _site(serve, run, pages, {"retries": 3})
+
+    assert [row["fetch_reason"] for row in rows.values()] == [TAG, TDM]
+    assert (site.requests["/tag"], site.requests["/tdm"]) == (1, 1)
+
+
+def test_an_opt_out_on_a_redirect_holds_for_what_it_leads_to(serve, run):
+    moved = {"Location": "/good", "X_Robots_Tag": "noai"}
+    pages = {
+        "/tag": status(302, **moved),
+        "/tdm": status(301, Location="/good", TDM_Reservation="1"),
+        "/to-tag": redirect("/tagged"),
+        "/tagged": picture(X_Robots_Tag="noai"),
+    }
+    rows, site = _site(serve, run, pages | {"/good": good})
+
+    reasons = [row["fetch_reason"] for row in rows.values()]
+    assert reasons == [TAG, TDM, TAG, TAG, None], rows
+    assert site.requests["/good"] == 1
+
+
+def test_opt_outs_that_the_job_does_not_heed(serve, run):
+    options = {"respect_robots_tag": False, "respect_tdm_reservation": False}
+    pages = {"/a": picture(X_Robots_Tag="noai"), "/b": picture(TDM_Reservation="1")}
+    rows, _ = _site(serve, run, pages, options)
+
+    assert [row["fetch_reason"] for row in rows.values()] == [None, None]
+
+
+def test_a_refusal_stays_a_refusal_whatever_it_says_of_use(serve, run):
+    rows, _ = _site(serve, run, {"/a": status(404, X_Robots_Tag="noindex")})
+
+    assert rows["/a"]["fetch_reason"] == "http_not_found"
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory):
+    file = tmp_path_factory.mktemp("domains") / "list.txt"
+    file.write_text("# those who wrote to us\nblocked.test\n\nBücher.test  # in their own script\n")
+    return {"opted_out_domains": str(file)}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("blocked.test", "opted_out_domain"),
+        ("BLOCKED.test", "opted_out_domain"),
+        ("blocked.test.", "opted_out_domain"),
+        ("img.cdn.blocked.test", "opted_out_domain"),
+        ("bücher.test", "opted_out_domain"),
+        ("xn--bcher-kva.test", "opted_out_domain"),
+        ("unblocked.test", None),
+        ("blocked.test.other.test", None),
+    ],
+)
+def test_domains_on_the_list_hear_nothing_from_us(name, reason, serve, run, domains, loopback_dns):
+    site, other = serve({"/a": good}), serve({"/b": good})
+    loopback_dns.questions.clear()
+
+    outcome = run([f"{site.under(name)}/a", f"{other.base}/b"], domains)
+
+    assert outcome.reasons == [reason, None], outcome.rows
+    if reason:
+        assert site.connections == 0
+        asked = {asked for asked, _ in loopback_dns.questions}
+        assert not [host for host in asked if host.endswith(("blocked.test", "kva.test"))]
+
+
+def test_a_redirect_to_a_domain_on_the_list(serve, run, domains):
+    target = serve({"/a": good})
+    site = serve({"/a": redirect(f"{target.under('www.blocked.test')}/a")})
+
+    outcome = run([f"{site.base}/a"], domains)
+
+    assert outcome.reasons == ["opted_out_domain"]
+    assert target.connections == 0
