@@ -22,6 +22,12 @@ PLACE = "--where"
 ONLY_IF, UNFINISHED = "only_if", "unfinished"
 """Why a row is left out that had no error of its own: a plain run would not fetch it, or will."""
 
+_CELLS = (
+    "shard, row, coalesce(reason, verdict) AS reason, coalesce(input_error, "
+    f"CASE WHEN status IS NULL THEN '{UNFINISHED}' WHEN status = 'skipped' THEN '{ONLY_IF}' "
+    "WHEN status = 'invalid' THEN 'invalid' END) AS out"
+)
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -99,12 +105,8 @@ def choose(run: Run, where: str) -> Chosen:
     """The rows of `samples` for which `where` is true. InputError if it fails on a row's values."""
     with connect(run) as db:
         try:
-            found = db.sql(
-                "SELECT shard, row, coalesce(reason, verdict) AS reason, coalesce(input_error, "
-                f"CASE WHEN status IS NULL THEN '{UNFINISHED}' WHEN status = 'skipped' "
-                f"THEN '{ONLY_IF}' WHEN status = 'invalid' THEN 'invalid' END) AS out "
-                f"FROM samples WHERE ({where}\n)"  # noqa: S608 - the user's own, over this run alone
-            ).to_arrow_table()
+            query = f"SELECT {_CELLS} FROM samples WHERE ({where}\n)"  # noqa: S608 - the user's own
+            found = db.sql(query).to_arrow_table()
         except duckdb.Error as error:
             line = next((x for x in str(error).splitlines() if x.strip()), type(error).__name__)
             raise InputError(

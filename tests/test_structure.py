@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("errors", "reasons", "uid", "storage", "tars", "threads", "quiet_exit"),
     ("table", "sql", "config"),
-    ("run", "runlog", "models", "fetch", "neighbours"),
+    ("run", "runlog", "models", "fetch", "neighbours", "tombstones"),
     ("stage", "rules", "sharing"),
     ("stages",),
     ("plan", "patches", "pictures", "progress"),

@@ -96,7 +96,7 @@ def write_shard(
                 text = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
                 _add(tar, f"{row['key']}.json", text.encode())
     stats = scratch / "stats.json"
-    stats.write_text(json.dumps(_stats(count), indent=1), encoding="utf-8")
+    stats.write_text(json.dumps(shard_stats(count), indent=1), encoding="utf-8")
     files = {f"{name}.tar": tar_path, f"{name}_stats.json": stats}
     return {f"{name}.parquet": pa.concat_tables(tables)}, files, count
 
@@ -132,7 +132,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def _stats(count: int) -> dict[str, Any]:
+def shard_stats(count: int) -> dict[str, Any]:
     """img2dataset's per-shard statistics; no times, which would change the bytes."""
     return {
         "count": count,

@@ -28,8 +28,9 @@ from pipeline.stages.dealing import (
 )
 from pipeline.stages.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
 from pipeline.stages.reading import check_source, read_batches, read_schema
-from pipeline.stages.rows import to_table
+from pipeline.stages.rows import forgotten, to_table
 from pipeline.table import SHARD_COLUMNS, digest_of, shard_name
+from pipeline.tombstones import Tombstones
 
 VERSION = 1
 _SMALL = 256 << 20
@@ -128,7 +129,7 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
     with _scratch(run) as scratch:
         small = sum(source.size for source in listing.sources) < _SMALL
         spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
-        rows_in = _spread(listing, spread, progress)
+        rows_in = _spread(listing, spread, Tombstones.read(run.folder), progress)
         standing = _standing(run, job, listing)
         stands: list[tuple[int, str]] = []
         for shard in range(len(standing.shards) if standing else 0):
@@ -163,11 +164,15 @@ def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
 
 
-def _spread(listing: Listing, spread: Spread, progress: Callable[[int], None]) -> int:
+def _spread(
+    listing: Listing, spread: Spread, tombstones: Tombstones, progress: Callable[[int], None]
+) -> int:
+    """Every row to its bucket, those that were taken down without their content; rows read."""
     rows_in = 0
     for source, (url, caption) in zip(listing.sources, listing.pairs, strict=True):
         for raw in read_batches(source):
             table = to_table(raw, url, caption, listing.passthrough, listing.schema)
+            table = forgotten(table, tombstones.mask(table["uid"], table["url"]))
             spread.add("new", table, rows_in)
             rows_in += table.num_rows
             progress(rows_in)

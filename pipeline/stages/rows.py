@@ -4,7 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.stages.reading import Raw
 from pipeline.uid import make_uid
@@ -40,6 +43,23 @@ def to_table(
         cells = _cells(column(source), kind)
         arrays[name] = pa.concat_arrays([cells, pa.nulls(len(raw.broken), kind)])
     return pa.table(arrays, schema=schema)
+
+
+def blank(table: pa.Table, rows: npt.NDArray[np.bool_], but: Sequence[str] = ("uid",)) -> pa.Table:
+    """The table with every cell of these rows null, `but` for those columns."""
+    place = pa.array(np.arange(table.num_rows), mask=rows)
+    columns = {n: table[n] if n in but else table[n].take(place) for n in table.column_names}
+    return pa.table(columns, schema=table.schema)
+
+
+def forgotten(table: pa.Table, rows: npt.NDArray[np.bool_]) -> pa.Table:
+    """Rows of a shard with nothing left of these but uid, repeats and the reason `forgotten`."""
+    if not rows.any():
+        return table
+    table = blank(table, rows, ("uid", "repeats", "input_error"))
+    word = pa.scalar("forgotten", pa.string())
+    errors = pc.if_else(pa.array(rows), word, table["input_error"])
+    return table.set_column(table.column_names.index("input_error"), "input_error", errors)
 
 
 def _row(url: Any, caption: Any) -> Row:
