@@ -28,7 +28,7 @@ class PeakMemory:
 
     def __enter__(self) -> "PeakMemory":
         try:
-            for pid in ("self", *_children()):
+            for pid in ("self", *children()):
                 Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
             self._start = _status("self", "VmRSS")
         except OSError as error:
@@ -44,7 +44,7 @@ class PeakMemory:
 
     def _poll(self) -> None:
         while self.unknown is None:
-            for pid in _children():
+            for pid in children():
                 try:
                     self.children_mb = max(self.children_mb, _status(pid, "VmHWM") / MIB)
                 except OSError:
@@ -53,7 +53,7 @@ class PeakMemory:
                 return
 
 
-def _children() -> list[str]:
+def children() -> list[str]:
     """Processes started by this one; not those that are still a copy of it, about to start."""
     own, found = Path("/proc/self/cmdline").read_bytes(), []
     for task in Path("/proc/self/task").iterdir():

@@ -1,0 +1,94 @@
+"""Pictures that no honest program would write: built by hand, chunk by chunk."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+from plain_scenes import GOOD, encoded, scene
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+GOOD_PNG = encoded(scene(), "PNG")
+GOOD_WEBP = encoded(scene(), "WEBP", lossless=True)
+
+
+def deflated_zeros(size: int) -> bytes:
+    """A zlib stream of `size` zeros (a multiple of 1 MiB), a thousandth as long, made at once."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    end = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS).flush()
+    checksum = (size % 65521) << 16 | 1  # Adler-32 of zeros
+    return b"\x78\x9c" + block * (size >> 20) + end + checksum.to_bytes(4, "big")
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+def png(width: int, height: int, bits: int, colour: int, data: bytes, *chunks: bytes) -> bytes:
+    """A PNG of these rows, packed already; `chunks` stand before them."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    rest = png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
+    return b"".join([PNG_MAGIC, header, *chunks, rest])
+
+
+def with_chunks(*chunks: bytes) -> bytes:
+    """The good picture as a PNG with these chunks after its header."""
+    return GOOD_PNG[:33] + b"".join(chunks) + GOOD_PNG[33:]
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A 16-bit PNG, uint16 (height, width) or (height, width, 3 or 4)."""
+    height, width = values.shape[:2]
+    colour = {2: 0, 3: {3: 2, 4: 6}.get(values.shape[-1])}[values.ndim]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(width, height, 16, colour, zlib.compress(rows))
+
+
+def jpeg_segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def with_segments(*segments: bytes, jpeg: bytes = GOOD) -> bytes:
+    """A JPEG with these segments after its first two bytes."""
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def icc_segments(profile: bytes, piece: int = 65_000) -> list[bytes]:
+    """APP2 segments that hold a profile in pieces (ICC.1:2022, B.4)."""
+    parts = [profile[at : at + piece] for at in range(0, len(profile), piece)]
+    head = b"ICC_PROFILE\0"
+    return [
+        jpeg_segment(0xE2, head + bytes([number & 0xFF, len(parts) & 0xFF]) + part)
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def without_adobe(jpeg: bytes) -> bytes:
+    """The JPEG without the marker by which Adobe tells how to read its colours (APP14)."""
+    at = jpeg.index(b"\xff\xee")
+    return jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
+
+
+def riff_chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
+
+
+def webp_with(name: bytes, body: bytes) -> bytes:
+    """The good picture as an extended WebP with a metadata chunk."""
+    flags = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}[name]
+    size = struct.pack("<HBHB", 96 - 1, 0, 80 - 1, 0)
+    extended = riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + size)
+    around = (riff_chunk(name, body), b"") if name == b"ICCP" else (b"", riff_chunk(name, body))
+    chunks = extended + around[0] + GOOD_WEBP[12:] + around[1]
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
+
+
+def gif_of_frames(count: int) -> bytes:
+    """A GIF that begins with the scene and goes on with `count` frames of one pixel."""
+    with Image.open(io.BytesIO(encoded(scene(), "GIF"))) as image:
+        assert image.size == (96, 80)
+    first = encoded(scene(), "GIF")
+    frame = b"\x21\xf9\x04\0\1\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0" + b"\x02\x02\x44\x01\0"
+    return first[:-1] + frame * count + b";"

@@ -1,0 +1,118 @@
+"""Answers of every kind, by Hypothesis: each fetch ends, in time, with a picture or a reason.
+
+The examples are the same in every run: what a change breaks, its author sees.
+"""
+
+import math
+import time
+
+import pytest
+from hostile_site import Site
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from plain_scenes import GOOD
+
+from pipeline.fetch.failure import FetchError
+from pipeline.fetch.opener import retry_after
+from pipeline.fetch.web.robots_txt import RobotsTxt
+from pipeline.fetch.web.urls import check_url
+
+FIXED = settings(
+    derandomize=True, database=None, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+QUIET = {"respect_robots_txt": False, "host_failures": None, "deadline": 2.0}
+NOT_THE_ANSWERS_FAULT = {"download_internal", "decoder_crash", "host_failing", "dns_failure"}
+
+# What servers say, more or less, and now and then anything at all.
+_noise = st.binary(max_size=40)
+_version = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"HTTP/1.", b"http/1.1", b"ICY"])
+_code = st.sampled_from([b"200"] * 6 + [b"204", b"206", b"302", b"404", b"503", b"+200", b"2000"])
+_status = st.builds(lambda v, c, w: v + b" " + c + b" " + w, _version, _code, _noise) | _noise
+_name = st.sampled_from(
+    [b"Content-Length", b"Transfer-Encoding", b"Content-Encoding", b"Connection", b"Location",
+     b"Retry-After", b"X-Robots-Tag", b"TDM-Reservation", b"Content-Type", b"Set-Cookie"]
+)  # fmt: skip
+_value = st.sampled_from(
+    [b"%d" % len(GOOD), b"0", b"-1", b"1e3", b"0x10", b"9" * 25, b" 5 , 5", b"chunked",
+     b"gzip, chunked", b"identity", b"gzip", b"deflate", b"close", b"/0", b"//", b"\xff\xfe", b"",
+     b"Fri, 31 Dec 1999 23:59:59 GMT", b"noai", b"1", b"\0", b"a\r b"]
+)  # fmt: skip
+_header = st.builds(lambda n, v: n + b": " + v, _name, _value) | _noise
+_end = st.sampled_from([b"\r\n"] * 5 + [b"\n", b"\r", b"\r\n\t", b""])
+_size = st.sampled_from([b"%x" % len(GOOD), b"0", b"-1", b"zz", b"f" * 20, b"5;a=b", b" 5", b""])
+_chunk = st.builds(
+    lambda size, data: size + b"\r\n" + data + b"\r\n", _size, _noise | st.just(GOOD)
+)
+_body = st.just(GOOD) | _noise | st.lists(_chunk, max_size=3).map(b"".join)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> bytes:
+    """A status line, headers and a body, each well or badly formed."""
+    lines = [draw(_status), *draw(st.lists(_header, max_size=5))]
+    head = b"".join(line + draw(_end) for line in lines)
+    whole = head + draw(_end) + draw(_body)
+    return whole[: draw(st.sampled_from([len(whole)] * 4 + [0, 5, 20, 60, 600]))]
+
+
+@pytest.fixture(scope="module")
+def site(serve) -> Site:
+    return serve({})
+
+
+@given(batch=st.lists(answers(), min_size=12, max_size=12))
+@settings(FIXED, max_examples=20)
+def test_any_answer_ends_with_a_picture_or_a_reason(batch, site, run):
+    """240 answers, in shards of twelve, for a shard is what must survive them."""
+    site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
+
+    outcome = run([f"{site.base}/{i}" for i in range(len(batch))], QUIET)
+
+    for data, row in zip(batch, outcome.rows, strict=True):
+        assert row["fetch_reason"] not in NOT_THE_ANSWERS_FAULT, (data, row["error_message"])
+        if row["status"] == "success":
+            assert b" 2" in data or b"/0" in data  # a 200, or a redirect to one
+    assert outcome.seconds < 4
+
+
+_day = st.sampled_from(["Fri, ", "Mon, ", "", "x, "])
+_zone = st.sampled_from([" GMT", " -0000", " +9999", " -2400", "", " PST", " +0"])
+_date = st.builds(
+    lambda day, d, y, h, zone: f"{day}{d} Dec {y} {h}:59:59{zone}",
+    _day, st.integers(0, 40), st.integers(0, 12_000), st.integers(0, 30), _zone,
+)  # fmt: skip
+
+
+@given(st.text(max_size=40) | st.integers().map(str) | _date)
+@settings(FIXED, max_examples=600)
+def test_any_wish_to_wait_is_a_number_of_seconds(text):
+    wait = retry_after(text)
+
+    assert math.isfinite(wait)
+    assert wait >= 0
+
+
+_line = st.builds(
+    lambda field, colon, value: field + colon + value,
+    st.sampled_from(["User-agent", "Disallow", "Allow", "Sitemap", "Crawl-delay", "\ufeff"]),
+    st.sampled_from([":", " : ", "", "::"]),
+    st.sampled_from(["*", "winnow", "/", "/*$", "%zz", "%", "/a" * 99, "[", "\\", "?", "é", "\0"])
+    | st.text(max_size=20),
+)  # fmt: skip
+_end_of_line = st.sampled_from(["\n", "\r\n", "\r", "\u2028"])
+_robots = st.lists(st.builds(str.__add__, _line, _end_of_line), max_size=12).map("".join)
+
+
+@given(_robots.map(lambda t: t.encode("utf-8", "surrogatepass")) | st.binary(max_size=200))
+@settings(FIXED, max_examples=400)
+def test_any_robots_txt_allows_or_forbids(body):
+    robots = RobotsTxt(lambda url: (200, body), "winnow")
+    started = time.monotonic()
+
+    for text in ("http://a.test/", "http://a.test/a%2Fb/ü?q=[]#x", "http://a.test/" + "a" * 2000):
+        try:
+            robots.check(check_url(text))
+        except FetchError as error:
+            assert error.reason == "opted_out_robots_txt"  # noqa: PT017 - both ends are good
+    assert time.monotonic() - started < 1

@@ -1,0 +1,126 @@
+"""Pictures that kill, hang or swell their decoder: the row is lost, and nothing else."""
+
+import os
+import shutil
+import signal
+import time
+import zlib
+from pathlib import Path
+
+import decoder_faults
+import pytest
+from hazard import good
+from odd_pictures import deflated_zeros, jpeg_segment, png, with_segments
+from peak_memory import children
+from wire_pages import picture
+
+# 9,400² white pixels, 265 MB as RGB, a quarter of a megabyte on the wire.
+HUGE = png(9_400, 9_400, 8, 2, deflated_zeros(253 << 20))
+ROOM = {"max_bytes": 2_000_000}
+DETAILS = {
+    "abort": f"signal {signal.SIGABRT.value}",
+    "segfault": f"signal {signal.SIGSEGV.value}",
+    "exit": "exit code 0",
+    "quit": "exit code 3",
+    "hang": "no answer after 0.5 s",
+    "exhaust": "memory",
+    "babble": "died",
+}
+
+
+def _faulty(fault: str) -> bytes:
+    return with_segments(jpeg_segment(0xFE, decoder_faults.MARK + fault.encode() + b";"))
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Options of a job whose decoders have the faults of `decoder_faults` in them."""
+    shutil.copy(decoder_faults.__file__, tmp_path / "sitecustomize.py")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # A contact of its own: decoders live as long as the job's settings stay the same.
+    return {"user_agent_contact": tmp_path.as_uri(), "decode_timeout": 0.5, "decode_memory_mb": 256}
+
+
+@pytest.mark.parametrize("fault", DETAILS)
+def test_a_decoder_that_breaks_takes_one_row_with_it(fault, faults, serve, run):
+    site = serve({"/bad": picture(_faulty(fault))} | {f"/{i}": good for i in range(8)})
+    urls = [f"{site.base}/{path}" for path in ("0", "1", "bad", "2", "3")]
+
+    outcome = run(urls, faults)
+    after = run([f"{site.base}/{i}" for i in range(4, 8)], faults)
+
+    assert outcome.reasons == [None, None, "decoder_crash", None, None], outcome.rows
+    assert DETAILS[fault] in outcome.rows[2]["error_message"]
+    assert len(outcome.rows[2]["sha256"]) == 64
+    assert site.requests["/bad"] == 1
+    assert after.reasons == [None] * 4, after.rows
+    assert outcome.seconds + after.seconds < 6
+
+
+def test_several_decoders_that_break_at_once(faults, serve, run):
+    names = [*DETAILS, "good", *DETAILS]
+    site = serve(
+        {f"/{i}": good if n == "good" else picture(_faulty(n)) for i, n in enumerate(names)}
+    )
+
+    outcome = run([f"{site.base}/{i}" for i in range(len(names))], faults | {"decoders": 2})
+
+    wanted = [None if name == "good" else "decoder_crash" for name in names]
+    assert outcome.reasons == wanted, outcome.rows
+
+
+def test_a_picture_beyond_the_decoders_memory(serve, run):
+    site = serve({"/huge": picture(HUGE), "/a": good, "/b": good})
+    options = ROOM | {"decode_memory_mb": 256}
+
+    outcome = run([f"{site.base}/{name}" for name in ("a", "huge", "b")], options)
+
+    assert outcome.reasons == [None, "decoder_crash", None], outcome.rows
+    assert "256 MiB" in outcome.rows[1]["error_message"]
+    assert outcome.memory.grown_mb < 48
+    assert outcome.memory.children_mb < 160 + 256 + 48
+    assert outcome.seconds < 6
+
+
+def test_a_picture_beyond_the_decoders_time(serve, run):
+    site = serve({"/huge": picture(HUGE), "/a": good, "/b": good})
+    options = ROOM | {"decode_timeout": 0.2}
+
+    outcome = run([f"{site.base}/{name}" for name in ("a", "huge", "b")], options)
+
+    assert outcome.reasons == [None, "decoder_crash", None], outcome.rows
+    assert "0.2 s" in outcome.rows[1]["error_message"]
+    assert outcome.seconds < 6
+
+
+def test_a_picture_within_both(serve, run):
+    """The same picture is a good one where there is room for it."""
+    site = serve({"/huge": picture(HUGE)})
+
+    outcome = run([f"{site.base}/huge"], ROOM)
+
+    assert outcome.reasons == [None], outcome.rows
+    assert outcome.rows[0]["original_pixels"] == 9_400**2
+    assert outcome.memory.grown_mb < 48
+
+
+def test_decoders_that_are_killed_between_shards_are_started_anew(serve, run):
+    site = serve({f"/{i}": good for i in range(4)})
+    assert run([f"{site.base}/0"], {}).reasons == [None]
+    for pid in children():
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(0.1)
+
+    outcome = run([f"{site.base}/{i}" for i in range(1, 4)], {})
+
+    assert outcome.reasons == [None] * 3, outcome.rows
+
+
+def test_no_more_decoders_than_the_job_says(serve, run):
+    site = serve({f"/{i}": picture(png(900, 900, 8, 2, zlib.compress(bytes(2_430_900 + 900))))
+                  for i in range(12)})  # fmt: skip
+
+    outcome = run([f"{site.base}/{i}" for i in range(12)], {"decoders": 2})
+
+    assert outcome.reasons == [None] * 12, outcome.rows
+    assert len(children()) <= 2
