@@ -52,9 +52,11 @@ class Lab:
             "captions": {"toxicity": None, "language": False},
             "images": {"nsfw": None},
             "download": {
-                "allow_addresses": ["127.0.0.1/32"], "min_image_size": 32, "retries": 0,
+                "allow_addresses": ["127.0.0.1/32"],
+                "min_image_size": 32,
+                "retries": 0,
                 "per_host_rate": None,
-            },  # fmt: skip
+            },
             "rules": [{"reason": "duplicate", "when": "dup_group is not null"}],
             "cluster": {"scheduler": self.scheduler} if self.scheduler else {},
         }
