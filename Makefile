@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs openclipart demo-models clean
+.PHONY: help setup demo test check bench docs openclipart demo-models clean
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ check: $(READY)  ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)  ## Measure fetching against img2dataset (half an hour on 2 cores)
+	$(BIN)/python tests/bench/fetch.py
 
 docs: $(READY)  ## Write the generated pages of docs/
 	$(BIN)/python -m pipeline.reference docs
