@@ -20,6 +20,7 @@ from pipeline.fetch.failure import printable
 from pipeline.stage import Output, ShardData, TableStage
 from pipeline.stages.rows import as_text
 from pipeline.table import Column, file_digest
+from pipeline.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from pipeline.fetch.web.hosts import Book
@@ -134,6 +135,7 @@ class DownloadStage(TableStage):
             try:
                 found = fetch_urls(
                     [urls[i] for i in wanted], self.config, spool,
+                    forgotten=Tombstones.read(shard.run.folder).sha256,
                     with_md5="md5" in self._expected, book=_book(),
                 )  # fmt: skip
                 results = dict(zip(wanted, found, strict=True))

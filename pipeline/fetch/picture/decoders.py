@@ -125,9 +125,11 @@ class Decoders:
             self._idle.put(child)
 
     def close(self) -> None:
-        """End the processes. Call it when no picture is being made."""
-        for _ in range(self.count):
-            _end(self._idle.get())
+        """End the processes, once they have done what they are at."""
+        children = [self._idle.get() for _ in range(self.count)]
+        for child in children:
+            _end(child)
+            self._idle.put(None)
 
 
 def _end(child: _Child | None) -> int:

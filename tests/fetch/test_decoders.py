@@ -1,0 +1,163 @@
+"""What a picture does to its decoder it does to that one process, and the row has its reason."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plain_pictures import encoded, jpeg
+
+from pipeline.config.download import DownloadConfig
+from pipeline.fetch.failure import StationError
+from pipeline.fetch.picture.decoders import Decoders
+from pipeline.fetch.picture.make import make_picture
+from pipeline.fetch.picture.recipe import Recipe
+
+GOOD = jpeg(300, 200)
+LARGE = encoded(np.zeros((6000, 6000, 3), np.uint8), "PNG")
+
+
+def recipe(**options: Any) -> Recipe:
+    return Recipe.of(DownloadConfig(**{"image_size": 64} | options))
+
+
+@pytest.fixture
+def decoders() -> Iterator[Decoders]:
+    made = Decoders(recipe(), 1, 20.0)
+    yield made
+    made.close()
+
+
+def children() -> set[int]:
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
+
+
+@pytest.mark.parametrize("data", [GOOD, b"<html>", jpeg(20, 20), GOOD[:-100]])
+def test_a_process_makes_of_a_picture_what_the_function_makes(decoders, data):
+    assert decoders.make(data) == make_picture(data, recipe())
+
+
+def test_one_process_serves_one_picture_after_another(decoders):
+    before = children()
+    for _ in range(5):
+        assert decoders.make(GOOD).reason is None
+
+    assert len(children() - before) == 1
+
+
+def test_a_decoder_that_is_killed_costs_its_picture_alone(decoders):
+    before = children()
+    assert decoders.make(GOOD).reason is None
+    [pid] = children() - before
+    killer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+
+    made = decoders.make(LARGE)
+    killer.join()
+
+    assert (made.reason, made.detail) == ("decoder_crash", "the decoder died (signal 9)")
+    assert decoders.make(GOOD).jpeg == make_picture(GOOD, recipe()).jpeg
+    assert pid not in children()
+
+
+def test_a_decoder_that_died_at_rest_costs_nothing(decoders):
+    before = children()
+    assert decoders.make(GOOD).reason is None
+    [pid] = children() - before
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    assert decoders.make(GOOD).reason is None
+
+
+def test_a_decoder_that_hangs_is_ended():
+    before, slow = children(), Decoders(recipe(), 1, 2.0)
+    assert slow.make(GOOD).reason is None
+    [pid] = children() - before
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+
+    made = slow.make(GOOD)
+
+    assert (made.reason, made.detail) == ("decoder_crash", "no answer after 2 s")
+    assert 1.9 < time.monotonic() - started < 6
+    assert pid not in children()
+    assert slow.make(GOOD).reason is None
+    slow.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's data")
+def test_a_decoder_that_asks_for_too_much_memory_is_refused_it():
+    small = Decoders(recipe(decode_memory_mb=256), 1, 20.0)
+
+    made = small.make(encoded(np.zeros((9000, 9900, 3), np.uint8), "PNG"))
+
+    assert (made.reason, made.detail) == (
+        "decoder_crash",
+        "more than 256 MiB of memory were needed",
+    )
+    assert small.make(GOOD).reason is None
+    small.close()
+
+
+def test_decoders_end_with_their_owner(decoders):
+    before = children()
+    assert decoders.make(GOOD).reason is None
+    [pid] = children() - before
+
+    decoders.close()
+
+    assert pid not in children()
+    decoders.close()  # no harm in a second time
+
+
+def _program(path: Path, text: str) -> str:
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_decoders_that_cannot_start_are_no_pictures_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", _program(tmp_path / "dead", "raise SystemExit(1)"))
+
+    with pytest.raises(StationError, match="did not start"):
+        Decoders(recipe(), 1, 1.0).make(GOOD)
+
+
+LIAR = """
+import socket, sys
+sock = socket.socket(fileno=int(sys.argv[3]))
+sock.sendall(b"\\0\\0\\0\\5ready")
+sock.recv(1 << 20)
+sock.sendall({answer!r})
+"""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\0\0\0\2{}",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\3x y",
+        b'\0\0\0\x2d{"reason":"kept","sizes":[0,0,0,0],"width":1}  ',
+        b'\0\0\0\x1e{"sizes":[99999999999,0,0,0]} ',
+    ],
+)
+def test_a_decoder_that_a_picture_took_over_is_not_believed(tmp_path, monkeypatch, answer):
+    program = _program(tmp_path / "liar", LIAR.format(answer=answer))
+    monkeypatch.setattr(sys, "executable", program)
+
+    made = Decoders(recipe(), 1, 5.0).make(GOOD)
+
+    assert made.reason == "decoder_crash"
+    assert "the decoder died" in made.detail
