@@ -35,6 +35,18 @@ Scheduler = Annotated[
     str | None,
     typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler, or its scheduler file."),
 ]
+Uids = Annotated[list[str], typer.Option("--uid", metavar="UID", help="The row of this uid.")]
+Urls = Annotated[list[str], typer.Option("--url", metavar="URL", help="All rows of this URL.")]
+Domains = Annotated[
+    list[str], typer.Option("--domain", metavar="HOST", help="All rows of this host or below it.")
+]
+Sums = Annotated[
+    list[str], typer.Option("--sha256", metavar="SUM", help="All rows of these bytes, as fetched.")
+]
+Lists = Annotated[
+    list[Path],
+    typer.Option("--file", help="Lines `uid:…`, `url:…`, `domain:…`, `sha256:…`; # comments."),
+]
 
 
 def _load(job_file: Path, overrides: list[str], scheduler: str | None = None) -> Any:
@@ -144,6 +156,30 @@ def retry(
     from pipeline.commands import retry_rows
 
     raise typer.Exit(retry_rows(run_folder, where, scheduler, json_))
+
+
+@app.command()
+def forget(
+    run_folder: RunFolder,
+    uid: Uids = [],  # noqa: B006
+    url: Urls = [],  # noqa: B006
+    domain: Domains = [],  # noqa: B006
+    sha256: Sums = [],  # noqa: B006
+    file: Lists = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take rows down: erase their caption, address, picture and measurements from the run for good.
+
+    Their uid stays, with the reason `forgotten`; no later run brings them back or fetches them.
+    """
+    from pipeline.commands import forget_rows
+    from pipeline.forgetting import read_list
+
+    given = {"uid": uid, "url": url, "domain": domain, "sha256": sha256}
+    named = [(kind, text, f"--{kind}") for kind, texts in given.items() for text in texts]
+    named += [one for path in file for one in read_list(path)]
+    raise typer.Exit(forget_rows(run_folder, named, dry_run, json_))
 
 
 @app.command()

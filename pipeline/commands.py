@@ -2,14 +2,17 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.progress import reporter
 from pipeline.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.forgetting import Named
 
 DONE, PARTLY = 0, 3
 
@@ -64,6 +67,23 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
     return PARTLY if answer["quarantined"] else DONE
 
 
+def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_json: bool) -> int:
+    """Take rows down and bring the export up to date; the exit code."""
+    from pipeline.forgetting import forget, lines
+    from pipeline.inspect.stats import stats
+
+    run = Run.open(run_folder)
+    with reporter() as told:
+        result, answer = forget(run, named, dry_run, told)
+    words = lines(answer)
+    answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
+    if not dry_run and run.index:
+        answer["report"] = ensure_report(run)
+    answer["quarantined"] = result.quarantined if result is not None else []
+    _tell(answer, words, as_json)
+    return PARTLY if answer["quarantined"] else DONE
+
+
 def _exported(run: Run) -> str | None:
     """The digest of the run's export."""
     return (run.state.get("export") or {}).get("digest")
@@ -83,7 +103,8 @@ def _tell(answer: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
         return
     for line in lines:
         print(line)
-    render_answer(answer)
+    if "export" in answer:
+        render_answer(answer)
     for note in answer["notes"]:
         print(note)
 

@@ -93,6 +93,8 @@ RULES = _words(
     not_measured="A stage's `only_if` left the row out.",
 )
 
+UNSHOWN = frozenset({"blocklisted", "forgotten"})
+"""Reasons whose rows are only ever counted: no report shows a caption, an address or a picture."""
 VOCABULARY: dict[str, Reason] = INGEST | FETCH | TAKEDOWN | RULES
 _CUSTOM = re.compile(r"x_[a-z0-9_]{1,40}")
 

@@ -15,6 +15,7 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
+from pipeline.erasing.finish import finish_undone
 from pipeline.errors import InputError, PartError
 from pipeline.exporting import Exporter, finish
 from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
@@ -107,6 +108,7 @@ def tidy(run: Run, reporter: Reporter) -> None:
         for waiting in folder.names():
             if waiting.endswith(ASIDE):
                 settle(folder, waiting.removesuffix(ASIDE))
+    finish_undone(run, reporter.say)
 
 
 def bring_up_to_date(

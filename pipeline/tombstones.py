@@ -122,6 +122,12 @@ class Tombstones:
         folder.write(NAME, "".join(lines).encode())
 
     @property
+    def erased(self) -> frozenset[str]:
+        """uids of the tombstones that are done."""
+        none: frozenset[str] = frozenset()
+        return none.union(*(stone.uids for stone in self.stones if stone.done))
+
+    @property
     def undone(self) -> tuple[Tombstone, ...]:
         return tuple(stone for stone in self.stones if not stone.done)
 

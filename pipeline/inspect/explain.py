@@ -9,13 +9,14 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.inspect.parts import StageParts, schema_of, stage_parts
-from pipeline.inspect.plain import number, plain, shown_caption, shown_url
+from pipeline.inspect.plain import is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
 from pipeline.reasons import FETCH, VOCABULARY, kind_of
 from pipeline.run import Run
 from pipeline.sql import evaluate
 from pipeline.table import SHARD_COLUMNS, shard_name
+from pipeline.tombstones import Tombstones
 
 MEMBERS = 20
 """Members of a duplicate group that are listed; the others are counted."""
@@ -31,8 +32,10 @@ def explain(run: Run, key: str) -> dict[str, Any]:
     `repeats`, `verdict` (kept, dropped, failed, unfinished), `reason`, `reasons`, `summary` (one
     line), `meaning` (of the reason), `measurements` {stage: {column: value}}, `passthrough`,
     `rules` [{reason, when, if_null, values, result (true, false or null), takes, first}], `fetch`
-    {status, reason, message} or null, `duplicates` {group, size, kept, members} or null, and
-    `missing` (stages that have not finished this shard).
+    {status, reason, message} or null, `duplicates` {group, size, kept, members} or null,
+    `forgotten` [{date, kind}] (takedowns that took the row, by which kind of scope) and `missing`
+    (stages that have not finished this shard). Of a row that may not be shown, what it holds is
+    left out.
 
     Raises InputError if no row fits (with the nearest) or several do (with their uids).
     """
@@ -45,6 +48,12 @@ def explain(run: Run, key: str) -> dict[str, Any]:
         sample: dict[str, Any] = table.to_pylist()[0]
         duplicates = _duplicates(db, sample)
     rules = _rules(rules_of(run, table.column_names), table, sample)
+    measurements = _measurements(run, parts, sample, shard)
+    passthrough = _passthrough(sample, parts, run, shard)
+    if is_hidden(sample):
+        rules = [{**rule, "values": {}} for rule in rules]
+        measurements, passthrough = {}, {}
+    takedowns = Tombstones.read(run.folder).took(sample["uid"])
     missing = [part.name for part in parts if shard not in part.sidecars]
     reason = sample["reason"]
     return {
@@ -57,13 +66,14 @@ def explain(run: Run, key: str) -> dict[str, Any]:
         "verdict": sample["verdict"],
         "reason": reason,
         "reasons": sample["reasons"] or [],
-        "summary": _summary(sample, rules, duplicates, missing),
+        "summary": _summary(sample, rules, duplicates, missing, takedowns),
         "meaning": VOCABULARY[reason].text if reason in VOCABULARY else None,
-        "measurements": _measurements(run, parts, sample, shard),
-        "passthrough": _passthrough(sample, parts, run, shard),
+        "measurements": measurements,
+        "passthrough": passthrough,
         "rules": rules,
         "fetch": _fetch(sample),
         "duplicates": duplicates,
+        "forgotten": takedowns,
         "missing": missing,
     }
 
@@ -169,8 +179,13 @@ def _fetch(sample: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "status": sample["status"],
         "reason": sample.get("fetch_reason"),
-        "message": plain(sample["error_message"]) if sample.get("error_message") else None,
+        "message": _message(sample),
     }
+
+
+def _message(sample: Mapping[str, Any]) -> str | None:
+    shown = sample.get("error_message") and not is_hidden(sample)
+    return plain(sample["error_message"]) if shown else None
 
 
 def _duplicates(db: duckdb.DuckDBPyConnection, sample: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -198,12 +213,16 @@ def _duplicates(db: duckdb.DuckDBPyConnection, sample: Mapping[str, Any]) -> dic
 def _summary(
     sample: Mapping[str, Any], rules: Sequence[Mapping[str, Any]],
     duplicates: Mapping[str, Any] | None, missing: Sequence[str],
+    takedowns: Sequence[Mapping[str, str]],
 ) -> str:  # fmt: skip
     verdict, reason = sample["verdict"], sample["reason"]
     if verdict == "unfinished":
         return f"unfinished: {', '.join(missing)} did not finish shard {sample['shard']}"
     if verdict == "kept":
         return "kept: no rule takes it"
+    if reason == "forgotten" and takedowns:
+        told = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
+        return f"{kind_of(reason)}: {reason} — taken down on {told}"
     because = _because(sample, reason, rules, duplicates)
     return f"{kind_of(reason)}: {reason}" + (f" — {because}" if because else "")
 
@@ -216,8 +235,8 @@ def _because(
         kept = sample.get("dup_of") or duplicates["kept"]
         near = number(sample.get("dup_sim"))
         return f"{kept or 'another member'} of its group is kept ({sample.get('dup_kind')}, {near})"
-    if reason in FETCH and sample.get("error_message"):
-        return plain(sample["error_message"])
+    if reason in FETCH and (message := _message(sample)):
+        return message
     rule = next((rule for rule in rules if rule["first"]), None)
     if rule is None:
         return VOCABULARY[reason].text if reason in VOCABULARY else ""

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.reasons import UNSHOWN
 from pipeline.stages.captions import EMAIL, PHONE
 
 MASK = "•••"
+HIDDEN = "[not shown]"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SPACE = re.compile(r"\s+")
 
@@ -24,12 +26,20 @@ def plain(text: Any, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def is_hidden(row: Mapping[str, Any]) -> bool:
+    """Whether a row is only ever counted, whatever its cells still hold."""
+    words = {row.get("reason"), row.get("fetch_reason"), row.get("input_error")}
+    return not UNSHOWN.isdisjoint(words.union(row.get("reasons") or ()))
+
+
 def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
     """The caption as a reader may see it.
 
     Captions that use the job's word list are withheld, since the list's words are only ever
-    counted; e-mail addresses and phone numbers are masked.
+    counted, as are those of hidden rows; e-mail addresses and phone numbers are masked.
     """
+    if is_hidden(row):
+        return HIDDEN
     if row.get("vocabulary_hits"):
         return f"[withheld: uses the job's word list, {row['vocabulary_hits']}×]"
     caption = row.get("caption")
@@ -45,6 +55,8 @@ def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
 
 def shown_url(row: Mapping[str, Any], limit: int = 160) -> str:
     """The URL as a reader may see it; only its host where the caption is withheld."""
+    if is_hidden(row):
+        return HIDDEN
     url = row.get("url")
     if url is None:
         return "[no URL]"

@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.inspect.exported import exported
 from pipeline.inspect.parts import StageParts, export_parts, index_of, stage_parts
 from pipeline.inspect.view import connect
-from pipeline.reasons import FETCH, INGEST, VOCABULARY, kind_of
+from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 from pipeline.run import Run
 
 STYLES = {"kept": "green", "dropped": "yellow", "failed": "red", "unfinished": "magenta"}
@@ -91,7 +91,7 @@ def _stage(part: StageParts) -> dict[str, Any]:
 def _order(run: Run, found: set[str]) -> list[str]:
     """Those of reading and fetching first, then the job's rules in their order, then the rest."""
     rules = [rule["reason"] for rule in run.job.get("rules") or []]
-    known = dict.fromkeys([*INGEST, *FETCH, *rules, *VOCABULARY, *sorted(found)])
+    known = dict.fromkeys([*INGEST, *TAKEDOWN, *FETCH, *rules, *VOCABULARY, *sorted(found)])
     return [reason for reason in known if reason in found]
 
 

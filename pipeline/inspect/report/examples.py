@@ -10,7 +10,7 @@ from pipeline.inspect.plain import host_of, number, plain, shown_caption, shown_
 from pipeline.inspect.report.pictures import thumbnails
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import connect
-from pipeline.reasons import FETCH
+from pipeline.reasons import FETCH, UNSHOWN
 from pipeline.run import Run
 
 PER_REASON = 6
@@ -27,12 +27,18 @@ UNSAFE = 0.5
 def choose(
     db: duckdb.DuckDBPyConnection, shards: int, is_local: bool, seed: int
 ) -> dict[str, list[tuple[int, int]]]:
-    """(shard, row) of up to `PER_REASON` rows per first reason, and of kept ones as "kept"."""
+    """(shard, row) of up to `PER_REASON` rows per first reason, and of kept ones as "kept".
+
+    None of rows that may only be counted.
+    """
+    hidden = ", ".join(f"'{reason}'" for reason in sorted(UNSHOWN))
     near_first = f"md5(shard || '-{seed}') || " if shards > SHARDS[is_local] else ""
     rows = db.execute(
         "SELECT coalesce(reason, verdict), "
         f"arg_min({{shard: shard, row: row}}, {near_first}md5(uid || '-{seed}'), {PER_REASON}) "
-        "FROM samples WHERE verdict <> 'unfinished' GROUP BY 1"
+        "FROM samples WHERE verdict <> 'unfinished' "
+        f"AND coalesce(reason, verdict) NOT IN ({hidden}) "
+        f"AND NOT coalesce(list_has_any(reasons, [{hidden}]), false) GROUP BY 1"
     ).fetchall()
     return {name: [(place["shard"], place["row"]) for place in places] for name, places in rows}
 

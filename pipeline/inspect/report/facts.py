@@ -8,7 +8,7 @@ import duckdb
 from pipeline.inspect.plain import number
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import quote
-from pipeline.reasons import FETCH, INGEST, VOCABULARY, kind_of
+from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
 STEPS = {
     "captions": "Caption rules",
@@ -19,8 +19,8 @@ STEPS = {
     "dedup": "Repeated pictures",
 }
 """What the rules that read a stage's columns are called in the funnel."""
-READING = INGEST | FETCH
-"""Reasons that no rule gives: the row could not be read or fetched, or the fetch refused it."""
+READING = INGEST | FETCH | TAKEDOWN
+"""Reasons that no rule gives: not to be read or fetched, refused by the fetch, or taken down."""
 LIMITS = {
     "timeout": ("timeout", "deadline"),
     "redirect_limit": ("max_redirects",),
@@ -47,7 +47,7 @@ def funnel(
     for reason, rows in stats["reasons"].items():
         if rows:
             groups.setdefault(_step(reason, rules, stage_of), {})[reason] = rows
-    order = ["Unreadable rows", "Not fetched", "Refused by the fetch"]
+    order = ["Unreadable rows", "Taken down", "Not fetched", "Refused by the fetch"]
     order += [_step(rule.reason, rules, stage_of) for rule in rules]
     labels = [label for label in dict.fromkeys([*order, *groups]) if label in groups]
     left = stats["ingested"]
@@ -76,6 +76,8 @@ def funnel(
 def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) -> str:
     if reason in INGEST:
         return "Unreadable rows"
+    if reason in TAKEDOWN:
+        return "Taken down"
     if reason in FETCH:
         return "Not fetched" if kind_of(reason) == "failed" else "Refused by the fetch"
     if reason == "duplicate":

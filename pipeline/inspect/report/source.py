@@ -9,7 +9,7 @@ from pipeline.inspect.parts import stage_parts
 from pipeline.run import Run
 from pipeline.table import digest_of, file_digest
 
-VERSION = 1
+VERSION = 2
 """Raised when the same run should give another page."""
 HERE = Path(__file__).parent
 NAME = "report.html"

@@ -1,0 +1,182 @@
+"""What an erasure has to touch, written down before it touches anything.
+
+Half an erasure cannot tell any more which parts stood before it; so that is noted first, and a
+killed one goes on by its note.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.erasing.find import numbers
+from pipeline.plan import MERGED
+from pipeline.run import Run, inputs_digest
+from pipeline.storage import Folder
+from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
+from pipeline.tasks import PREPARED
+
+NAME = "forgetting.json"
+EXPORT = "export-"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard's part: the rows to empty; the stages it stood on, in order (None: it did not)."""
+
+    rows: list[int]
+    upstream: list[str] | None
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The shards, parts and exports that hold rows of these uids."""
+
+    uids: list[str]
+    shards: dict[str, list[int]] = field(default_factory=dict)
+    """Rows by the shard's name."""
+    parts: dict[str, dict[str, Part]] = field(default_factory=dict)
+    """By folder, each after those it stands on, and by the shard's name."""
+    whole: list[str] = field(default_factory=list)
+    """Folders of whole stages: every row weighs in each of their parts, so they are made anew."""
+    torn: list[str] = field(default_factory=list)
+    """Files that no sidecar vouches for."""
+    exports: dict[str, list[int]] = field(default_factory=dict)
+    """Shards by the export's name."""
+    manifests: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def takes_something(self) -> bool:
+        return bool(self.shards or self.parts or self.exports)
+
+    @classmethod
+    def read(cls, run: Run) -> "Journal | None":
+        try:
+            values = json.loads(run.folder.read(NAME))
+        except FileNotFoundError:
+            return None
+        parts = {
+            folder: {name: Part(**part) for name, part in found.items()}
+            for folder, found in values.pop("parts").items()
+        }
+        return cls(parts=parts, **values)
+
+    def write(self, run: Run) -> None:
+        run.folder.write(NAME, json.dumps(asdict(self)).encode())
+
+
+def plan_erasure(run: Run, uids: Sequence[str]) -> Journal:
+    """Look for the rows in every file that may hold them. Changes nothing."""
+    journal = Journal(sorted(uids))
+    wanted = pa.array(journal.uids, pa.string())
+    for shard in range(len(run.index or ())):
+        if rows := rows_of(run.folder, f"shards/{shard_name(shard)}.parquet", wanted):
+            journal.shards[shard_name(shard)] = rows
+    folders = [name for name in run.folder.names("parts") if not name.startswith(EXPORT)]
+    for name in _in_order(run, folders):
+        _plan_folder(run, f"parts/{name}", wanted, journal)
+    for name in run.folder.names("export"):
+        folder = run.folder.sub(f"export/{name}")
+        touched = [n for n in numbers(folder.names()) if _is_in_export(folder, n, wanted)]
+        if touched:
+            journal.exports[name] = touched
+            if folder.exists("manifest.json"):
+                journal.manifests[name] = json.loads(folder.read("manifest.json"))
+    return journal
+
+
+def _plan_folder(run: Run, path: str, wanted: pa.Array, journal: Journal) -> None:
+    folder, index = run.folder.sub(path), run.index
+    names = folder.names()
+    if any(n.startswith(f"{MERGED}.") or f".{PREPARED}." in n for n in names):
+        journal.whole.append(path)
+        return
+    vouched = {"recipe.json"}
+    for number in numbers(names, ".json"):
+        name = shard_name(number)
+        sidecar = read_sidecar(folder, name)
+        if sidecar is None:
+            continue
+        vouched.update((f"{name}.json", *sidecar.files))
+        if rows := rows_of(folder, f"{name}.parquet", wanted):
+            shard = index.shards[number][1] if index and number < len(index) else None
+            upstream = _stands(run, path, sidecar, name, shard)
+            journal.parts.setdefault(path, {})[name] = Part(rows, upstream)
+    journal.torn.extend(f"{path}/{n}" for n in names if n not in vouched)
+
+
+def rows_of(folder: Folder, name: str, uids: pa.Array) -> list[int]:
+    """Places of these uids (sorted) in a parquet file; a look at its footer often is enough."""
+    if len(uids) == 0:
+        return []
+    with folder.local(name) as path, pq.ParquetFile(path) as file:
+        column = file.schema_arrow.names.index("uid")
+        low, high = uids[0].as_py(), uids[-1].as_py()
+        groups = [file.metadata.row_group(i).column(column) for i in range(file.num_row_groups)]
+        known = [group.statistics for group in groups]
+        if known and all(
+            s is not None and s.has_min_max and (s.max < low or s.min > high) for s in known
+        ):
+            return []
+        found = pc.is_in(file.read(["uid"])["uid"], value_set=uids)
+    return [int(row) for row in np.flatnonzero(found.to_numpy(zero_copy_only=False))]
+
+
+def _is_in_export(folder: Folder, number: int, uids: pa.Array) -> bool:
+    """Whether an export's shard holds such a row, or one whose group such a row leads."""
+    name = f"{shard_name(number)}.parquet"
+    if rows_of(folder, name, uids):
+        return True
+    with folder.local(name) as path:
+        if "dup_group" not in pq.read_schema(path).names:
+            return False
+        groups = pq.read_table(path, columns=["dup_group"])["dup_group"]
+    return bool(pc.any(pc.is_in(groups, value_set=uids)).as_py())
+
+
+def upstream_of(run: Run, path: str) -> dict[str, str]:
+    """The part folders that a folder's stage stands on, by stage; {} without a recipe."""
+    try:
+        recipe = json.loads(run.folder.read(f"{path}/recipe.json"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {stage: part_folder(stage, print_) for stage, print_ in recipe["upstream"].items()}
+
+
+def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
+    """The folders, each after those that its stage stands on."""
+    above = {name: set(upstream_of(run, f"parts/{name}").values()) for name in folders}
+
+    def depth(name: str) -> int:
+        below = [path.removeprefix("parts/") for path in above.get(name, ())]
+        return 1 + max(map(depth, below), default=0)
+
+    return sorted(folders, key=lambda name: (depth(name), name))
+
+
+def _stands(
+    run: Run, path: str, sidecar: Sidecar, name: str, shard: str | None
+) -> list[str] | None:
+    """The stages that a part was made from, in the order of its inputs; None if it does not fit."""
+    folders = upstream_of(run, path)
+    digests = part_digests(run, folders, name)
+    if shard is None or digests is None:
+        return None
+    # The recipe names the stages, but not their order; only the right one gives the digest.
+    for order in itertools.permutations(folders):
+        if sidecar.inputs == inputs_digest(shard, *(digests[stage] for stage in order)):
+            return list(order)
+    return None
+
+
+def part_digests(run: Run, folders: Mapping[str, str], name: str) -> dict[str, str] | None:
+    """Digests of a shard's parts, by stage; None if one of them is not there."""
+    found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
+    known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
+    return known if len(known) == len(found) else None

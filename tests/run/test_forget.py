@@ -1,0 +1,423 @@
+"""Rows taken down: nothing of them is left, nothing brings them back, and nothing else is lost."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lab import Lab
+from leaks import leaks, secrets_of
+
+from pipeline.errors import InputError
+from pipeline.forgetting import forget, read_list
+from pipeline.inspect.explain import explain
+from pipeline.inspect.query import query
+from pipeline.inspect.report import write_report
+from pipeline.inspect.stats import stats
+from pipeline.progress import Lines
+from pipeline.retrying import retry
+from pipeline.run import Run
+from pipeline.storage import Folder
+from pipeline.tombstones import Tombstones
+
+SETTINGS = {
+    "embed": {"model": "winnow-tiny"},
+    "images": {
+        "nsfw": "opennsfw",
+        "only_if": "caption_words > 0",
+        "heads": [
+            {"name": "cat", "kind": "zeroshot", "positive": ["a cat"], "negative": ["a ship"]}
+        ],
+    },
+    "export": {"formats": ["clip-retrieval", "datacomp"], "shard_size": 12},
+}
+SMALL = "download.image_size=48"
+OTHER_RULE = "rules.0.when=dup_group is not null and true"
+
+
+@pytest.fixture(scope="module")
+def rich(site, threads, tmp_path_factory) -> Lab:
+    """A run of every kind of part, with older settings' parts and exports beside today's."""
+    lab = Lab(site, tmp_path_factory.mktemp("rich"), threads)
+    rows = [
+        {**row, "caption": f"{row['caption']}, no. {i}.", "licence": f"licence of row {i}."}
+        for i, row in enumerate(site.rows)
+    ]
+    # One host of its own, below the same address.
+    for i in (4, 9):
+        rows[i]["url"] = rows[i]["url"].replace("127.0.0.1", "localhost")
+    lab.rows = [*rows, *({**row, "licence": "none"} for row in site.dead)]
+    job = lab.job(lab.rows, **SETTINGS)
+    lab.run(job, SMALL)
+    lab.run(job, OTHER_RULE)
+    result = lab.run(job)
+    write_report(result.run)
+    lab.digest = result.digest
+    return lab
+
+
+@pytest.fixture
+def copy(rich, tmp_path) -> Lab:
+    """The same, to be changed."""
+    lab = Lab(rich.site, tmp_path, rich.scheduler)
+    lab.rows, lab.digest = rich.rows, rich.digest
+    shutil.copytree(rich.folder / "runs", tmp_path / "runs")
+    lab.job(rich.rows, **SETTINGS)
+    resolved = tmp_path / "runs" / "job" / "resolved.json"
+    resolved.write_text(resolved.read_text().replace(str(rich.folder), str(tmp_path)))
+    return lab
+
+
+@pytest.fixture
+def own_cluster(copy) -> Lab:
+    """The same, for commands in processes of their own."""
+    copy.scheduler = None
+    copy.job(copy.rows, **SETTINGS)
+    resolved = folder(copy) / "resolved.json"
+    values = json.loads(resolved.read_text())
+    values["cluster"]["scheduler"] = None
+    resolved.write_text(json.dumps(values))
+    return copy
+
+
+def folder(lab: Lab) -> Path:
+    return lab.folder / "runs" / "job"
+
+
+def take(lab: Lab, *named: tuple[str, str], dry_run: bool = False):
+    with (lab.folder / "said.txt").open("w") as stream:
+        result, answer = forget(
+            Run(folder(lab)), [(*one, f"--{one[0]}") for one in named], dry_run, Lines(stream)
+        )
+    lab.said = (lab.folder / "said.txt").read_text().splitlines()
+    return result, answer
+
+
+def rows_of(lab: Lab, where: str) -> list[dict]:
+    return query(Run(folder(lab)), f"select * from samples where {where} order by uid").to_pylist()
+
+
+def one(lab: Lab, name: str) -> dict:
+    (row,) = rows_of(lab, f"url like '%/{name}'")
+    return row
+
+
+def check_exports(lab: Lab) -> None:
+    """Every export is whole, by its own manifest, and its layouts lie beside each other."""
+    for place in (folder(lab) / "export").iterdir():
+        manifest = json.loads((place / "manifest.json").read_text())
+        uids: list[str] = []
+        for i, shard in enumerate(manifest["shards"]):
+            table = pq.read_table(place / shard["parquet"])
+            uids += table["uid"].to_pylist()
+            assert table.num_rows == shard["rows"]
+            for file, key in ((shard["tar"], "sha256"), (shard["parquet"], "parquet_sha256")):
+                assert hashlib.sha256((place / file).read_bytes()).hexdigest() == shard[key]
+            assert json.loads((place / f"{i:05d}_stats.json").read_text())["count"] == shard["rows"]
+            for kind in ("img", "text"):
+                assert len(np.load(place / f"{kind}_emb/{kind}_emb_{i}.npy")) == shard["rows"]
+            assert pq.read_table(place / f"metadata/metadata_{i}.parquet").equals(table)
+        assert manifest["rows"] == len(uids) == manifest["counts"]["kept"]
+        halves = [(int(uid[:16], 16), int(uid[16:], 16)) for uid in sorted(uids)]
+        assert np.load(place / "subset.npy").tolist() == halves
+    assert len(list((folder(lab) / "export").iterdir())) == 3
+
+
+def test_nothing_is_left_of_the_rows_and_nothing_else_is_lost(copy, asked):
+    gone = [one(copy, "3.jpg"), one(copy, "7.jpg"), one(copy, "11.jpg")]
+    secrets = [secrets_of(folder(copy), row) for row in gone]
+    assert all(leaks(folder(copy), secret) for secret in secrets)
+    others = "reason is null and not list_contains({}, uid)".format([row["uid"] for row in gone])
+    columns = "uid, url, caption, licence, sha256, phash, clip_score, punsafe, cat, repeats"
+    text = f"select {columns} from samples where {others} order by uid"
+    before = query(Run(folder(copy)), text)
+    lines = len((folder(copy) / "log.jsonl").read_text().splitlines())
+    result, answer = take(
+        copy,
+        ("uid", gone[0]["uid"].upper()),
+        ("url", gone[1]["url"].replace("http", "HTTP") + "#top"),
+        ("sha256", gone[2]["sha256"]),
+    )
+    assert [leaks(folder(copy), secret) for secret in secrets] == [[], [], []]
+    assert (answer["rows"], [s["rows"] for s in answer["scopes"]]) == (3, [1, 1, 1])
+    assert len(answer["exports"]) == 3
+    seen = stats(result.run)
+    assert (seen["reasons"]["forgotten"], seen["conserved"]) == (3, True)
+    assert query(result.run, text).equals(before)
+    check_exports(copy)
+    # From parts alone: no page was asked for, no model looked again.
+    assert asked == []
+    log = (folder(copy) / "log.jsonl").read_text().splitlines()[lines:]
+    worked = {stage for line in log for stage in json.loads(line)["stages"]}
+    assert worked == {"dedup", "decide", "export"}
+    row = rows_of(copy, f"uid = '{gone[0]['uid']}'")[0]
+    assert {name for name, value in row.items() if value is not None} == {
+        "shard", "row", "uid", "repeats", "input_error", "status", "reason", "reasons", "verdict",
+    }  # fmt: skip
+    assert (row["status"], row["reasons"], row["verdict"]) == ("invalid", ["forgotten"], "dropped")
+    text = (folder(copy) / "tombstones.jsonl").read_text()
+    assert [json.loads(line)["done"] for line in text.splitlines()] == [True]
+    assert not (folder(copy) / "forgetting.json").exists()
+
+
+def test_older_settings_find_their_parts_standing(copy, asked):
+    row = one(copy, "3.jpg")
+    take(copy, ("uid", row["uid"]))
+    lines = len((folder(copy) / "log.jsonl").read_text().splitlines())
+    result = copy.run(copy.folder / "job.yaml", SMALL)
+    log = (folder(copy) / "log.jsonl").read_text().splitlines()[lines:]
+    assert {stage for line in log for stage in json.loads(line)["stages"]} == {
+        "dedup", "decide", "export",
+    }  # fmt: skip
+    assert asked == []
+    assert stats(result.run)["reasons"]["forgotten"] == 1
+
+
+def test_a_plain_run_brings_nothing_back(copy, asked):
+    rows = [one(copy, "3.jpg"), *rows_of(copy, "url like '%localhost%'")]
+    secrets = [secrets_of(folder(copy), row) for row in rows]
+    result, answer = take(copy, ("uid", rows[0]["uid"]), ("domain", "LOCALHOST"))
+    assert answer["scopes"][1] == {"kind": "domain", "value": "localhost", "rows": 2}
+    job = copy.folder / "job.yaml"
+    assert copy.run(job).digest == result.digest  # the list is another file, and read again
+    assert copy.run(job).digest == result.digest
+    assert copy.said == ["everything stands; nothing to do"]
+    # A longer list, with more of that host, and then another deal.
+    more = {"url": f"{copy.site.url}/20.jpg".replace("127.0.0.1", "LocalHost"), "caption": "new!"}
+    copy.write([*copy.rows, {**more, "licence": "of a new row"}])
+    longer = stats(copy.run(job).run)
+    assert (longer["reasons"]["forgotten"], longer["conserved"]) == (4, True)
+    assert asked == []
+    dealt = stats(copy.run(job, "shard_size=7").run)
+    assert (dealt["reasons"]["forgotten"], dealt["conserved"]) == (4, True)
+    names = {row["url"].rsplit("/", 1)[1] for row in rows} | {"20.jpg"}
+    assert not [path for path in asked if path[1:] in names - {"20.jpg"}]
+    assert [leaks(folder(copy), secret) for secret in secrets] == [[], [], []]
+    assert not leaks(folder(copy), {"caption": b"new!", "licence": b"of a new row"})
+
+
+def test_parts_of_an_older_deal_are_emptied_too(copy):
+    row = one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    copy.run(copy.folder / "job.yaml", "shard_size=7")
+    take(copy, ("url", row["url"]))
+    assert leaks(folder(copy), secret) == []
+    assert stats(Run(folder(copy)))["reasons"]["forgotten"] == 1
+
+
+def test_a_dry_run_only_counts(copy):
+    before = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
+    result, answer = take(copy, ("url", one(copy, "0.jpg")["url"]), dry_run=True)
+    assert (result, answer["dry_run"], answer["rows"], answer["shards"]) == (None, True, 1, 1)
+    assert answer["parts"] == 2 * 5 - 1  # captions are the same part under both settings
+    assert answer["related"] == 1  # its copy
+    after = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
+    assert {p: d for p, d in after.items() if p.name != ".lock"} == {
+        p: d for p, d in before.items() if p.name != ".lock"
+    }
+
+
+def test_no_row_of_the_export_names_a_forgotten_leader(copy):
+    twins = rows_of(copy, "dup_group is not null")
+    leader = next(row for row in twins if row["uid"] == row["dup_group"])
+    assert len(twins) == 2
+    take(copy, ("uid", leader["uid"]))
+    for path in (folder(copy) / "export").rglob("*"):
+        if path.suffix == ".parquet":
+            assert leader["uid"] not in str(pq.read_table(path).to_pylist())
+        elif path.is_file():
+            assert leader["uid"].encode() not in path.read_bytes(), path
+    twin = next(row for row in twins if row["uid"] != leader["uid"])
+    assert rows_of(copy, f"uid = '{twin['uid']}'")[0]["verdict"] == "kept"
+    check_exports(copy)
+
+
+def test_by_their_bytes_all_copies_go(copy):
+    row = one(copy, "0.jpg")
+    _, answer = take(copy, ("sha256", row["sha256"].upper()))
+    assert (answer["rows"], answer["related"]) == (2, 0)
+    again, answer = take(copy, ("sha256", row["sha256"]))
+    assert (again, answer["rows"], answer["before"], answer["shards"]) == (None, 2, 2, 0)
+    assert len(Tombstones.read(folder(copy)).stones) == 1
+
+
+def test_explain_and_report_tell_that_and_when_and_no_more(copy):
+    row = one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    take(copy, ("url", row["url"]))
+    run = Run(folder(copy))
+    told = explain(run, row["uid"])
+    date = Tombstones.read(folder(copy)).stones[0].date
+    assert told["summary"] == f"dropped: forgotten — taken down on {date[:10]} by its url"
+    assert told["forgotten"] == [{"date": date, "kind": "url"}]
+    assert (told["measurements"], told["passthrough"]) == ({}, {})
+    page = Path(write_report(run)).read_text()
+    assert row["uid"][:12] not in page
+    assert "Taken down" in page
+    assert not leaks(folder(copy), secret)
+
+
+def test_a_retry_leaves_forgotten_rows_out(copy, asked):
+    row = one(copy, "3.jpg")
+    take(copy, ("uid", row["uid"]))
+    with (copy.folder / "said.txt").open("w") as stream:
+        _, told = retry(Run(folder(copy)), f"uid = '{row['uid']}'", None, Lines(stream))
+    assert (told["left_out_by"], asked) == ({"forgotten": 1}, [])
+
+
+def test_a_part_patched_by_a_retry_still_stands(copy, asked):
+    rows = rows_of(copy, "url like '%/3.jpg' or url like '%/5.jpg'")
+    with (copy.folder / "said.txt").open("w") as stream:
+        retry(Run(folder(copy)), "url like '%/5.jpg'", None, Lines(stream))
+    asked.clear()
+    result, _ = take(copy, ("uid", rows[0]["uid"]))
+    assert asked == []
+    assert not {"download", "embed", "images"} & {n for n, c in result.cached.items() if not c}
+
+
+def test_a_model_cannot_unlearn(copy):
+    (folder(copy) / "train" / "model").mkdir(parents=True)
+    _, answer = take(copy, ("uid", one(copy, "3.jpg")["uid"]))
+    assert "a model cannot unlearn" in answer["notes"][0]
+
+
+def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
+    row = one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    for path in folder(copy).glob("parts/embed-*/00002.json"):
+        path.unlink()
+    result, answer = take(copy, ("uid", row["uid"]))
+    assert (result, asked) == (None, [])
+    assert "the run was not at its end; `winnow run " in answer["notes"][0]
+    assert leaks(folder(copy), secret) == []
+    assert stats(copy.run(copy.folder / "job.yaml").run)["reasons"]["forgotten"] == 1
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3, 5, 8, 13, 21, 27, 33, 37, 41])
+@pytest.mark.parametrize("goes_on", ["run", "forget"])
+def test_stopped_at_any_write_it_is_finished(copy, monkeypatch, asked, moment, goes_on):
+    row = one(copy, "7.jpg")
+    secret, named = secrets_of(folder(copy), row), ("url", row["url"])
+    create, count = Folder.create, 0
+
+    def dying(self: Folder, name: str):
+        nonlocal count
+        count += 1
+        if count > moment:
+            raise KilledError(name)
+        return create(self, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "create", dying)
+        with pytest.raises(KilledError):
+            take(copy, named)
+    begun = Tombstones.read(folder(copy)).undone
+    if goes_on == "run":
+        result = copy.run(copy.folder / "job.yaml")
+    else:
+        result, answer = take(copy, named)
+        assert answer["rows"] == 1
+    assert bool(begun) == any("finishing what was begun on" in line for line in copy.said)
+    assert leaks(folder(copy), secret) == []
+    assert asked == []
+    assert not {"captions", "download", "embed", "images"} & {
+        name for name, cached in result.cached.items() if not cached
+    }
+    assert stats(result.run)["reasons"]["forgotten"] == 1
+    assert Tombstones.read(folder(copy)).undone == ()
+    check_exports(copy)
+
+
+@pytest.mark.parametrize("goes_on", ["run", "forget"])
+def test_killed_for_good_it_is_finished(own_cluster, goes_on):
+    copy = own_cluster
+    row = one(copy, "7.jpg")
+    secret = secrets_of(folder(copy), row)
+    words = ["forget", str(folder(copy)), "--url", row["url"], "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not (folder(copy) / "forgetting.json").exists() and time.monotonic() < end:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert Tombstones.read(folder(copy)).undone != ()
+    job = str(copy.folder / "job.yaml")
+    done = copy.winnow(*(words if goes_on == "forget" else ["run", job, "--json"]))
+    assert done.returncode == 0, done.stderr
+    assert "forget: finishing what was begun on" in done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["reasons"]["forgotten"], answer["conserved"]) == (1, True)
+    assert leaks(folder(copy), secret) == []
+    check_exports(copy)
+
+
+def test_the_command_tells_what_it_did(own_cluster):
+    copy = own_cluster
+    listed = copy.folder / "takedowns.txt"
+    rows = rows_of(copy, "url like '%/5.jpg' or url like '%/6.jpg'")
+    listed.write_text(f"# two of them\nuid:{rows[0]['uid']}\n\nurl: {rows[1]['url']}\n")
+    dry = copy.winnow("forget", str(folder(copy)), "--file", str(listed), "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "2 rows would be forgotten" in dry.stdout
+    done = copy.winnow("forget", str(folder(copy)), "--file", str(listed))
+    assert done.returncode == 0, done.stderr
+    assert "2 rows forgotten" in done.stdout
+    assert "forgotten" in done.stdout.split("reason", 1)[1]
+    assert "forget: 2 rows erased" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--uid", "abc"], "winnow: --uid: a uid is 32 hex digits, not `abc`"),
+        (["--domain", "http://a.test/"], "winnow: --domain: a domain is e.g. example.org"),
+        ([], "winnow: forget: name at least one row"),
+        (["--file", "no such file"], "winnow: --file no such file cannot be read"),
+    ],
+)
+def test_what_cannot_be_meant_ends_before_any_work(copy, words, told):
+    done = copy.winnow("forget", str(folder(copy)), *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_line_that_is_none_is_named(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("# fine\nuid:abc\nexample.org\n")
+    with pytest.raises(InputError, match=r"list\.txt, line 3: `uid:…`, .* is due"):
+        read_list(path)
+    path.write_text("uid:abc # no comment within\n")
+    assert read_list(path) == [("uid", "abc # no comment within", f"{path}, line 1")]
+
+
+def test_a_url_of_no_form_is_found_as_it_is(copy, tmp_path):
+    rows = [{"url": "no url", "caption": "a cat of wool"}, {"url": "No URL", "caption": "a dog"}]
+    lab = Lab(copy.site, tmp_path / "odd", copy.scheduler)
+    lab.folder.mkdir()
+    lab.run(lab.job([*lab.site.rows[:3], *rows]))
+    _, answer = take(lab, ("url", "no url"))
+    assert answer["rows"] == 1
+    assert (
+        pa.compute.sum(
+            query(Run(folder(lab)), "select (caption = 'a dog')::int as n from samples")["n"]
+        ).as_py()
+        == 1
+    )
