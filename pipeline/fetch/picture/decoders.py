@@ -75,11 +75,15 @@ class _Child:
         self._socket.settimeout(max(end - time.monotonic(), 0.001))
         return read_exactly(self._socket, size)
 
-    def end(self) -> int:
-        """Kill it; its exit code, negative for the signal that it died of."""
+    def end(self, grace: float = 1.0) -> int:
+        """End it; its exit code, negative for the signal that it died of.
+
+        It has `grace` seconds to end by itself, as it does when its socket closes: its own end
+        says more than ours.
+        """
         self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(0.05)  # its own end says more than ours
+            return self.process.wait(grace)
         self.process.kill()
         return self.process.wait()
 
@@ -111,7 +115,7 @@ class Decoders:
                 child = None
             return made
         except TimeoutError:
-            _end(child)
+            _end(child, grace=0.0)
             child = None
             return Made("decoder_crash", f"no answer after {self._timeout:g} s")
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
@@ -132,5 +136,5 @@ class Decoders:
             self._idle.put(None)
 
 
-def _end(child: _Child | None) -> int:
-    return child.end() if child is not None else 0
+def _end(child: _Child | None, grace: float = 1.0) -> int:
+    return child.end(grace) if child is not None else 0

@@ -49,7 +49,7 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
         return _refuse("not_an_image", f"the bytes look like {looks_like(data)}", Made())
     found = Made(format=sniffed.format)
     width, height = sniffed.width, sniffed.height
-    if not width or not height:
+    if not 0 < min(width, height) <= max(width, height) < 1 << 31:
         return _refuse("decode_error", f"{sniffed.format} header cut short or broken", found)
     found = replace(found, original_width=width, original_height=height)
     if fault := _limits(width, height, recipe):

@@ -29,6 +29,9 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
         if max(read, kept) > cap:
             raise FetchError("too_large", f"more than {cap} bytes")
         blocks.append(block)
+    if not read and not declared and "Transfer-Encoding" not in response.headers:
+        # Also what a head looks like that ends in its middle.
+        raise FetchError("http_malformed", "the connection was closed before any byte of a body")
     if declared.isdigit() and "Transfer-Encoding" not in response.headers and read < int(declared):
         raise FetchError("http_malformed", f"{read} of {declared} bytes came")
     if inflater is not None and not inflater.eof:
