@@ -84,6 +84,7 @@ def fetch_urls(
         with station(config) as standing:
             if book is not None:
                 standing.fetcher.go_by(book)
+            standing.decoders.start(len(turns))
             intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
             _download(turns, standing.fetcher, intake, config, spool)
         numbers = {url: number for number, url in enumerate(turns)}

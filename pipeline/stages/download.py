@@ -20,7 +20,6 @@ from pipeline.fetch.failure import printable
 from pipeline.stage import Output, ShardData, TableStage
 from pipeline.stages.rows import as_text
 from pipeline.table import Column, file_digest
-from pipeline.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from pipeline.fetch.web.hosts import Book
@@ -128,6 +127,7 @@ class DownloadStage(TableStage):
         """Fetch the wanted rows and write the tar; a result per row."""
         from pipeline.fetch.drive import fetch_urls
         from pipeline.fetch.writer import Spool
+        from pipeline.tombstones import Tombstones
 
         urls = table["url"].to_pylist()
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:

@@ -146,11 +146,11 @@ sock.sendall({answer!r})
 @pytest.mark.parametrize(
     "answer",
     [
-        b"\0\0\0\2{}",
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\3x y",
-        b'\0\0\0\x2d{"reason":"kept","sizes":[0,0,0,0],"width":1}  ',
-        b'\0\0\0\x1e{"sizes":[99999999999,0,0,0]} ',
+        b"\0\0\0\2\0\0\0\0{}",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\0\0\0\3\0\0\0\0x y",
+        b'\0\0\0\x24\0\0\0\0{"reason":"kept","sizes":[0,0,0,0]}',
+        b'\0\0\0\x1e\0\0\0\0{"sizes":[99999999999,0,0,0]} ',
     ],
 )
 def test_a_decoder_that_a_picture_took_over_is_not_believed(tmp_path, monkeypatch, answer):

@@ -1,8 +1,8 @@
 """A decoding process: pictures in, small pictures out, and nobody else harmed if it dies.
 
 `python -m pipeline.fetch.picture.child FD RECIPE`, started by `decoders`. Frames on the socket FD:
-a picture's bytes after their length (4 bytes, big endian); in answer a JSON object after its
-length, then the bytes whose sizes it names.
+a picture's bytes after their length (4 bytes, big endian); in answer the lengths of a JSON object
+and of all that follows it, then the object, then the bytes whose sizes it names.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ BLOBS = ("jpeg", "phash", "thumb", "plain_pdq")
 READY = b"ready"
 
 
-def read_exactly(connection: socket.socket, size: int) -> bytes:
+def read_exactly(connection: socket.socket, size: int) -> memoryview:
     """`size` bytes; EOFError if the other side ends before."""
-    data = bytearray(size)
-    view, at = memoryview(data), 0
+    view, at = memoryview(bytearray(size)), 0
     while at < size:
-        got = connection.recv_into(view[at:])
+        got = connection.recv_into(view[at:], 0, socket.MSG_WAITALL)
         if not got:
             raise EOFError
         at += got
-    return bytes(data)
+    return view
 
 
-def read_frame(connection: socket.socket) -> bytes:
+def read_frame(connection: socket.socket) -> memoryview:
+    """The bytes after their length."""
     return read_exactly(connection, int.from_bytes(read_exactly(connection, 4), "big"))
 
 
@@ -45,7 +45,8 @@ def _encode(made: Made) -> bytes:
     }
     blobs = [values.pop(name) for name in BLOBS]
     head = json.dumps(values | {"sizes": [len(blob) for blob in blobs]}).encode()
-    return b"".join([len(head).to_bytes(4, "big"), head, *blobs])
+    lengths = len(head), sum(map(len, blobs))
+    return b"".join([*(length.to_bytes(4, "big") for length in lengths), head, *blobs])
 
 
 def _bound_memory(mebibytes: int) -> None:
@@ -72,7 +73,7 @@ def main(descriptor: int, recipe: Recipe) -> None:
     os.dup2(null, 2)
     while True:
         try:
-            data = read_frame(connection)
+            data = bytes(read_frame(connection))
         except EOFError:
             return
         try:

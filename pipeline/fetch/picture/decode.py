@@ -79,11 +79,12 @@ def _orientation(image: Image.Image) -> int:
 
 def _decode_jpeg(data: bytes, sniffed: Sniffed, metadata: Metadata, scale: float) -> Pixels | None:
     """libjpeg-turbo, scaled; None where it finds fault, which Pillow may yet forgive or name."""
+    # Halves alone: libjpeg-turbo's other eighths are slower than the next greater half.
+    part = next(part for part in (8, 4, 2, 1) if part * scale <= 1)
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(
             data, "RGB",
-            min_height=min(sniffed.height, math.ceil(sniffed.height * scale)),
-            min_width=min(sniffed.width, math.ceil(sniffed.width * scale)),
+            min_height=math.ceil(sniffed.height / part), min_width=math.ceil(sniffed.width / part),
         )  # fmt: skip
     except ValueError:
         return None
@@ -121,9 +122,24 @@ def _on_white(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> Pixels:
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Resize to exactly width × height: by area when shrinking, Lanczos when growing."""
+    """Resize to exactly width × height: Lanczos when growing, means of areas when shrinking.
+
+    Areas of broken size are slow and blur unevenly: up to 1.5 times they are taken bilinearly, and
+    up to 4 times as the means of 2×2 of a bilinear picture of twice the size.
+    """
     if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = width <= pixels.shape[1] and height <= pixels.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
+    factor = min(pixels.shape[1] / width, pixels.shape[0] / height)
+    if factor < 1:
+        method = cv2.INTER_LANCZOS4
+    elif factor <= 1.5:
+        method = cv2.INTER_LINEAR
+    else:
+        method = cv2.INTER_AREA
+        if factor < 4 and pixels.shape[:2] != (2 * height, 2 * width):
+            pixels = _resize(pixels, 2 * width, 2 * height, cv2.INTER_LINEAR)
+    return _resize(pixels, width, height, method)
+
+
+def _resize(pixels: Pixels, width: int, height: int, method: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), dtype=np.uint8)

@@ -7,7 +7,6 @@ import queue
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pipeline
@@ -25,7 +24,7 @@ _GREATEST = 1 << 30
 
 
 class _Child:
-    """One process and the socket to it."""
+    """One process and the socket to it. It starts while others work: `ask` waits for it."""
 
     def __init__(self, recipe: Recipe) -> None:
         ours, theirs = socket.socketpair()
@@ -34,46 +33,44 @@ class _Child:
         command = [sys.executable, "-m", "pipeline.fetch.picture.child"]
         here = str(Path(pipeline.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._socket = ours
+        self._socket, self._ready = ours, False
         with theirs:
             self.process = subprocess.Popen(
                 [*command, str(theirs.fileno()), recipe.encode()],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-        ours.settimeout(_START)
-        try:
-            assert read_frame(ours) == READY
-        except (OSError, EOFError) as error:
+
+    def wait(self) -> None:
+        """Until it is there. StationError if it does not come up."""
+        if self._ready:
+            return
+        self._socket.settimeout(_START)
+        with contextlib.suppress(OSError, EOFError):
+            self._ready = bytes(read_frame(self._socket)) == READY
+        if not self._ready:
             self.end()
-            raise StationError("a decoding process did not start; it says why above") from error
+            raise StationError("a decoding process did not start; it says why above")
 
     def ask(self, data: bytes, timeout: float) -> Made:
         """What becomes of the bytes. EOFError or OSError if the process dies; TimeoutError."""
-        end = time.monotonic() + timeout
         self._socket.settimeout(timeout)
         self._socket.sendall(len(data).to_bytes(4, "big"))
         self._socket.sendall(data)
-        head = json.loads(self._frame(end))
-        sizes = head.pop("sizes")
-        if sum(sizes) > _GREATEST:
+        lengths = read_exactly(self._socket, 8)
+        head, rest = (int.from_bytes(lengths[at : at + 4], "big") for at in (0, 4))
+        if head + rest > _GREATEST:
             raise ValueError("an answer too large")
-        for name, size in zip(BLOBS, sizes, strict=True):
-            head[name] = self._read(size, end)
-        made = Made(**head)
-        if made.reason is not None and made.reason not in FETCH:
-            raise ValueError(f"an unknown reason {made.reason!r}")
+        answer = read_exactly(self._socket, head + rest)
+        values = json.loads(bytes(answer[:head]))
+        at = head
+        for name, size in zip(BLOBS, values.pop("sizes"), strict=True):
+            values[name] = bytes(answer[at : at + size])
+            at += size
+        made = Made(**values)
+        if at != len(answer) or not (made.reason is None or made.reason in FETCH):
+            raise ValueError("an answer that makes no sense")
         return made
-
-    def _frame(self, end: float) -> bytes:
-        size = int.from_bytes(self._read(4, end), "big")
-        if size > _GREATEST:
-            raise ValueError("an answer too large")
-        return self._read(size, end)
-
-    def _read(self, size: int, end: float) -> bytes:
-        self._socket.settimeout(max(end - time.monotonic(), 0.001))
-        return read_exactly(self._socket, size)
 
     def end(self, grace: float = 1.0) -> int:
         """End it; its exit code, negative for the signal that it died of.
@@ -100,6 +97,18 @@ class Decoders:
         for _ in range(count):
             self._idle.put(None)
 
+    def start(self, most: int) -> None:
+        """Start as many processes as so many pictures can use, and do not wait for them."""
+        started: list[_Child] = []
+        for _ in range(min(most, self.count)):
+            try:
+                child = self._idle.get_nowait()
+            except queue.Empty:
+                break
+            started.append(child or _Child(self._recipe))
+        for child in started:
+            self._idle.put(child)
+
     def make(self, data: bytes) -> Made:
         """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
 
@@ -109,6 +118,7 @@ class Decoders:
         try:
             if child is None or child.process.poll() is not None:
                 child = _Child(self._recipe)
+            child.wait()
             made = child.ask(data, self._timeout)
             if made.reason == "decoder_crash":
                 child.end()

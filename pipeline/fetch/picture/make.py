@@ -8,7 +8,7 @@ import simplejpeg
 
 from pipeline.fetch.failure import printable
 from pipeline.fetch.picture.decode import Pixels, decode, fit
-from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, thumbnail
+from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, small, thumbnail
 from pipeline.fetch.picture.metadata import MetadataOversizeError
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.picture.sniff import looks_like, sniff
@@ -67,7 +67,8 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
     if turned:
         width, height = height, width
         found = replace(found, original_width=sniffed.height, original_height=sniffed.width)
-    phash, quality = perceptual_hash(pixels)
+    means = small(pixels)
+    phash, quality = perceptual_hash(means)
     stored = _frame(fit(pixels, width, height), recipe)
     return replace(
         found,
@@ -78,7 +79,7 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
         ),
         phash=phash,
         phash_quality=quality,
-        thumb=thumbnail(pixels),
+        thumb=thumbnail(means),
         plain_pdq=plain_hash(pixels) if recipe.plain_pdq else b"",
     )
 

@@ -7,6 +7,7 @@ import urllib3
 from pipeline.fetch.failure import FetchError
 
 _BLOCK = 1 << 16
+_MODEST = 1 << 20
 
 
 def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
@@ -21,7 +22,9 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
         raise FetchError("too_large", f"Content-Length {declared} (at most {cap})")
     inflater = _inflater(response.headers.get("Content-Encoding", ""))
     read, blocks, kept = 0, [], 0
-    while block := response.read1(_BLOCK):
+    # In one piece where the length is known and modest; else as it comes, lest it be a lie.
+    whole = declared.isdigit() and int(declared) <= _MODEST
+    while block := response.read(int(declared)) if whole and not read else response.read1(_BLOCK):
         read += len(block)
         if inflater is not None:
             block = inflater.decompress(block, cap - kept + 1)
