@@ -1,11 +1,11 @@
 """An erasure from its tombstone to its end, and the end of one that was killed."""
 
-import json
 from collections.abc import Callable
 
 from pipeline.erasing.exports import erase_exports
 from pipeline.erasing.journal import NAME, Journal, plan_erasure
 from pipeline.erasing.parts import erase_parts, erase_shards
+from pipeline.erasing.told import erase_told
 from pipeline.run import Run
 from pipeline.tombstones import Tombstones
 
@@ -37,18 +37,10 @@ def erase(run: Run, journal: Journal | None = None) -> Journal:
     journal.write(run)
     if journal.takes_something:
         run.folder.remove(REPORT)
-        _reopen(run)
+        erase_told(run, journal)
         erase_shards(run, journal)
         erase_parts(run, journal)
         erase_exports(run, journal)
     tombstones.all_done().write(run.folder)
     run.folder.remove(NAME)
     return journal
-
-
-def _reopen(run: Run) -> None:
-    """The run is no longer at its end: verdicts and export are to follow, also after a kill."""
-    if run.state:
-        run.folder.write(
-            "state.json", json.dumps(run.state | {"finished": None}, indent=1).encode()
-        )

@@ -82,13 +82,33 @@ def plan_erasure(run: Run, uids: Sequence[str]) -> Journal:
     for name in _in_order(run, folders):
         _plan_folder(run, f"parts/{name}", wanted, journal)
     for name in run.folder.names("export"):
-        folder = run.folder.sub(f"export/{name}")
-        touched = [n for n in numbers(folder.names()) if _is_in_export(folder, n, wanted)]
-        if touched:
-            journal.exports[name] = touched
-            if folder.exists("manifest.json"):
-                journal.manifests[name] = json.loads(folder.read("manifest.json"))
+        _plan_export(run, name, wanted, journal)
     return journal
+
+
+def _plan_export(run: Run, name: str, wanted: pa.Array, journal: Journal) -> None:
+    folder = run.folder.sub(f"export/{name}")
+    names, torn = folder.names(), set()
+    if "manifest.json" not in names:
+        # Stopped while it was written: a table may lie beside another's tar.
+        torn = _unvouched(folder, names, run.folder.sub(f"parts/{EXPORT}{name}"))
+        journal.torn.extend(f"export/{name}/{file}" for file in sorted(torn))
+    whole = [file for file in names if file not in torn]
+    touched = [n for n in numbers(whole) if _is_in_export(folder, n, wanted)]
+    if touched:
+        journal.exports[name] = touched
+        if "manifest.json" in names:
+            journal.manifests[name] = json.loads(folder.read("manifest.json"))
+
+
+def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[str]:
+    """Files of an unfinished export that no sidecar vouches for; it is written again anyway."""
+    read = (
+        read_sidecar(sidecars, shard_name(number), data=folder)
+        for number in numbers(sidecars.names(), ".json")
+    )
+    vouched = {file for sidecar in read if sidecar is not None for file in sidecar.files}
+    return {name for name in names if name not in vouched and name != "README.md"}
 
 
 def _plan_folder(run: Run, path: str, wanted: pa.Array, journal: Journal) -> None:

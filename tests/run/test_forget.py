@@ -26,6 +26,7 @@ from pipeline.inspect.stats import stats
 from pipeline.progress import Lines
 from pipeline.retrying import retry
 from pipeline.run import Run
+from pipeline.stages.decide import DecideStage
 from pipeline.storage import Folder
 from pipeline.tombstones import Tombstones
 
@@ -300,6 +301,37 @@ def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
     assert "the run was not at its end; `winnow run " in answer["notes"][0]
     assert leaks(folder(copy), secret) == []
     assert stats(copy.run(copy.folder / "job.yaml").run)["reasons"]["forgotten"] == 1
+
+
+def test_an_export_stopped_while_it_was_written_keeps_nothing(copy, rich):
+    row = one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    for place in (folder(copy) / "export").iterdir():
+        (place / "manifest.json").unlink()  # as a driver that is killed leaves it
+        (folder(copy) / f"parts/export-{place.name}/00000.json").unlink()
+        (place / "00000.tar").unlink()
+    take(copy, ("uid", row["uid"]))
+    assert leaks(folder(copy), secret) == []
+    assert stats(Run(folder(copy)))["export"]["rows"] == 35
+
+
+def test_an_error_that_quoted_the_row_is_cut_from_the_log(copy, monkeypatch):
+    row = one(copy, "3.jpg")
+
+    def broken(self, shard, prepared, merged):
+        if shard.shard == row["shard"]:
+            raise ValueError(f"cannot judge {row['caption']!r}")
+        return run(self, shard, prepared, merged)
+
+    run = DecideStage.run
+    with monkeypatch.context() as patch:
+        patch.setattr(DecideStage, "run", broken)
+        copy.run(copy.folder / "job.yaml", "rules.0.when=dup_group is not null and 1 = 1")
+    assert ("log.jsonl", "caption") in leaks(folder(copy), {"caption": row["caption"].encode()})
+    take(copy, ("uid", row["uid"]))
+    assert leaks(folder(copy), {"caption": row["caption"].encode()}) == []
+    log = (folder(copy) / "log.jsonl").read_text().splitlines()
+    assert sum("it quoted a row that was taken down" in line for line in log) == 1
 
 
 class KilledError(Exception):
