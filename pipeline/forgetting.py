@@ -8,6 +8,7 @@ from pipeline.erasing.find import Found, find
 from pipeline.erasing.finish import erase
 from pipeline.erasing.journal import Journal, plan_erasure
 from pipeline.errors import InputError
+from pipeline.inspect.plain import rows
 from pipeline.inspect.related import related
 from pipeline.plan import standing
 from pipeline.progress import Reporter
@@ -78,7 +79,7 @@ def forget(
             # First, so that whatever happens from here on, the next run finishes it.
             tombstones.with_(found.scopes()).write(run.folder)
             erase(run, journal)
-            reporter.say(f"forget: {len(fresh):,} rows erased")
+            reporter.say(f"forget: {rows(len(fresh))} erased")
         result = None
         if journal.takes_something or not run.state.get("finished"):
             result = _follow(run, reporter, answer["notes"])
@@ -133,14 +134,14 @@ def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> d
 def lines(answer: dict[str, Any]) -> Sequence[str]:
     """The answer in words."""
     would = "would be " if answer["dry_run"] else ""
-    told = [f"{s['kind']} {s['value']}: {s['rows']:,} rows" for s in answer["scopes"]]
+    told = [f"{s['kind']} {s['value']}: {rows(s['rows'])}" for s in answer["scopes"]]
     before = f", {answer['before']:,} of them already before" if answer["before"] else ""
-    told.append(f"{answer['rows']:,} rows {would}forgotten{before}")
+    told.append(f"{rows(answer['rows'])} {would}forgotten{before}")
     places = f"{answer['shards']:,} shards, {answer['parts']:,} parts"
     told.append(f"{places} and {len(answer['exports']):,} exports {would}rewritten")
     if answer["related"]:
         told.append(
-            f"{answer['related']:,} other rows show the same picture or one like it; "
+            f"beside them {rows(answer['related'])} with the same picture or one like it; "
             "--sha256 takes those of the same bytes too"
         )
     return [*told, f"tombstones: {answer['tombstones']}"]

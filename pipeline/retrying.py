@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.inspect.parts import StageParts, stage_parts
+from pipeline.inspect.plain import rows
 from pipeline.inspect.view import connect
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
@@ -73,7 +74,7 @@ def retry(
         chosen = choose(run, where)
         again = chosen.again
         count = sum(map(len, again.values()))
-        reporter.say(f"retry: {chosen.table.num_rows:,} rows match, {count:,} are fetched again")
+        reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
         result = None
         # A run that was stopped is brought to its end, though all its rows may have been fetched.
         if again or not run.state.get("finished"):
@@ -147,10 +148,10 @@ def _counts(words: pa.ChunkedArray) -> dict[str, int]:
 
 def lines(answer: dict[str, Any]) -> Sequence[str]:
     """The answer in words."""
-    told = [f"{answer['matched']:,} rows match"]
+    told = [f"{rows(answer['matched'])} matched"]
     if answer["left_out"]:
         why = ", ".join(f"{rows:,} {word}" for word, rows in answer["left_out_by"].items())
-        told.append(f"{answer['left_out']:,} of them are not fetched: {why}")
+        told.append(f"{answer['left_out']:,} of them left out: {why}")
     failed = ", ".join(f"{rows:,} {word}" for word, rows in answer["failed_again"].items())
     told.append(
         f"{answer['fetched']:,} fetched, {sum(answer['failed_again'].values()):,} failed again"

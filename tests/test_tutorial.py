@@ -59,3 +59,11 @@ def test_own_rows_all_have_a_reason(told):
     out = _block(told, "cat > pairs.csv")
     for reason in ("address_forbidden", "url_missing", "pii"):
         assert reason in out
+
+
+def test_a_row_is_tried_again_and_one_is_taken_down(told):
+    assert "1 row matched" in _block(told, "winnow retry")
+    out = _block(told, "winnow forget")
+    assert "1 row would be forgotten" in out
+    assert "1 row forgotten" in out
+    assert "dog.jpg" not in out.rsplit("tombstones: ", 1)[1].split("reason", 1)[1]

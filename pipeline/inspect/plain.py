@@ -75,6 +75,10 @@ def host_of(url: str) -> str:
         return "?"
 
 
+def rows(number: int) -> str:
+    return f"{number:,} row" + ("" if number == 1 else "s")
+
+
 def number(value: Any) -> str:
     """A measurement for the eye: thousands separated, floats to four significant digits."""
     if value is None:

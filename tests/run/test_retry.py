@@ -174,7 +174,7 @@ def test_no_match_does_nothing(alone):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     done = alone.winnow("retry", str(run), "--where", MISSING, "--json")
     assert done.returncode == 0, done.stderr
-    assert "retry: 0 rows match, 0 are fetched again" in done.stderr
+    assert "retry: 0 rows matched, 0 to fetch again" in done.stderr
     answer = json.loads(done.stdout)
     assert (answer["matched"], answer["fetched"], answer["kept"]) == (0, 0, 3)
     after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}

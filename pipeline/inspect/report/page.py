@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
-from pipeline.inspect.plain import number
+from pipeline.inspect.plain import number, rows
 from pipeline.inspect.status import size
 
 HERE = Path(__file__).parent
@@ -61,10 +61,6 @@ def ticks(text: str) -> Markup:
         for i, w in enumerate(words)
     )
     return Markup("").join(pairs)
-
-
-def rows(number: int) -> str:
-    return f"{number:,} row" + ("" if number == 1 else "s")
 
 
 def percent(share: float) -> str:
