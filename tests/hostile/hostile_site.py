@@ -16,6 +16,7 @@ from typing import Any
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 5.0  # of a kept connection that nobody uses any more
     server: "Site"
 
     def setup(self) -> None:
@@ -115,10 +116,17 @@ class Site(ThreadingHTTPServer):
         """Clients hang up on hazards: that is their duty."""
 
     def __enter__(self) -> "Site":
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
         return self
+
+    def _serve(self) -> None:
+        # Not `serve_forever`: that wakes again and again, and there are many sites at once.
+        while not self.closing.is_set():
+            self.handle_request()
 
     def __exit__(self, *exception: object) -> None:
         self.closing.set()
-        self.shutdown()
+        with socket.create_connection(self.server_address[:2]):
+            self._thread.join()
         self.server_close()

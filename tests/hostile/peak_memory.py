@@ -4,7 +4,7 @@ import re
 import threading
 from pathlib import Path
 
-POLL = 0.01
+POLL = 0.05
 MIB = 1 << 20
 # What an idle decoder holds (NumPy, OpenCV, Pillow, libjpeg-turbo).
 IDLE_CHILD_MB = 160
@@ -43,14 +43,14 @@ class PeakMemory:
             self.grown_mb = (_status("self", "VmHWM") - self._start) / MIB
 
     def _poll(self) -> None:
-        while self.unknown is None:
+        ended = False
+        while self.unknown is None and not ended:
+            ended = self._ended.wait(POLL)
             for pid in children():
                 try:
                     self.children_mb = max(self.children_mb, _status(pid, "VmHWM") / MIB)
                 except OSError:
                     continue  # it has ended
-            if self._ended.wait(POLL):
-                return
 
 
 def children() -> list[str]:

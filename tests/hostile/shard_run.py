@@ -23,13 +23,13 @@ from pipeline.stage import Output, ShardData, TableStage
 from pipeline.stages import stages_for
 from pipeline.table import check_columns
 
-# A job that may reach loopback and has little patience.
+# A job that may reach loopback and has some patience; what must wait in vain asks for less.
 USUAL: dict[str, Any] = {
     "allow_addresses": ("127.0.0.1/32",),
-    "connect_timeout": 0.5,
-    "first_byte_timeout": 0.5,
-    "timeout": 0.5,
-    "deadline": 5.0,
+    "connect_timeout": 2.0,
+    "first_byte_timeout": 2.0,
+    "timeout": 2.0,
+    "deadline": 6.0,
     "retries": 0,
     "image_size": 64,
     "min_image_size": 32,
@@ -37,6 +37,7 @@ USUAL: dict[str, Any] = {
     "decoders": 1,
     "per_host_rate": None,
 }
+IMPATIENT = {"connect_timeout": 0.5, "first_byte_timeout": 0.5, "timeout": 0.5}
 STATES = ("success", "failed", "skipped", "invalid")
 
 

@@ -3,6 +3,7 @@
 The examples are the same in every run: what a change breaks, its author sees.
 """
 
+import itertools
 import math
 import time
 
@@ -21,8 +22,9 @@ FIXED = settings(
     derandomize=True, database=None, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-QUIET = {"respect_robots_txt": False, "host_failures": None, "deadline": 2.0}
+QUIET = {"respect_robots_txt": False, "host_failures": None, "deadline": 3.0}
 NOT_THE_ANSWERS_FAULT = {"download_internal", "decoder_crash", "host_failing", "dns_failure"}
+_hosts = itertools.count()
 
 # What servers say, more or less, and now and then anything at all.
 _noise = st.binary(max_size=40)
@@ -62,18 +64,20 @@ def site(serve) -> Site:
 
 
 @given(batch=st.lists(answers(), min_size=12, max_size=12))
-@settings(FIXED, max_examples=20)
+@settings(FIXED, max_examples=25)
 def test_any_answer_ends_with_a_picture_or_a_reason(batch, site, run):
-    """240 answers, in shards of twelve, for a shard is what must survive them."""
+    """300 answers, in shards of twelve, for a shard is what must survive them."""
     site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
 
-    outcome = run([f"{site.base}/{i}" for i in range(len(batch))], QUIET)
+    # Each from a host of its own: what one says of patience does not bind the others.
+    roots = [site.under(f"host-{next(_hosts)}.test") for _ in batch]
+    outcome = run([f"{root}/{i}" for i, root in enumerate(roots)], QUIET)
 
     for data, row in zip(batch, outcome.rows, strict=True):
         assert row["fetch_reason"] not in NOT_THE_ANSWERS_FAULT, (data, row["error_message"])
         if row["status"] == "success":
-            assert b" 2" in data or b"/0" in data  # a 200, or a redirect to one
-    assert outcome.seconds < 4
+            assert row["bytes"] >= len(GOOD)
+    assert outcome.seconds < 5
 
 
 _day = st.sampled_from(["Fri, ", "Mon, ", "", "x, "])

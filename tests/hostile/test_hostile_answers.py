@@ -1,7 +1,7 @@
 """What servers answer, one table: each status and each broken answer gets its reason, in time."""
 
 import pytest
-from hazard import Hazard, assert_as_expected
+from hazard import Hazard, assert_as_expected, by_options
 from plain_scenes import GOOD
 from wire_pages import OK, after_refusals, chunked, flood, picture, raw, status
 
@@ -108,7 +108,7 @@ HAZARDS: dict[str, Hazard] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HAZARDS)
+@pytest.mark.parametrize("name", by_options(HAZARDS))
 def test_an_answer_gets_its_reason_in_time(name, serve, run):
     outcome = assert_as_expected(HAZARDS[name], serve, run)
 

@@ -4,8 +4,9 @@ import gzip
 import zlib
 
 import pytest
-from hazard import Hazard, assert_as_expected
+from hazard import Hazard, assert_as_expected, by_options
 from plain_scenes import GOOD
+from shard_run import IMPATIENT
 from wire_pages import (
     OK,
     drip,
@@ -20,21 +21,24 @@ from wire_pages import (
 )
 
 BRIEF = {"deadline": 1.0}
+ONCE_MORE = IMPATIENT | {"retries": 1}
 LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
 BOMB = gzip.compress(bytes(50_000_000))
 # Ten bytes a second would keep a timeout of half a second content for ever.
 SLOWLY = 0.1
 
 HAZARDS: dict[str, Hazard] = {
-    "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, most=2),
+    "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT),
     "no-reply-twice": Hazard(
-        stalled, "timeout", requests=2, least=1.5, most=4, options={"retries": 1}
+        stalled, "timeout", requests=2, least=1.5, most=4, options=ONCE_MORE
     ),
     "first-byte-late": Hazard(
         lambda h: h.drip(OK + LENGTH + b"\r\n" + GOOD[:1], 0.7),
         "timeout", least=0.3, most=2, options={"first_byte_timeout": 0.3, "timeout": 3.0},
     ),
-    "half-a-body": Hazard(half_then_stalled, "timeout", "0.5 s", least=0.5, most=2),
+    "half-a-body": Hazard(
+        half_then_stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT
+    ),
     "one-byte-a-second": Hazard(
         drip_body(GOOD, 1.0, Content_Length=str(len(GOOD))),
         "timeout", "in total", least=1.0, most=2.5, options=BRIEF | {"timeout": 3.0},
@@ -87,7 +91,7 @@ HAZARDS: dict[str, Hazard] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HAZARDS)
+@pytest.mark.parametrize("name", by_options(HAZARDS))
 def test_a_body_gets_its_reason_in_time(name, serve, run):
     outcome = assert_as_expected(HAZARDS[name], serve, run)
 

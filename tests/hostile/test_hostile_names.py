@@ -21,7 +21,7 @@ from wire_pages import redirect
 
 PRIVATE = "10.0.0.1"
 # Robots.txt would be asked over a connection of its own; here connections are counted.
-PLAIN = {"respect_robots_txt": False, "thread_count": 1}
+PLAIN = {"respect_robots_txt": False, "thread_count": 1, "connect_timeout": 0.5}
 
 
 LOOKUPS: dict[str, tuple[Answer, str | None, str]] = {

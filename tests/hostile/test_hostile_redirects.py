@@ -1,7 +1,7 @@
 """Where redirects lead: every step is checked as if the row itself had named it."""
 
 import pytest
-from hazard import Hazard, assert_as_expected, good
+from hazard import Hazard, assert_as_expected, by_options, good
 from wire_pages import chain, picture, redirect, status
 
 CHAIN = {f"/chain/{n}": chain for n in range(9)}
@@ -53,7 +53,7 @@ HAZARDS: dict[str, Hazard] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", HAZARDS)
+@pytest.mark.parametrize("name", by_options(HAZARDS))
 def test_a_redirect_gets_its_reason_in_time(name, serve, run):
     assert_as_expected(HAZARDS[name], serve, run)
 

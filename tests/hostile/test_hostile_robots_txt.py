@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hazard import good
+from hazard import by_options, good
 from hostile_site import Handler, Page
+from shard_run import IMPATIENT
 from wire_pages import flood, hang_up, redirect, reset, stalled, status
 
 ALLOWED = None
@@ -98,7 +99,7 @@ CASES: dict[str, Robots] = {
         ALLOWED, asked=2, options={"retries": 1},
     ),
     "503-for-ever": Robots(status(503), UNREACHABLE, asked=2, options={"retries": 1}),
-    "silence": Robots(stalled, UNREACHABLE),
+    "silence": Robots(stalled, UNREACHABLE, options=IMPATIENT),
     "reset": Robots(reset(b""), UNREACHABLE),
     "hang-up": Robots(hang_up, UNREACHABLE),
     "slow": Robots(
@@ -118,7 +119,7 @@ CASES: dict[str, Robots] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", by_options(CASES))
 def test_what_robots_txt_allows(name, serve, run):
     case = CASES[name]
     site = serve({"/a/b.jpg": good, "/robots.txt": case.page} | case.pages)

@@ -13,6 +13,7 @@ from certificates import Authority
 from hazard import good
 from hostile_site import Site
 from plain_scenes import GOOD
+from shard_run import IMPATIENT
 from wire_pages import OK, drip_body, flood, redirect
 
 if shutil.which("openssl") is None:
@@ -135,7 +136,7 @@ def listener() -> Iterator[Callable[[bytes], int]]:
     ],
 )
 def test_a_handshake_that_never_ends(words: bytes, reason: str, listener: Any, run: Any):
-    options = {"respect_robots_txt": False}
+    options = IMPATIENT | {"respect_robots_txt": False}
 
     outcome = run([f"https://localhost:{listener(words)}/a"], options)
 
