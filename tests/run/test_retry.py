@@ -234,6 +234,22 @@ def test_a_second_retry_builds_on_the_first(own):
     assert row["clip_score"] is not None
 
 
+def test_a_stage_behind_a_patched_one_is_patched_too(own):
+    images = {"nsfw": "opennsfw", "only_if": "clip_score > -1"}
+    own.run(own.job(embed={"model": "winnow-tiny"}, images=images, audit_fraction=0))
+    revive(own, "gone0.jpg")
+    result, told = again(own)
+    assert told["fetched"] == 1
+    (row,) = query(
+        result.run, "select shard, punsafe from samples where url like '%/gone0.jpg'"
+    ).to_pylist()
+    sidecar = read_sidecar(
+        result.run.folder.sub(f"parts/{part(result.run, 'images').name}"), f"{row['shard']:05d}"
+    )
+    assert (sidecar.summary["measured"], sidecar.summary["reused"]) == (1, SHARD - 1)
+    assert row["punsafe"] is not None
+
+
 @pytest.fixture
 def slow(own):
     """Pages that take a while the second time, so that there is time to kill."""
