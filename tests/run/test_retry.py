@@ -22,6 +22,7 @@ from pipeline.progress import Lines
 from pipeline.retrying import retry
 from pipeline.run import Run
 from pipeline.runner import replan
+from pipeline.stages.download import DownloadStage
 from pipeline.table import read_parquet, read_sidecar
 
 MISSING = "reason = 'http_not_found'"
@@ -248,6 +249,53 @@ def test_a_stage_behind_a_patched_one_is_patched_too(own):
     )
     assert (sidecar.summary["measured"], sidecar.summary["reused"]) == (1, SHARD - 1)
     assert row["punsafe"] is not None
+
+
+def test_a_shard_that_breaks_keeps_its_part_and_is_told(own, monkeypatch, counts):
+    job = own.job()
+    first = own.run(job)
+    rows = query(first.run, f"select shard from samples where {MISSING}")["shard"].to_pylist()
+    revive(own, "gone0.jpg", "gone1.jpg", "gone2.jpg")
+    run = DownloadStage.run
+
+    def broken(self, data, mask):
+        if data.shard == rows[0]:
+            raise ValueError("the disk is full")
+        return run(self, data, mask)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DownloadStage, "run", broken)
+        result, _ = again(own)
+    (lost,) = result.quarantined
+    assert (lost["stage"], lost["shard"]) == ("download", rows[0])
+    assert "the disk is full" in lost["error"]
+    assert counts(result)["conserved"] is True
+    # The part of before stands: a plain run needs no fetching, and the same retry does the rest.
+    assert own.run(job).quarantined == []
+    _, told = again(own)
+    assert (told["matched"], told["fetched"]) == (rows.count(rows[0]), rows.count(rows[0]))
+
+
+def test_the_command_ends_in_words_and_paths(own):
+    own.run(own.job(own.site.rows[:4] + own.site.dead))
+    revive(own, "gone0.jpg", "gone1.jpg")
+    run = own.folder / "runs" / "job"
+    resolved = json.loads((run / "resolved.json").read_text())
+    resolved["cluster"]["scheduler"] = None
+    (run / "resolved.json").write_text(json.dumps(resolved))
+    done = own.winnow("retry", str(run), "--where", MISSING)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:4] == [
+        "3 rows matched", "2 fetched, 1 failed again: 1 http_not_found",
+        "before: 3 http_not_found", "after: 2 kept, 1 http_not_found",
+    ]  # fmt: skip
+    assert any(line.strip().startswith("report: ") for line in lines)
+    wrong = own.winnow("retry", str(run), "--where", "reson = 'timeout'")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("winnow: --where: ")
+    assert "did you mean `reason`?" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
 
 
 @pytest.fixture
