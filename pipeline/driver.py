@@ -17,6 +17,7 @@ from pipeline.progress import Reporter
 from pipeline.run import ShardIndex, inputs_digest
 from pipeline.runlog import Log
 from pipeline.stage import PictureStage
+from pipeline.stages.download import HELD_BACK
 
 
 @dataclass(frozen=True)
@@ -287,5 +288,7 @@ class Driver:
         self.reporter.say(f"shard {ticket.shard:05d} is quarantined at {stage}: {text}")
 
 
-SHOWN = ("success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups")
+SHOWN = (
+    "success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups", HELD_BACK,
+)  # fmt: skip
 """Counts of a stage's summary that are worth a place beside its bar."""

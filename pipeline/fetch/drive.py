@@ -86,7 +86,9 @@ def fetch_urls(
                 standing.fetcher.go_by(book)
             standing.decoders.start(len(turns))
             intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
+            before = standing.fetcher.held_back
             _download(turns, standing.fetcher, intake, config, spool)
+            spool.held_back = standing.fetcher.held_back - before
         numbers = {url: number for number, url in enumerate(turns)}
     return [
         done or spool.results.get(numbers[place], LOST)

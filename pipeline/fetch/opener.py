@@ -67,6 +67,11 @@ class Fetcher:
         """Ask another book of hosts than this process's own."""
         self._transport.gate.book = book
 
+    @property
+    def held_back(self) -> float:
+        """Seconds, over all threads, for which the job's own manners held requests back."""
+        return self._transport.gate.waited
+
     def fetch(self, text: str) -> bytes:
         """The bytes behind a URL. `download.deadline` covers tries, pauses and redirects together.
 

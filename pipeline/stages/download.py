@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.fetch.web.hosts import Book
     from pipeline.fetch.writer import Fetched
 
+HELD_BACK = "s held back by per_host and per_host_rate"
+"""A count of the summary: seconds over all fetching threads, told beside the bar."""
 _COLUMNS = (
     Column(
         "status",
@@ -107,7 +109,7 @@ class DownloadStage(TableStage):
         with tempfile.NamedTemporaryFile(prefix="winnow-", suffix=".tar", delete=False) as handle:
             tar = Path(handle.name)
         try:
-            results = self._fetch(shard, table, wanted, tar)
+            results, held_back = self._fetch(shard, table, wanted, tar)
             records = []
             for i in range(len(table)):
                 if i in results:
@@ -119,12 +121,15 @@ class DownloadStage(TableStage):
         except BaseException:
             tar.unlink(missing_ok=True)
             raise
-        return Output(measured.add_column(0, "uid", table["uid"]), {"tar": tar}, _summary(records))
+        summary = _summary(records)
+        if held_back >= 1:
+            summary[HELD_BACK] = int(held_back)
+        return Output(measured.add_column(0, "uid", table["uid"]), {"tar": tar}, summary)
 
     def _fetch(
         self, shard: ShardData, table: pa.Table, wanted: list[int], tar: Path
-    ) -> "dict[int, Fetched]":
-        """Fetch the wanted rows and write the tar; a result per row."""
+    ) -> "tuple[dict[int, Fetched], float]":
+        """Fetch the wanted rows and write the tar: results by row, and seconds held back."""
         from pipeline.fetch.drive import fetch_urls
         from pipeline.fetch.writer import Spool
         from pipeline.tombstones import Tombstones
@@ -147,7 +152,7 @@ class DownloadStage(TableStage):
                 )
             finally:
                 spool.close()
-        return results
+        return results, spool.held_back
 
 
 def _book() -> "Book | None":

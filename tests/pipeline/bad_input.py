@@ -178,7 +178,25 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         None, {"dedup": {"prefer": ["sha256"]}}, ["dedup.prefer[0]", "only numbers"],
     ),
     "a hash column that is not there": (
-        None, {"download": {"verify_sha256": "sha"}}, ["download reads the column `sha`"],
+        None, {"columns": {"sha256": "captoin"}},
+        ["columns.sha256: the input has no column `captoin`", "did you mean `caption`?"],
+    ),
+    "a list of domains that is not there": (
+        None, {"download": {"opted_out_domains": "none.txt"}},
+        ["download.opted_out_domains: cannot read", "none.txt"],
+    ),
+    "a domain that is none": (
+        text("domains.txt", "example.com\nhttp://example.org/x\n"),
+        {"download": {"opted_out_domains": "domains.txt"}},
+        ["download.opted_out_domains", "line 2", "no domain", "example.com"],
+    ),
+    "a hash of no kind": (
+        text("hashes.txt", "ab" * 32), {"download": {"blocklist": "hashes.txt"}},
+        ["download.blocklist", "line 1", "`sha256:` or `pdq:`"],
+    ),
+    "a name server that is no address": (
+        None, {"download": {"nameservers": ["dns.example"]}},
+        ["download.nameservers", "dns.example"],
     ),
     # The models.
     "weights that no hub gives": (

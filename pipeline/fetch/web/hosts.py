@@ -162,6 +162,9 @@ class HostGate:
     def __init__(self, manners: Manners) -> None:
         self._manners = asdict(manners)
         self.book: Book = HostBook()
+        self.waited = 0.0
+        """Seconds, over all threads, for which our own limits held requests back."""
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def visit(self, host: str) -> Iterator[None]:
@@ -186,8 +189,11 @@ class HostGate:
     def _enter(self, book: Book, host: str) -> None:
         while (leave := book.take(host, self._manners)).wait > 0:
             if not leave.reason:
+                before = time.monotonic()
                 with clock.stopped():
                     book.rest(leave.wait)
+                with self._lock:
+                    self.waited += time.monotonic() - before
             elif leave.reason == "host_failing" or leave.wait >= clock.left():
                 raise FetchError(leave.reason, f"{host}: {leave.detail}")
             else:

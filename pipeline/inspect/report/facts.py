@@ -27,7 +27,11 @@ LIMITS = {
     "http_rate_limited": ("retries",),
     "http_server_error": ("retries",),
     "too_large": ("max_bytes",),
+    "host_failing": ("host_failures", "host_cooldown"),
+    "metadata_oversize": ("max_metadata_bytes",),
+    "decoder_crash": ("decode_timeout", "decode_memory_mb"),
     "image_too_small": ("min_image_size",),
+    "image_too_large": ("max_image_side",),
     "image_too_many_pixels": ("max_image_pixels",),
     "image_aspect_ratio": ("max_aspect_ratio",),
 }
