@@ -133,8 +133,9 @@ class DownloadConfig(Section):
     )
     host_failures: int | None = tuning(
         8,
-        "Failures in a row (timeouts, broken connections, names without address, 5xx, 429) after "
-        "which a host is left alone for a while; null: never.",
+        "Failures in a row (timeouts, broken connections, names without address, 5xx, 429), and no "
+        "fewer than its successes of late, after which a host is left alone for a while; null: "
+        "never.",
         ge=1,
     )
     host_cooldown: float = tuning(

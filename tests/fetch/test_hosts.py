@@ -29,6 +29,12 @@ def fail(book: HostBook, host: str, times: int, reason: str = "timeout", pause: 
         book.give(host, manners(), reason, "no first byte", pause)
 
 
+def succeed(book: HostBook, host: str, times: int) -> None:
+    for _ in range(times):
+        assert book.take(host, manners()) == Leave()
+        book.give(host, manners(), "", "", 0)
+
+
 def test_a_host_has_so_many_connections_and_each_host_its_own():
     book = HostBook()
 
@@ -50,8 +56,7 @@ def test_starts_keep_their_distance():
 def test_failures_in_a_row_are_followed_by_a_rest_and_one_more_by_another():
     book = HostBook()
     fail(book, "a", 2)
-    assert book.take("a", manners()) == Leave()
-    book.give("a", manners(), "", "", 0)  # an answer: the count begins again
+    succeed(book, "a", 1)  # an answer: the count begins again
     fail(book, "a", 3)
 
     leave = book.take("a", manners())
@@ -61,6 +66,19 @@ def test_failures_in_a_row_are_followed_by_a_rest_and_one_more_by_another():
 
     time.sleep(0.31)
     fail(book, "a", 1)
+    assert book.take("a", manners()).reason == "host_failing"
+
+
+def test_the_last_stragglers_of_a_host_that_mostly_answers_are_no_sign():
+    book = HostBook()
+    succeed(book, "a", 20)
+    fail(book, "a", 15)
+    assert book.take("a", manners()) == Leave()
+    book.give("a", manners(), "timeout", "x", 0)
+
+    time.sleep(0.6)  # twice the rest: of 20 successes not 3 are left
+    fail(book, "a", 1)
+
     assert book.take("a", manners()).reason == "host_failing"
 
 

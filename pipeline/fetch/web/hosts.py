@@ -5,6 +5,7 @@ One book holds the state of every host for all who fetch: threads of one process
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -49,6 +50,10 @@ class _Host:
     connections: Counter[str] = field(default_factory=Counter)
     next_start: float = 0.0
     failures: int = 0
+    """In a row, up to now."""
+    recent: float = 0.0
+    """Successes, each fading over `host_cooldown` seconds since `seen`."""
+    seen: float = 0.0
     alone_until: float = 0.0
     paused_until: float = 0.0
     reason: str = ""
@@ -125,15 +130,21 @@ class HostBook:
             state = self._hosts.setdefault(host, _Host())
             state.connections[holder] -= 1
             state.connections += Counter()  # drops what is not above zero
-            state.failures = state.failures + 1 if reason else 0
+            state.recent *= math.exp((state.seen - now) / limits.host_cooldown)
+            state.seen = now
             if reason:
+                state.failures += 1
                 state.reason, state.detail = reason, detail
+            else:
+                state.failures = 0
+                state.recent += 1
             if pause > 0:
                 state.paused_until = max(state.paused_until, now + min(pause, MAX_PAUSE))
-            if limits.host_failures and state.failures >= limits.host_failures:
+            # A great host's last stragglers fail in a row too: hence its successes of late.
+            if limits.host_failures and state.failures >= max(limits.host_failures, state.recent):
                 state.alone_until = now + limits.host_cooldown
                 # After the rest one more failure is enough.
-                state.failures = limits.host_failures - 1
+                state.failures, state.recent = limits.host_failures - 1, 0.0
             self._changed.notify_all()
 
     def rest(self, seconds: float) -> None:
