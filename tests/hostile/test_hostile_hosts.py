@@ -7,6 +7,7 @@ import pytest
 from hazard import good
 from hostile_site import Handler
 from plain_scenes import GOOD
+from shard_run import IMPATIENT
 from wire_pages import after_refusals, hang_up, stalled, status
 
 # One after the other, so that it is known who came first.
@@ -29,7 +30,7 @@ def test_a_host_that_keeps_failing_is_left_alone(name, serve, run):
     page, reason = FAILING[name]
     site = serve({f"/{i}.jpg": page for i in range(8)})
     quiet = serve({"/good.jpg": good})
-    options = IN_TURN | {"host_failures": 3, "first_byte_timeout": 0.2, "timeout": 0.2}
+    options = IN_TURN | {"host_failures": 3} | (IMPATIENT if page is stalled else {})
 
     outcome = run([*_rows(site, 8), f"{quiet.base}/good.jpg"], options)
 
@@ -71,14 +72,14 @@ def test_a_failing_host_may_come_back(serve, run):
     """One thread takes hosts in turns: two failures, a rest, then a second chance."""
 
     def nap(h: Handler) -> None:
-        time.sleep(0.35)
+        time.sleep(0.5)
         h.answer(200, GOOD)
 
     site = serve({f"/{i}.jpg": (status(500) if i < 2 else good) for i in range(4)})
     slow = serve({f"/{i}.jpg": nap for i in range(4)})
     urls = [url for pair in zip(_rows(site, 4), _rows(slow, 4), strict=True) for url in pair]
 
-    outcome = run(urls, IN_TURN | {"host_failures": 2, "host_cooldown": 0.6})
+    outcome = run(urls, IN_TURN | {"host_failures": 2, "host_cooldown": 0.95})
 
     assert outcome.reasons[::2] == ["http_server_error", "http_server_error", "host_failing", None]
     assert outcome.reasons[1::2] == [None] * 4
@@ -132,8 +133,8 @@ def test_requests_to_a_host_keep_the_agreed_pace(serve, run):
         times = [when for when, _ in one.order]
         assert len(times) == 10  # robots.txt too
         assert times[-1] - times[0] >= 0.8
-        assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 2  # no bursts; a slow machine's due
-    assert outcome.seconds < 2.5  # side by side
+        assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 4  # a slow machine's due
+    assert outcome.seconds < 3  # side by side
 
 
 def test_a_host_has_no_more_connections_than_agreed(serve, run):
@@ -148,10 +149,10 @@ def test_a_host_has_no_more_connections_than_agreed(serve, run):
             now[0] -= 1
         h.answer(200, GOOD)
 
-    site = serve({f"/{i}.jpg": busy for i in range(24)})
+    site = serve({f"/{i}.jpg": busy for i in range(40)})
 
-    # 24 × 50 ms over two connections outlast the deadline: waiting for our own limit is no timeout.
-    outcome = run(_rows(site, 24), {"per_host": 2, "thread_count": 12, "deadline": 0.5})
+    # 40 × 50 ms over two connections outlast the deadline: waiting for our own limit is no timeout.
+    outcome = run(_rows(site, 40), {"per_host": 2, "thread_count": 12, "deadline": 0.8})
 
-    assert outcome.reasons == [None] * 24, outcome.rows
+    assert outcome.reasons == [None] * 40, outcome.rows
     assert most[0] == 2
