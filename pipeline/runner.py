@@ -170,6 +170,8 @@ def _work(
             return Result(plan.run, exporter, manifest["digest"], dict.fromkeys(names, True))
     from pipeline.cluster import open_cluster
 
+    if len(parts["download"]) < len(index) and plan.job.download.user_agent_contact is None:
+        reporter.say("download.user_agent_contact is not set: sites cannot tell who asks them")
     facts = provenance(plan)
     plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
     with open_cluster(plan.job.cluster) as cluster:
