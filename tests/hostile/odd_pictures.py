@@ -1,15 +1,14 @@
 """Pictures that no honest program would write: built by hand, chunk by chunk."""
 
-import io
 import struct
 import zlib
 
 import numpy as np
-from PIL import Image
 from plain_scenes import GOOD, encoded, scene
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 GOOD_PNG = encoded(scene(), "PNG")
+GOOD_GIF = encoded(scene(), "GIF")
 GOOD_WEBP = encoded(scene(), "WEBP", lossless=True)
 
 
@@ -87,8 +86,23 @@ def webp_with(name: bytes, body: bytes) -> bytes:
 
 def gif_of_frames(count: int) -> bytes:
     """A GIF that begins with the scene and goes on with `count` frames of one pixel."""
-    with Image.open(io.BytesIO(encoded(scene(), "GIF"))) as image:
-        assert image.size == (96, 80)
-    first = encoded(scene(), "GIF")
     frame = b"\x21\xf9\x04\0\1\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0" + b"\x02\x02\x44\x01\0"
-    return first[:-1] + frame * count + b";"
+    return GOOD_GIF[:-1] + frame * count + b";"
+
+
+def gif_beyond_its_screen() -> bytes:
+    """A GIF whose header says 96×80, and whose frame says 60,000×60,000."""
+    at = GOOD_GIF.index(b"\x2c\0\0\0\0\x60\0\x50\0")
+    return GOOD_GIF[: at + 5] + struct.pack("<HH", 60_000, 60_000) + GOOD_GIF[at + 9 :]
+
+
+def png_of_two_sizes() -> bytes:
+    """A PNG with a second header, which says 20,000×20,000."""
+    return with_chunks(png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)))
+
+
+def jpeg_of_scans(count: int, side: int = 4_000) -> bytes:
+    """A progressive JPEG, plain grey, that goes over all its pixels `count` times more."""
+    data = encoded(np.full((side, side, 3), 200, np.uint8), progressive=True)
+    start = data.rindex(b"\xff\xda")  # the last scan: a header and a few bytes
+    return data[:-2] + data[start:-2] * count + data[-2:]

@@ -10,7 +10,7 @@ from pathlib import Path
 import decoder_faults
 import pytest
 from hazard import good
-from odd_pictures import deflated_zeros, jpeg_segment, png, with_segments
+from odd_pictures import deflated_zeros, jpeg_of_scans, jpeg_segment, png, with_segments
 from peak_memory import children
 from wire_pages import picture
 
@@ -92,6 +92,19 @@ def test_a_picture_beyond_the_decoders_time(serve, run):
 
     assert outcome.reasons == [None, "decoder_crash", None], outcome.rows
     assert "0.2 s" in outcome.rows[1]["error_message"]
+    assert outcome.seconds < 6
+
+
+def test_a_picture_that_is_drawn_a_thousand_times_over(serve, run):
+    """31 bytes of a progressive JPEG cost 20 ms of decoding, as often as they are repeated."""
+    site = serve({"/scans": picture(jpeg_of_scans(1_000)), "/a": good})
+
+    outcome = run(
+        [f"{site.base}/{name}" for name in ("scans", "a")], ROOM | {"decode_timeout": 0.8}
+    )
+
+    assert outcome.reasons == ["decoder_crash", None], outcome.rows
+    assert "0.8 s" in outcome.rows[0]["error_message"]
     assert outcome.seconds < 6
 
 

@@ -5,7 +5,15 @@ import zlib
 import pytest
 from hazard import Hazard, assert_as_expected, by_options
 from hostile_site import Handler
-from odd_pictures import GOOD_PNG, GOOD_WEBP, deflated_zeros, gif_of_frames, png
+from odd_pictures import (
+    GOOD_PNG,
+    GOOD_WEBP,
+    deflated_zeros,
+    gif_beyond_its_screen,
+    gif_of_frames,
+    png,
+    png_of_two_sizes,
+)
 from plain_scenes import GOOD, encoded, noise, scene
 from wire_pages import picture
 
@@ -75,6 +83,8 @@ HAZARDS: dict[str, Hazard] = {
     ),
     "just-wide-enough": Hazard(picture(BIG_SIDES), None, options={"max_image_side": 501}),
     "100,000-frames": Hazard(picture(gif_of_frames(100_000)), None, options=ROOM),
+    "png-of-two-sizes": Hazard(picture(png_of_two_sizes()), "decode_error"),
+    "gif-frame-beyond-its-screen": Hazard(picture(gif_beyond_its_screen()), "decode_error"),
     "png-header-of-2-billion-a-side": Hazard(
         picture(png(2**31 - 1, 2**31 - 1, 1, 0, b"")), "image_too_large"
     ),
