@@ -26,6 +26,7 @@ def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json:
     given = [
         f"input={world / 'rows.parquet'}",
         f"captions.vocabulary={world / 'vocabulary.txt'}",
+        f"download.opted_out_domains={world / 'opted-out.txt'}",
         f"output={out}",
         *overrides,
     ]

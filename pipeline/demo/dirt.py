@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.demo import pictures
+from pipeline.demo.kinds import MEMBERS, OPTED_OUT
 from pipeline.demo.phrases import VOCABULARY
 from pipeline.demo.pictures import Picture
 from pipeline.demo.plan import FULL_SIZE, Plan, Row, make_plan
@@ -22,7 +23,7 @@ from pipeline.demo.web import write_site
 Progress = Callable[[int, int], None]
 """Called with the number of pictures drawn and of all."""
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same seed no longer gives the same world, so that old folders are made anew."""
 _CHUNK = 8
 
@@ -54,8 +55,9 @@ def make_world(
     """Make the demo web of `n` input rows in `folder`, for `base_url`; returns `folder`.
 
     Writes `www/` (the pictures), `rows.parquet` (url, caption, source), `truth.parquet` (`TRUTH`),
-    `vocabulary.txt` and `site.json`. `sides` bounds the pictures' sides in pixels. What a folder
-    holds already for the same arguments is not made again; another `base_url` costs no drawing.
+    `vocabulary.txt`, `opted-out.txt` and `site.json`. `sides` bounds the pictures' sides in pixels.
+    What a folder holds already for the same arguments is not made again; another `base_url` costs
+    no drawing.
     ValueError if `n` is too small for clean rows beside the dirt.
     """
     recipe = {"version": _VERSION, "seed": seed, "n": n, "sides": list(sides)}
@@ -85,6 +87,9 @@ def write_lists(plan: Plan, folder: Path) -> None:
     _write_table(_truth(plan.rows), folder / "truth.parquet")
     words = "\n".join(VOCABULARY)
     _write(folder / "vocabulary.txt", f"# Brand words that no caption should use.\n{words}\n")
+    _write(folder / "opted-out.txt", f"# Domains that asked us not to fetch.\n{OPTED_OUT}\n")
+    (folder / "www").mkdir(exist_ok=True)
+    _write(folder / "www" / "robots.txt", f"User-agent: *\nDisallow: /{MEMBERS}/\n")
     write_site(folder, plan.routes)
 
 

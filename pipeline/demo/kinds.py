@@ -13,6 +13,10 @@ from pipeline.demo.web import Route
 from pipeline.demo.world import N_TEMPLATES, Scene, caption, random_scene
 
 Rng = np.random.Generator
+MEMBERS = "members"
+"""The folder that the demo site's robots.txt closes to all crawlers."""
+OPTED_OUT = "opted-out.example"
+"""A domain that asked not to be fetched from."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Kind:
     `reason` is the one that should take it, None if it should be kept. `count` is for 2,000 input
     rows; 0 means: all the rest. `caption` and `url` make theirs from the true caption and the path,
     `route` says how the server answers (a `Location` of `{elsewhere}` leads to the picture,
-    `{self}` back to itself), `change` what became of the picture, `source` where most of it lies.
+    `{self}` back to itself), `change` what became of the picture, `source` where most of it lies,
+    `place` the folder of its URL where that is another.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Kind:
     repeats: bool = False
     graphic: bool = False
     source: str | None = None
+    place: str | None = None
 
 
 def _dressed(choices: tuple[str, ...]) -> Callable[[str, Scene, Rng], str]:
@@ -126,6 +132,11 @@ _KINDS = (
     Kind("opted_out", "opted_out_robots_tag", 24, source="gallery", route=_tagged(
         "noai", "noimageai", "noai, noimageai", "max-image-preview:large, noai", "none", "noindex",
         "winnow: noai")),
+    Kind("reserved", "opted_out_tdm", 12, source="gallery",
+         route=_answer(200, TDM_Reservation="1")),
+    Kind("members_only", "opted_out_robots_txt", 16, place=MEMBERS),
+    Kind("listed_domain", "opted_out_domain", 10, url=_elsewhere(
+        f"http://{OPTED_OUT}", f"https://pictures.{OPTED_OUT}")),
     # The pictures' bytes.
     Kind("page", "not_an_image", 20, change="html", form="jpg"),
     Kind("truncated", "decode_error", 20, change="truncated", form="jpg"),

@@ -145,7 +145,7 @@ class _Planner:
         form = kind.form or FORMATS[self.rng.choice(3, p=(0.8, 0.1, 0.1))]
         low, high = self.sides
         return Picture(
-            path=f"{source}/{self._token()}.{form}",
+            path=f"{kind.place or source}/{self._token()}.{form}",
             scene=None if kind.graphic else scene,
             seed=int(self.rng.integers(1 << 62)),
             side=round(low + (high - low) * self.rng.beta(1, 5)),
