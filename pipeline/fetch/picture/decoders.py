@@ -7,6 +7,7 @@ import queue
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pipeline
@@ -23,45 +24,82 @@ _GREATEST = 1 << 30
 """Bytes of an answer that are believed: what a stored picture of the greatest size may take."""
 
 
-class _Child:
-    """One process and the socket to it. It starts while others work: `ask` waits for it."""
+class _BystanderError(Exception):
+    """The process died of another picture; this one has not had its turn."""
 
-    def __init__(self, recipe: Recipe) -> None:
+
+class _Child:
+    """One process and the socket to it. Pictures are answered in the order they are sent in."""
+
+    def __init__(self, recipe: Recipe, timeout: float) -> None:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         command = [sys.executable, "-m", "pipeline.fetch.picture.child"]
         here = str(Path(pipeline.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._socket, self._ready = ours, False
         with theirs:
             self.process = subprocess.Popen(
                 [*command, str(theirs.fileno()), recipe.encode()],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
+        # One end for each way, since a socket has one patience for both. Whoever waits at the door
+        # may wait for the picture before, and then for the reading of its own.
+        self._in, self._out, self._timeout = ours, ours.dup(), timeout
+        self._out.settimeout(2 * timeout + 1)
+        self._sending = threading.RLock()
+        self._turn = threading.Condition()
+        self._sent = self._answered = 0
+        self._is_ready = self._is_broken = False
 
-    def wait(self) -> None:
-        """Until it is there. StationError if it does not come up."""
-        if self._ready:
-            return
-        self._socket.settimeout(_START)
-        with contextlib.suppress(OSError, EOFError):
-            self._ready = bytes(read_frame(self._socket)) == READY
-        if not self._ready:
-            self.end()
-            raise StationError("a decoding process did not start; it says why above")
+    @property
+    def is_alive(self) -> bool:
+        return not self._is_broken and self.process.poll() is None
 
-    def ask(self, data: bytes, timeout: float) -> Made:
-        """What becomes of the bytes. EOFError or OSError if the process dies; TimeoutError."""
-        self._socket.settimeout(timeout)
-        self._socket.sendall(len(data).to_bytes(4, "big"))
-        self._socket.sendall(data)
-        lengths = read_exactly(self._socket, 8)
+    def ask(self, data: bytes) -> Made:
+        """What becomes of the bytes; their time counts from their turn. StationError at its start.
+
+        If it dies of these bytes: EOFError or OSError, TimeoutError, or, for an answer that makes
+        no sense, ValueError, TypeError or KeyError. If of others: _BystanderError.
+        """
+        with self._sending:
+            self._await_start()
+            mine, self._sent = self._sent, self._sent + 1
+            cut = self._send(data)
+        with self._turn:
+            self._turn.wait_for(lambda: self._answered == mine or self._is_broken)
+            if self._is_broken:
+                raise _BystanderError
+        try:
+            if cut is not None:
+                raise cut
+            made = self._receive()
+        except BaseException:
+            with self._turn:
+                self._is_broken = True
+                self._turn.notify_all()
+            raise
+        with self._turn:
+            self._answered += 1
+            self._is_broken = made.reason == "decoder_crash"  # it says so, and ends itself
+            self._turn.notify_all()
+        return made
+
+    def _send(self, data: bytes) -> OSError | None:
+        """The error if the other side is gone: whose fault that is, the turn will tell."""
+        try:
+            self._out.sendall(len(data).to_bytes(4, "big") + data)
+        except OSError as error:
+            return error
+        return None
+
+    def _receive(self) -> Made:
+        lengths = read_exactly(self._in, 8)
         head, rest = (int.from_bytes(lengths[at : at + 4], "big") for at in (0, 4))
         if head + rest > _GREATEST:
             raise ValueError("an answer too large")
-        answer = read_exactly(self._socket, head + rest)
+        answer = read_exactly(self._in, head + rest)
         values = json.loads(bytes(answer[:head]))
         at = head
         for name, size in zip(BLOBS, values.pop("sizes"), strict=True):
@@ -72,79 +110,107 @@ class _Child:
             raise ValueError("an answer that makes no sense")
         return made
 
+    def _await_start(self) -> None:
+        if self._is_ready:
+            return
+        self._in.settimeout(_START)
+        with contextlib.suppress(OSError, EOFError):
+            self._is_ready = bytes(read_frame(self._in)) == READY
+        self._in.settimeout(self._timeout)
+        if not self._is_ready:
+            self._is_broken = True
+            self.end()
+            raise StationError("a decoding process did not start; it says why above")
+
     def end(self, grace: float = 1.0) -> int:
         """End it; its exit code, negative for the signal that it died of.
 
         It has `grace` seconds to end by itself, as it does when its socket closes: its own end
         says more than ours.
         """
-        self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(grace)
-        self.process.kill()
-        return self.process.wait()
+        with contextlib.suppress(OSError):
+            self._in.shutdown(socket.SHUT_RDWR)
+        try:
+            self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        code = self.process.wait()
+        with self._sending:  # nobody is at the door any more
+            self._in.close()
+            self._out.close()
+        return code
+
+
+class _Seat:
+    """A place for a process, whichever sits there."""
+
+    def __init__(self, recipe: Recipe, timeout: float) -> None:
+        self._recipe, self._timeout = recipe, timeout
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def child(self) -> _Child:
+        """The process that sits there; a new one if none does or it is dead."""
+        with self._lock:
+            if self._child is None or not self._child.is_alive:
+                self._child = _Child(self._recipe, self._timeout)
+            return self._child
+
+    def clear(self) -> None:
+        with self._lock:
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
 
 class Decoders:
-    """At most `count` processes, started when first needed, each given one picture at a time."""
+    """At most `count` processes, started when first needed.
+
+    Each has one picture at work and one waiting at its door, so that it need not wait for us.
+    """
 
     def __init__(self, recipe: Recipe, count: int, timeout: float) -> None:
-        self._recipe = recipe
         self._timeout = timeout
-        # The last used first: what few pictures need few processes.
-        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()
-        self.count = count
-        for _ in range(count):
-            self._idle.put(None)
+        self._seats = [_Seat(recipe, timeout) for _ in range(count)]
+        self._free: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
+        for seat in self._seats * 2:
+            self._free.put(seat)
 
     def start(self, most: int) -> None:
         """Start as many processes as so many pictures can use, and do not wait for them."""
-        started: list[_Child] = []
-        for _ in range(min(most, self.count)):
-            try:
-                child = self._idle.get_nowait()
-            except queue.Empty:
-                break
-            started.append(child or _Child(self._recipe))
-        for child in started:
-            self._idle.put(child)
+        for seat in self._seats[:most]:
+            seat.child()
 
     def make(self, data: bytes) -> Made:
         """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
 
         Waits for a free one. StationError if none can be started.
         """
-        child = self._idle.get()
+        seat = self._free.get()
         try:
-            if child is None or child.process.poll() is not None:
-                child = _Child(self._recipe)
-            child.wait()
-            made = child.ask(data, self._timeout)
+            while True:
+                with contextlib.suppress(_BystanderError):
+                    return self._make(seat.child(), data)
+        finally:
+            self._free.put(seat)
+
+    def _make(self, child: _Child, data: bytes) -> Made:
+        try:
+            made = child.ask(data)
             if made.reason == "decoder_crash":
                 child.end()
-                child = None
             return made
         except TimeoutError:
-            _end(child, grace=0.0)
-            child = None
+            child.end(grace=0.0)
             return Made("decoder_crash", f"no answer after {self._timeout:g} s")
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
             # A broken answer is a broken process: nothing that it says is taken.
-            code = _end(child)
-            child = None
+            code = child.end()
             died = f"signal {-code}" if code < 0 else f"exit code {code}"
             said = "" if isinstance(error, OSError | EOFError) else f", {type(error).__name__}"
             return Made("decoder_crash", printable(f"the decoder died ({died}{said})"))
-        finally:
-            self._idle.put(child)
 
     def close(self) -> None:
-        """End the processes, once they have done what they are at."""
-        children = [self._idle.get() for _ in range(self.count)]
-        for child in children:
-            _end(child)
-            self._idle.put(None)
-
-
-def _end(child: _Child | None, grace: float = 1.0) -> int:
-    return child.end(grace) if child is not None else 0
+        """End the processes. Call it when no picture is being made."""
+        for seat in self._seats:
+            seat.clear()

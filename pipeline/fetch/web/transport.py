@@ -85,7 +85,7 @@ class Transport:
         """
         clock.connecting()
         with self.gate.visit(url.netloc or ""), faults(url.host or ""):
-            pool = self._manager.connection_from_url(url.url)
+            pool = self._manager.connection_from_host(url.host, url.port, url.scheme)
             wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
             response = pool.urlopen(
                 "GET", url.request_uri, headers=self._headers, timeout=wait, redirect=False,

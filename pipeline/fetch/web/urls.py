@@ -1,6 +1,7 @@
 """Which URLs are fetched at all."""
 
 import re
+from functools import lru_cache
 from urllib.parse import urljoin
 
 from urllib3.exceptions import LocationParseError
@@ -13,6 +14,7 @@ MAX_URL = 8_000
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
+@lru_cache(maxsize=1 << 15)
 def check_url(text: str) -> Url:
     """A URL in normal form (RFC 3986: case, percent-encoding, dots; IDNA host), no fragment.
 
