@@ -48,10 +48,10 @@ def forget(
     """Take the named rows out of the run folder for good.
 
     The second value holds `scopes` [{kind, value (of a URL: its sha256), rows}], `rows` (all of
-    them, each once), `before` (those that were taken down already), `shards`, `parts` and `exports`
-    (rewritten, or to be), `related` (rows left that share a picture or a group with them),
-    `tombstones` (the file), `dry_run` and `notes`. The first is None if the export was not brought
-    up to date; then a note says why.
+    them, each once), `before` (those that were taken down already), `rewritten` {shards, parts,
+    exports (their names)} (or, of a dry run, to be), `related` (rows left that share a picture or a
+    group with them), `tombstones` (the file), `dry_run` and `notes`. The first is None if the
+    export was not brought up to date; then a note says why.
 
     InputError, before any work, for a value that is none, and where nothing is named.
     """
@@ -121,9 +121,11 @@ def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> d
         ],
         "rows": len(found.uids),
         "before": len(found.uids & erased),
-        "shards": len(journal.shards),
-        "parts": sum(map(len, journal.parts.values())),
-        "exports": sorted(journal.exports),
+        "rewritten": {
+            "shards": len(journal.shards),
+            "parts": sum(map(len, journal.parts.values())),
+            "exports": sorted(journal.exports),
+        },
         "related": related(run, found.uids),
         "tombstones": run.folder.path(NAME),
         "dry_run": False,
@@ -137,8 +139,9 @@ def lines(answer: dict[str, Any]) -> Sequence[str]:
     told = [f"{s['kind']} {s['value']}: {rows(s['rows'])}" for s in answer["scopes"]]
     before = f", {answer['before']:,} of them already before" if answer["before"] else ""
     told.append(f"{rows(answer['rows'])} {would}forgotten{before}")
-    places = f"{answer['shards']:,} shards, {answer['parts']:,} parts"
-    told.append(f"{places} and {len(answer['exports']):,} exports {would}rewritten")
+    held = answer["rewritten"]
+    places = f"shards: {held['shards']:,}, parts: {held['parts']:,}"
+    told.append(f"{would}rewritten: {places}, exports: {len(held['exports']):,}".strip())
     if answer["related"]:
         told.append(
             f"beside them {rows(answer['related'])} with the same picture or one like it; "

@@ -150,7 +150,7 @@ def test_nothing_is_left_of_the_rows_and_nothing_else_is_lost(copy, asked):
     )
     assert [leaks(folder(copy), secret) for secret in secrets] == [[], [], []]
     assert (answer["rows"], [s["rows"] for s in answer["scopes"]]) == (3, [1, 1, 1])
-    assert len(answer["exports"]) == 3
+    assert len(answer["rewritten"]["exports"]) == 3
     seen = stats(result.run)
     assert (seen["reasons"]["forgotten"], seen["conserved"]) == (3, True)
     assert query(result.run, text).equals(before)
@@ -218,8 +218,9 @@ def test_parts_of_an_older_deal_are_emptied_too(copy):
 def test_a_dry_run_only_counts(copy):
     before = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
     result, answer = take(copy, ("url", one(copy, "0.jpg")["url"]), dry_run=True)
-    assert (result, answer["dry_run"], answer["rows"], answer["shards"]) == (None, True, 1, 1)
-    assert answer["parts"] == 2 * 5 - 1  # captions are the same part under both settings
+    assert (result, answer["dry_run"], answer["rows"]) == (None, True, 1)
+    assert answer["rewritten"]["shards"] == 1
+    assert answer["rewritten"]["parts"] == 2 * 5 - 1  # both settings share the captions
     assert answer["related"] == 1  # its copy
     after = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
     assert {p: d for p, d in after.items() if p.name != ".lock"} == {
@@ -247,7 +248,12 @@ def test_by_their_bytes_all_copies_go(copy):
     _, answer = take(copy, ("sha256", row["sha256"].upper()))
     assert (answer["rows"], answer["related"]) == (2, 0)
     again, answer = take(copy, ("sha256", row["sha256"]))
-    assert (again, answer["rows"], answer["before"], answer["shards"]) == (None, 2, 2, 0)
+    assert (again, answer["rows"], answer["before"], answer["rewritten"]["shards"]) == (
+        None,
+        2,
+        2,
+        0,
+    )
     assert len(Tombstones.read(folder(copy)).stones) == 1
 
 
