@@ -8,13 +8,14 @@ from pipeline.erasing.find import Found, find
 from pipeline.erasing.finish import erase
 from pipeline.erasing.journal import Journal, plan_erasure
 from pipeline.errors import InputError
+from pipeline.fetch.web.domains import host_of
 from pipeline.inspect.plain import rows
 from pipeline.inspect.related import related
 from pipeline.plan import standing
 from pipeline.progress import Reporter
 from pipeline.run import Run
 from pipeline.runner import Result, bring_up_to_date, replan, tidy
-from pipeline.tombstones import KINDS, NAME, Scope, Tombstones, host_of
+from pipeline.tombstones import KINDS, NAME, Scope, Tombstones
 
 Named = tuple[str, str, str]
 """A kind of scope, a value in the user's words, and where it was said."""

@@ -2,7 +2,6 @@
 
 import itertools
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pipeline.errors import PartError
 from pipeline.plan import Node, Plan
 from pipeline.stage import Output, ShardData
+from pipeline.stages.download import fetch_summary
 from pipeline.table import Sidecar, file_digest, read_parquet, read_sidecar
 from pipeline.tars import merge_rows
 
@@ -102,17 +102,6 @@ def is_same(data: ShardData, stage: str, before: Sidecar, output: Output) -> boo
         before.digests.get(f"{data.name}.{suffix}") == file_digest(path)
         for suffix, path in output.files.items()
     )
-
-
-def fetch_summary(table: pa.Table) -> dict[str, Any]:
-    """A download part's counts, from its table."""
-    status = Counter(table["status"].to_pylist())
-    reasons = Counter(table["fetch_reason"].drop_null().to_pylist())
-    return {
-        **{name: status[name] for name in ("success", "failed", "skipped", "invalid")},
-        "reasons": dict(sorted(reasons.items())),
-        "bytes": sum(size or 0 for size in table["bytes"].to_pylist()),
-    }
 
 
 def patched_table(old: pa.Table, new: pa.Table, rows: Sequence[int]) -> pa.Table:

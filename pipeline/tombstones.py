@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.fetch.failure import FetchError
+from pipeline.fetch.web.domains import domain_above, host_of, parse_domain
 from pipeline.fetch.web.urls import check_url
 from pipeline.storage import Folder
 
@@ -57,7 +57,12 @@ class Scope:
             return cls(kind, text.lower())
         if not text:
             raise InputError(f"{place}: a {kind} is due, this is empty")
-        return cls(kind, url_digest(text) if kind == "url" else _domain(text, place))
+        if kind == "url":
+            return cls(kind, url_digest(text))
+        try:
+            return cls(kind, parse_domain(text))
+        except ValueError as error:
+            raise InputError(f"{place}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Tombstones:
             return True
         if url is None or not (self.urls or self.domains):
             return False
-        return url_digest(url) in self.urls or domain_in(url, self.domains) is not None
+        return url_digest(url) in self.urls or domain_above(host_of(url), self.domains) is not None
 
     def mask(self, uids: pa.ChunkedArray, urls: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """`takes` for each row; bool, shape (rows,)."""
@@ -199,38 +204,6 @@ def normal_url(text: str) -> str:
 def url_digest(text: str) -> str:
     """sha256, hex, of a URL's normal form."""
     return hashlib.sha256(normal_url(text).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def host_of(text: str) -> str | None:
-    """The URL's host in normal form, also of schemes that are never fetched; None without one."""
-    try:
-        host = check_url(text).host
-    except FetchError:
-        try:
-            host = urlsplit(text).hostname
-        except ValueError:
-            host = None
-    return host.lower().rstrip(".") if host else None
-
-
-def domain_in(url: str, domains: frozenset[str]) -> str | None:
-    """The domain among these that is the URL's host or lies above it."""
-    host = host_of(url)
-    while host:
-        if host in domains:
-            return host
-        host = host.partition(".")[2]
-    return None
-
-
-def _domain(text: str, place: str) -> str:
-    plain = re.fullmatch(r"[^\s/@?#:\\%*]+|\[[0-9A-Fa-f:.]+\]", text)
-    host = host_of(f"http://{text}/") if plain else None
-    if not host or ".." in host or host.startswith("."):
-        raise InputError(
-            f"{place}: a domain is e.g. example.org, without scheme, not `{text[:80]}`"
-        )
-    return host
 
 
 def _decode(values: dict[str, Any]) -> Tombstone:

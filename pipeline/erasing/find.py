@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.fetch.web.domains import domain_above, host_of
 from pipeline.inspect.parts import schema_of
 from pipeline.run import Run
 from pipeline.table import read_parquet, shard_name
-from pipeline.tombstones import Scope, Tombstones, candidates, domain_in, url_digest
+from pipeline.tombstones import Scope, Tombstones, candidates, url_digest
 
 Rows = Iterator[pa.Table]
 """Tables of `uid` and of some of `url`, `sha256`."""
@@ -75,7 +76,7 @@ class _Seeker:
                 url, uid = table["url"][row].as_py(), uids[row].as_py()
                 if (digest := url_digest(url)) in self._urls:
                     self._take("url", digest, uid)
-                if (domain := domain_in(url, self._domains)) is not None:
+                if (domain := domain_above(host_of(url), self._domains)) is not None:
                     self._take("domain", domain, uid)
 
     def _take(self, kind: str, value: str, uid: str) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.erasing.journal import Journal, part_digests, upstream_of
-from pipeline.patches import fetch_summary, marked
+from pipeline.patches import marked
 from pipeline.run import Run, inputs_digest
 from pipeline.stages.dealing import shard_digest
+from pipeline.stages.download import fetch_summary
 from pipeline.stages.rows import blank, forgotten
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, digest_of, file_digest, read_parquet, write_parquet

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import InputError
-from pipeline.fetch.failure import FetchError
-from pipeline.fetch.web.urls import check_url
+from pipeline.fetch.web.domains import domain_above, parse_domain
 
 _DIGITS = {"sha256": 64, "md5": 32, "pdq": 64}
 """Hex digits of a hash, by kind."""
@@ -23,12 +22,7 @@ class DomainList:
 
     def match(self, host: str) -> str | None:
         """The listed domain that a host belongs to, or None."""
-        name = host.rstrip(".").lower()
-        while name:
-            if name in self.domains:
-                return name
-            name = name.partition(".")[2]
-        return None
+        return domain_above(host, self.domains)
 
 
 @dataclass(frozen=True)
@@ -57,15 +51,10 @@ def read_domains(path: str | None) -> DomainList:
     found = set()
     for number, line in _lines(path, "download.opted_out_domains"):
         try:
-            url = check_url(f"http://{line.removeprefix('*.').rstrip('.')}/")
-        except FetchError:
-            url = None
-        if url is None or url.path != "/" or url.query or url.port:
-            raise InputError(
-                f"download.opted_out_domains: {path}, line {number}: {line!r} is no domain; write "
-                "one a line, e.g. example.com"
-            )
-        found.add((url.host or "").lower())
+            found.add(parse_domain(line.removeprefix("*.")))
+        except ValueError as error:
+            place = f"download.opted_out_domains: {path}, line {number}"
+            raise InputError(f"{place}: {error}") from None
     return DomainList(frozenset(found))
 
 

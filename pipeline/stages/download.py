@@ -121,7 +121,7 @@ class DownloadStage(TableStage):
         except BaseException:
             tar.unlink(missing_ok=True)
             raise
-        summary = _summary(records)
+        summary = fetch_summary(measured)
         if held_back >= 1:
             summary[HELD_BACK] = int(held_back)
         return Output(measured.add_column(0, "uid", table["uid"]), {"tar": tar}, summary)
@@ -220,11 +220,12 @@ def _record(result: "Fetched") -> dict[str, Any]:
     return record
 
 
-def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    status = Counter(r["status"] for r in records)
-    reasons = Counter(r["fetch_reason"] for r in records if r["status"] == "failed")
+def fetch_summary(table: pa.Table) -> dict[str, Any]:
+    """A download part's counts, from its table."""
+    status = Counter(table["status"].to_pylist())
+    reasons = Counter(table["fetch_reason"].drop_null().to_pylist())
     return {
         **{name: status[name] for name in ("success", "failed", "skipped", "invalid")},
         "reasons": dict(sorted(reasons.items())),
-        "bytes": sum(r.get("bytes") or 0 for r in records),
+        "bytes": sum(size or 0 for size in table["bytes"].to_pylist()),
     }

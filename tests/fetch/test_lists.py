@@ -41,7 +41,7 @@ def test_a_line_that_is_no_domain_is_named(tmp_path, line):
     path = tmp_path / "domains.txt"
     path.write_text(f"example.org\n{line}\n")
 
-    with pytest.raises(InputError, match=r"download\.opted_out_domains: .*, line 2: .* no domain"):
+    with pytest.raises(InputError, match=r"download\.opted_out_domains: .*, line 2: a domain is"):
         read_domains(str(path))
 
 

@@ -188,7 +188,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "a domain that is none": (
         text("domains.txt", "example.com\nhttp://example.org/x\n"),
         {"download": {"opted_out_domains": "domains.txt"}},
-        ["download.opted_out_domains", "line 2", "no domain", "example.com"],
+        ["download.opted_out_domains", "line 2", "a domain is e.g. example.org"],
     ),
     "a hash of no kind": (
         text("hashes.txt", "ab" * 32), {"download": {"blocklist": "hashes.txt"}},

@@ -135,7 +135,7 @@ def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]
     """Rows and pictures: 0 and 1 the same bytes, 2 recompressed, 3 a 404, the rest unlike."""
     rows = pairs(8)
     kinds = [
-        drawings[0], drawings[0], recompressed(drawings[0], 40), None, drawings[1], drawings[2],
+        drawings[0], drawings[0], recompressed(drawings[0], 10), None, drawings[1], drawings[2],
         drawings[3], drawings[4],
     ]  # fmt: skip
     return rows, {row["caption"]: pixels for row, pixels in zip(rows, kinds, strict=True)}
