@@ -65,7 +65,7 @@ def assert_as_expected(
     assert outcome.states[::2] == ["success", "success"], outcome.rows
     assert site.requests["/hazard"] == hazard.requests
     assert (quiet.requests["/before"], quiet.requests["/after"]) == (1, 1)
-    assert hazard.least <= outcome.seconds <= hazard.most
+    assert hazard.least <= outcome.seconds <= hazard.most, f"{outcome.seconds:.2f} s"
     assert_little_memory(outcome, hazard.grows_mb)
     return outcome
 
@@ -73,5 +73,6 @@ def assert_as_expected(
 def assert_little_memory(outcome: Outcome, grows_mb: int) -> None:
     if outcome.memory.unknown:
         pytest.skip(f"all but memory is as it should be. {outcome.memory.unknown}")
-    assert outcome.memory.grown_mb <= grows_mb
-    assert outcome.memory.children_mb <= IDLE_CHILD_MB + grows_mb
+    assert outcome.memory.grown_mb <= grows_mb, f"{outcome.memory.grown_mb:.0f} MiB"
+    children_mb = outcome.memory.children_mb
+    assert children_mb <= IDLE_CHILD_MB + grows_mb, f"a decoder of {children_mb:.0f} MiB"

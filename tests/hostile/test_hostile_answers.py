@@ -3,10 +3,9 @@
 import pytest
 from hazard import Hazard, assert_as_expected, by_options
 from plain_scenes import GOOD
-from wire_pages import OK, after_refusals, chunked, flood, picture, raw, status
+from wire_pages import OK, chunked, flood, picture, raw, status
 
 PASSING = {"retries": 2}
-ONCE = {"retries": 1}
 LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
 
 
@@ -30,29 +29,6 @@ HAZARDS: dict[str, Hazard] = {
     "204": Hazard(status(204), "http_client_error", "204", options=PASSING),
     "206": Hazard(status(206), "http_client_error", "206", options=PASSING),
     "304": Hazard(status(304), "http_client_error", "304", options=PASSING),
-    "429-once": Hazard(
-        after_refusals(429, 1, Retry_After="1"), None, requests=2, least=1.0, options=PASSING
-    ),
-    "429-for-ever": Hazard(
-        status(429), "http_rate_limited", "429", requests=2, least=0.5, options=ONCE
-    ),
-    "429-until-tomorrow": Hazard(
-        status(429, Retry_After="86400"), "http_rate_limited", most=2.0, options=PASSING
-    ),
-    "503-once": Hazard(
-        after_refusals(503, 1, Retry_After="1"), None, requests=2, least=1.0, options=PASSING
-    ),
-    "503-for-ever": Hazard(
-        status(503), "http_server_error", "503", requests=3, least=1.5, most=5, options=PASSING
-    ),
-    "503-until-tomorrow": Hazard(
-        status(503, Retry_After="86400"), "http_server_error", most=2.0, options=PASSING
-    ),
-    "500-with-a-broken-date": Hazard(
-        after_refusals(500, 1, Retry_After="Fri, 99 Foo"), None, requests=2, options=ONCE
-    ),
-    "408-once": Hazard(after_refusals(408, 1), None, requests=2, options=ONCE),
-    "425-once": Hazard(after_refusals(425, 1), None, requests=2, options=ONCE),
     # RFC 9110, 15: what is no status at all is to be taken as a 5xx.
     "600": Hazard(raw(b"HTTP/1.1 600 What\r\nContent-Length: 0\r\n\r\n"), "http_server_error"),
     "99": Hazard(raw(b"HTTP/1.1 99 Low\r\n\r\n"), "http_malformed"),

@@ -1,4 +1,4 @@
-"""What comes after the headers: too slow, too long, cut short, or packed."""
+"""What comes after the headers: nothing, too much, too little, or packed."""
 
 import gzip
 import zlib
@@ -9,8 +9,6 @@ from plain_scenes import GOOD
 from shard_run import IMPATIENT
 from wire_pages import (
     OK,
-    drip,
-    drip_body,
     flood,
     half_then_stalled,
     hang_up,
@@ -20,12 +18,9 @@ from wire_pages import (
     stalled,
 )
 
-BRIEF = {"deadline": 1.0}
 ONCE_MORE = IMPATIENT | {"retries": 1}
 LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
 BOMB = gzip.compress(bytes(50_000_000))
-# Ten bytes a second would keep a timeout of half a second content for ever.
-SLOWLY = 0.1
 
 HAZARDS: dict[str, Hazard] = {
     "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT),
@@ -33,29 +28,11 @@ HAZARDS: dict[str, Hazard] = {
         stalled, "timeout", requests=2, least=1.5, most=4, options=ONCE_MORE
     ),
     "first-byte-late": Hazard(
-        lambda h: h.drip(OK + LENGTH + b"\r\n" + GOOD[:1], 0.7),
-        "timeout", least=0.3, most=2, options={"first_byte_timeout": 0.3, "timeout": 3.0},
+        lambda h: h.drip(OK + LENGTH + b"\r\n" + GOOD[:1], 1.5),
+        "timeout", "0.5 s", least=0.5, most=2.5, options={"first_byte_timeout": 0.5},
     ),
     "half-a-body": Hazard(
         half_then_stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT
-    ),
-    "one-byte-a-second": Hazard(
-        drip_body(GOOD, 1.0, Content_Length=str(len(GOOD))),
-        "timeout", "in total", least=1.0, most=2.5, options=BRIEF | {"timeout": 3.0},
-    ),
-    "slow-status-line": Hazard(
-        drip(b"HTTP/1.1 200 " + b"O" * 99, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF
-    ),
-    "slow-headers": Hazard(
-        drip(OK + b"X-Slow: " + b"a" * 99, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF
-    ),
-    "slow-body": Hazard(drip_body(GOOD, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF),
-    "slow-chunk-size": Hazard(
-        drip_body(b"5;" + b"x" * 99, SLOWLY, Transfer_Encoding="chunked"),
-        "timeout", "in total", most=2.5, options=BRIEF,
-    ),
-    "slow-retries": Hazard(
-        drip_body(GOOD, SLOWLY), "timeout", "in total", most=2.5, options=BRIEF | {"retries": 9}
     ),
     "endless": Hazard(flood(OK + b"\r\n", bytes(65536)), "too_large", "more than 200000 bytes"),
     "endless-after-a-picture": Hazard(flood(OK + b"\r\n" + GOOD, bytes(65536)), "too_large"),
