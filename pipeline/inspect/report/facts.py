@@ -22,7 +22,7 @@ STEPS = {
 READING = INGEST | FETCH | TAKEDOWN
 """Reasons that no rule gives: not to be read or fetched, refused by the fetch, or taken down."""
 LIMITS = {
-    "timeout": ("timeout", "deadline"),
+    "timeout": ("connect_timeout", "first_byte_timeout", "timeout", "deadline"),
     "redirect_limit": ("max_redirects",),
     "http_rate_limited": ("retries",),
     "http_server_error": ("retries",),
@@ -51,7 +51,7 @@ def funnel(
     for reason, rows in stats["reasons"].items():
         if rows:
             groups.setdefault(_step(reason, rules, stage_of), {})[reason] = rows
-    order = ["Unreadable rows", "Taken down", "Not fetched", "Refused by the fetch"]
+    order = ["Unreadable rows", "Taken down", "Opted out", "Not fetched", "Refused by the fetch"]
     order += [_step(rule.reason, rules, stage_of) for rule in rules]
     labels = [label for label in dict.fromkeys([*order, *groups]) if label in groups]
     left = stats["ingested"]
@@ -82,6 +82,8 @@ def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) 
         return "Unreadable rows"
     if reason in TAKEDOWN:
         return "Taken down"
+    if reason.startswith("opted_out_"):
+        return "Opted out"
     if reason in FETCH:
         return "Not fetched" if kind_of(reason) == "failed" else "Refused by the fetch"
     if reason == "duplicate":
