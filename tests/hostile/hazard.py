@@ -24,8 +24,8 @@ class Hazard:
     """How often the page is asked for."""
     least: float = 0.0
     """Seconds that it takes at least …"""
-    most: float = 3.0
-    """… and at most; with a slow machine's share."""
+    most: float = 4.0
+    """… and at most: far below the deadline, with a busy machine's share and a decoder's start."""
     grows_mb: int = 48
     """How far the fetching process's memory may rise, and a decoder's above an idle one's."""
     options: Mapping[str, Any] = field(default_factory=dict)

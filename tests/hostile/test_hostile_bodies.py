@@ -23,16 +23,16 @@ LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
 BOMB = gzip.compress(bytes(50_000_000))
 
 HAZARDS: dict[str, Hazard] = {
-    "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT),
+    "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, options=IMPATIENT),
     "no-reply-twice": Hazard(
-        stalled, "timeout", requests=2, least=1.5, most=4, options=ONCE_MORE
+        stalled, "timeout", requests=2, least=1.5, options=ONCE_MORE
     ),
     "first-byte-late": Hazard(
         lambda h: h.drip(OK + LENGTH + b"\r\n" + GOOD[:1], 1.5),
-        "timeout", "0.5 s", least=0.5, most=2.5, options={"first_byte_timeout": 0.5},
+        "timeout", "0.5 s", least=0.5, options={"first_byte_timeout": 0.5},
     ),
     "half-a-body": Hazard(
-        half_then_stalled, "timeout", "0.5 s", least=0.5, most=2, options=IMPATIENT
+        half_then_stalled, "timeout", "0.5 s", least=0.5, options=IMPATIENT
     ),
     "endless": Hazard(flood(OK + b"\r\n", bytes(65536)), "too_large", "more than 200000 bytes"),
     "endless-after-a-picture": Hazard(flood(OK + b"\r\n" + GOOD, bytes(65536)), "too_large"),

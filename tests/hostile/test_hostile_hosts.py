@@ -108,7 +108,7 @@ def test_a_host_that_asks_for_a_long_wait_gets_it(code, reason, serve, run):
     for row in outcome.rows[1:6]:
         assert "wait" in row["error_message"]
         assert any(second in row["error_message"] for second in ("3600", "3599", "3598"))
-    assert outcome.seconds < 2
+    assert outcome.seconds < 4
 
 
 def test_a_short_wait_is_waited_out_by_all_rows_of_the_host(serve, run):
@@ -134,7 +134,7 @@ def test_requests_to_a_host_keep_the_agreed_pace(serve, run):
         assert len(times) == 10  # robots.txt too
         assert times[-1] - times[0] >= 0.8
         assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 4  # a slow machine's due
-    assert outcome.seconds < 3  # side by side
+    assert outcome.seconds < 4  # side by side
 
 
 def test_a_host_has_no_more_connections_than_agreed(serve, run):

@@ -24,7 +24,7 @@ class Robots:
     reason: str | None
     asked: int = 1
     """How often robots.txt is asked for."""
-    most: float = 2.5
+    most: float = 4.0
     options: dict[str, Any] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
 

@@ -66,7 +66,7 @@ def test_a_certificate_that_proves_nothing_is_refused(which, serve, run, context
 
     assert outcome.reasons == ["tls_error", None], outcome.rows
     assert not site.requests
-    assert outcome.seconds < 2
+    assert outcome.seconds < 4
 
 
 def test_a_redirect_to_a_self_signed_site_is_refused(serve, run, contexts, trusting):
@@ -92,7 +92,7 @@ def test_hazards_under_tls_get_the_same_reasons(serve, run, contexts, trusting):
 
     assert outcome.reasons == ["timeout", "too_large", "http_not_found", None], outcome.rows
     assert "in total" in outcome.rows[0]["error_message"]
-    assert outcome.seconds < 3
+    assert outcome.seconds < 4
 
 
 def test_plain_http_where_tls_was_said(serve, run):
@@ -141,7 +141,7 @@ def test_a_handshake_that_never_ends(words: bytes, reason: str, listener: Any, r
     outcome = run([f"https://localhost:{listener(words)}/a"], options)
 
     assert outcome.reasons == [reason], outcome.rows
-    assert outcome.seconds < 2
+    assert outcome.seconds < 4
 
 
 def test_certificates_are_checked_before_anything_is_said(serve, run, contexts, trusting):
