@@ -1,6 +1,7 @@
 """What a fetching process keeps from shard to shard: connections, what hosts said, decoders."""
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -16,13 +17,16 @@ class Station:
     """A fetcher and its decoders, for one `download:` section."""
 
     def __init__(self, config: DownloadConfig) -> None:
+        # It tells of every answer whose headers are odd; what matters of that is the row's reason.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.config = config
         self.fetcher = Fetcher(config)
         self.blocklist = read_hashes(config.blocklist, config.blocklist_pdq_distance)
         plain_pdq = self.blocklist is not None and len(self.blocklist.pdq) > 0
         self.decoders = Decoders(
             Recipe.of(config, plain_pdq),
-            config.decoders or len(os.sched_getaffinity(0)),
+            # One more than the cores, so that they have work while one awaits its next picture.
+            config.decoders or len(os.sched_getaffinity(0)) + 1,
             config.decode_timeout,
         )
 

@@ -45,6 +45,20 @@ def test_a_connection_with_an_unread_rest_is_not_used_again(serve, fetch, config
     assert [r.reason for r in results] == ["decode_error", None] * 4
 
 
+def test_a_kept_connection_that_the_server_closed_costs_no_row(serve, fetch, config):
+    def closes(h: Handler) -> None:
+        h.close_connection = True  # and says nothing of it
+        good(h)
+
+    server = serve({f"/{i}.jpg": closes for i in range(40)})
+    urls = [f"{server.base}/{i}.jpg" for i in range(40)]
+
+    results = fetch(urls, config(thread_count=4, retries=0))
+
+    assert [r.reason for r in results] == [None] * 40
+    assert max(server.requests[f"/{i}.jpg"] for i in range(40)) == 1
+
+
 def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
     lock, now, most = threading.Lock(), [0], [0]
 

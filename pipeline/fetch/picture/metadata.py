@@ -53,10 +53,11 @@ def check_size(what: str, size: int, cap: int) -> None:
 
 
 def _of_jpeg(data: bytes, cap: int) -> Metadata:
-    orientation, pieces, total = 1, {}, 0
+    orientation, pieces, total, exif = 1, {}, 0, 0
     for marker, start, stop in jpeg_segments(data):
         if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
-            check_size("EXIF", stop - start, cap)
+            exif += stop - start
+            check_size("EXIF", exif, cap)
             orientation = exif_orientation(data[start + 6 : stop])
         elif marker == 0xE2 and data[start : start + 12] == b"ICC_PROFILE\0" and stop - start > 14:
             # ICC.1:2022 B.4: a profile in pieces, each with its number.

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from pipeline.config.download import DownloadConfig
+if TYPE_CHECKING:  # pydantic is half of a decoding process's start
+    from pipeline.config.download import DownloadConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Recipe:
     plain_pdq: bool = False
 
     @classmethod
-    def of(cls, config: DownloadConfig, plain_pdq: bool = False) -> "Recipe":
+    def of(cls, config: "DownloadConfig", plain_pdq: bool = False) -> "Recipe":
         names = [name for name in cls.__dataclass_fields__ if name != "plain_pdq"]
         return cls(**{name: getattr(config, name) for name in names}, plain_pdq=plain_pdq)
 

@@ -49,6 +49,8 @@ class Clock(threading.local):
     patience = Patience(math.inf, math.inf, math.inf, math.inf, 1 << 20)
     end = math.inf
     waiting = "connection"
+    is_fresh = True
+    """Whether the request in hand has made its connection, and not found one kept alive."""
     _head: int | None = None
     """Bytes of an answer's status line and headers so far; None outside of them."""
 

@@ -32,6 +32,7 @@ class _Guarded:
 
     def _new_conn(self) -> socket.socket:
         clock.connecting()
+        clock.is_fresh = True
         addresses = self.guard.resolve(self.host.strip("[]"), self.port)
         with faults(self.host):
             return connect(addresses, self.port)
@@ -85,16 +86,27 @@ class Transport:
         """
         clock.connecting()
         with self.gate.visit(url.netloc or ""), faults(url.host or ""):
-            pool = self._manager.connection_from_host(url.host, url.port, url.scheme)
-            wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
-            response = pool.urlopen(
-                "GET", url.request_uri, headers=self._headers, timeout=wait, redirect=False,
-                retries=False, preload_content=False, decode_content=False,
-            )  # fmt: skip
+            response = self._ask(url)
             # Once the body is read to its end the connection is back in its pool, and closing the
             # answer leaves it there; with an unread rest it cannot serve another request.
             with contextlib.closing(response):
                 yield response
+
+    def _ask(self, url: Url) -> urllib3.BaseHTTPResponse:
+        pool = self._manager.connection_from_host(url.host, url.port, url.scheme)
+        while True:
+            clock.is_fresh = False
+            wait = urllib3.Timeout(connect=clock.step(), read=clock.step())
+            try:
+                return pool.urlopen(
+                    "GET", url.request_uri, headers=self._headers, timeout=wait, redirect=False,
+                    retries=False, preload_content=False, decode_content=False,
+                )  # fmt: skip
+            except exceptions.ProtocolError:
+                # A server may close a connection that it kept just as we use it again: that is no
+                # failure of its (RFC 9112, 9.3.1), and another connection will tell.
+                if clock.is_fresh or clock.waiting == "further byte":
+                    raise
 
     def close(self) -> None:
         self._manager.clear()
