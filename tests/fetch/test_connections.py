@@ -55,7 +55,7 @@ def test_a_kept_connection_that_the_server_closed_costs_no_row(serve, fetch, con
 
     results = fetch(urls, config(thread_count=4, retries=0))
 
-    assert [r.reason for r in results] == [None] * 40
+    assert [(r.reason, r.message) for r in results] == [(None, None)] * 40
     assert max(server.requests[f"/{i}.jpg"] for i in range(40)) == 1
 
 
@@ -77,7 +77,7 @@ def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
     # 40 × 50 ms over two connections outlast the deadline: waiting for our own limit is no timeout.
     results = fetch(urls, config(thread_count=12, per_host=2, deadline=0.6, timeout=0.6))
 
-    assert [r.reason for r in results] == [None] * 40
+    assert [(r.reason, r.message) for r in results] == [(None, None)] * 40
     assert most[0] == 2
 
 

@@ -71,7 +71,7 @@ class Clock(threading.local):
 
     def received(self, count: int) -> None:
         """FetchError (http_malformed) if an answer's head goes on beyond the cap."""
-        if self._head is None:
+        if self._head is None or not count:
             return
         self.waiting = "further byte"
         if self._head > self.patience.head_bytes:
