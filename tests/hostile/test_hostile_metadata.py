@@ -75,7 +75,7 @@ HAZARDS: dict[str, Hazard] = {
         picture(_exif_jpeg(_exif() + bytes(60_000))), "metadata_oversize", options=TIGHT
     ),
     "jpeg-100-exif-blocks": Hazard(
-        picture(_exif_jpeg(*[_exif() + bytes(60_000)] * 100)), None, options=ROOM
+        picture(_exif_jpeg(*[_exif() + bytes(60_000)] * 100)), "metadata_oversize", options=ROOM
     ),
     "jpeg-exif-that-loops": Hazard(picture(_exif_jpeg(_exif((0x8769, 4, 1, 8), after=8))), None),
     "jpeg-exif-of-4-billion-values": Hazard(
