@@ -123,7 +123,7 @@ class DownloadConfig(Section):
     )
     thread_count: int = tuning(16, "Concurrent fetches per shard.", ge=1, le=1024)
     decoders: int | None = tuning(
-        None, "Decoding processes of a fetching worker; default: the cores and one.", ge=1, le=256
+        None, "Decoding processes of a fetching worker; default: the cores.", ge=1, le=256
     )
     per_host: int = tuning(
         8, "Concurrent connections to one host, over all workers of the job.", ge=1

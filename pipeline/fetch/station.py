@@ -25,8 +25,7 @@ class Station:
         plain_pdq = self.blocklist is not None and len(self.blocklist.pdq) > 0
         self.decoders = Decoders(
             Recipe.of(config, plain_pdq),
-            # One more than the cores, so that they have work while one awaits its next picture.
-            config.decoders or len(os.sched_getaffinity(0)) + 1,
+            config.decoders or len(os.sched_getaffinity(0)),
             config.decode_timeout,
         )
 
