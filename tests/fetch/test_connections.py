@@ -10,7 +10,7 @@ from loopback import Handler, Loopback
 from plain_pictures import jpeg
 
 from pipeline.fetch import opener
-from pipeline.fetch.drive import fetch_urls
+from pipeline.fetch.drive import by_turns, fetch_urls
 from pipeline.fetch.failure import FetchError
 from pipeline.fetch.writer import Spool
 
@@ -79,6 +79,37 @@ def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
 
     assert [(r.reason, r.message) for r in results] == [(None, None)] * 40
     assert most[0] == 2
+
+
+def test_hosts_take_turns():
+    hosts = {
+        f"{host}{i}": host for host, count in (("a", 4), ("b", 1), ("c", 2)) for i in range(count)
+    }
+
+    assert by_turns(hosts) == ["a0", "b0", "c0", "a1", "c1", "a2", "a3"]
+
+
+def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
+    finished: dict[str, float] = {}
+
+    def page(name: str, pause: float) -> Any:
+        def answer(h: Handler) -> None:
+            time.sleep(pause)
+            good(h)
+            finished[name] = time.monotonic()
+
+        return answer
+
+    slow = serve({f"/{i}": page("slow", 0.15) for i in range(12)})
+    quick = serve({f"/{i}": page("quick", 0.0) for i in range(4)})
+    urls = [f"{site.base}/{i}" for site, n in ((slow, 12), (quick, 4)) for i in range(n)]
+    started = time.monotonic()
+
+    results = fetch(urls, config(thread_count=2, per_host=1))
+
+    assert [r.reason for r in results] == [None] * 16
+    # In the list's order the quick host would have come last, after 12 × 150 ms.
+    assert finished["quick"] - started < 1.2 < finished["slow"] - started
 
 
 def test_the_host_hears_who_asks(serve, fetch, config):
