@@ -54,7 +54,7 @@ class Fetcher:
             agent += f"; +{config.user_agent_contact}"
         headers = {
             "User-Agent": f"Mozilla/5.0 ({agent})",
-            "Accept": "image/webp,image/png,image/jpeg,image/gif;q=0.9,*/*;q=0.1",
+            "Accept": ",".join([*(f"image/{form}" for form in config.formats), "*/*;q=0.1"]),
             "Accept-Encoding": "identity",
         }
         resolver = Resolver(config.nameservers, config.connect_timeout)

@@ -115,12 +115,17 @@ def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
 def test_the_host_hears_who_asks(serve, fetch, config):
     server: Loopback = serve({"/good.jpg": good})
 
-    fetch([f"{server.base}/good.jpg"], config(user_agent_contact="https://who.example"))
+    formats = ("jpeg", "avif")
+    fetch(
+        [f"{server.base}/good.jpg"],
+        config(user_agent_contact="https://who.example", formats=formats),
+    )
 
     agent = "Mozilla/5.0 (compatible; winnow; +https://who.example)"
     assert server.headers["User-Agent"] == agent
     assert server.headers["Host"] == server.base.removeprefix("http://")
     assert server.headers["Accept-Encoding"] == "identity"
+    assert server.headers["Accept"] == "image/jpeg,image/avif,*/*;q=0.1"
 
 
 def test_the_opener_reaches_nothing_but_http_and_goes_away_again(tmp_path, config):
