@@ -53,13 +53,16 @@ class PeakMemory:
                     continue  # it has ended
 
 
+DECODER = b"pipeline.fetch.picture.child"
+
+
 def children() -> list[str]:
-    """Processes started by this one; not those that are still a copy of it, about to start."""
-    own, found = Path("/proc/self/cmdline").read_bytes(), []
+    """Decoding processes of this one; whatever else it started is not asked here."""
+    found = []
     for task in Path("/proc/self/task").iterdir():
         try:
             pids = (task / "children").read_text().split()
-            found += [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes() != own]
+            found += [pid for pid in pids if DECODER in Path(f"/proc/{pid}/cmdline").read_bytes()]
         except OSError:
             continue  # a thread or a process that has ended
     return found

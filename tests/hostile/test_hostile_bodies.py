@@ -45,8 +45,9 @@ HAZARDS: dict[str, Hazard] = {
     "says-longer": Hazard(raw(OK + LENGTH + b"\r\n" + GOOD[:600]), "http_malformed", "600"),
     "says-shorter": Hazard(picture(Content_Length="600"), "decode_error"),
     "cut-without-length": Hazard(raw(OK + b"\r\n" + GOOD[:-200]), "decode_error"),
-    "hang-up": Hazard(hang_up, "connection_failed"),
-    "reset-at-once": Hazard(reset(b""), "connection_failed"),
+    # Once on the connection kept since robots.txt, which may have ended unseen, once on its own.
+    "hang-up": Hazard(hang_up, "connection_failed", requests=2),
+    "reset-at-once": Hazard(reset(b""), "connection_failed", requests=2),
     "reset-in-headers": Hazard(reset(OK + b"X-A: b\r\n"), "connection_failed"),
     "reset-in-body": Hazard(reset(OK + LENGTH + b"\r\n" + GOOD[:500]), "connection_failed"),
     "no-bytes": Hazard(picture(b""), "not_an_image", "no bytes"),

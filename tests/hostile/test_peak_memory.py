@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from peak_memory import PeakMemory
+from peak_memory import DECODER, PeakMemory
 
 HOLD = "held = b'1' * (150 << 20); print('holding', flush=True); input()"
 
@@ -35,7 +35,7 @@ def test_what_was_held_before_is_not():
 
 def test_what_a_child_holds_is_seen():
     with PeakMemory() as memory:
-        command = [sys.executable, "-c", HOLD]
+        command = [sys.executable, "-c", HOLD, DECODER.decode()]  # known by its command line
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert child.stdout is not None
         child.stdout.readline()
