@@ -82,8 +82,7 @@ def fetch_urls(
     if hosts:
         turns = by_turns(hosts)
         with station(config) as standing:
-            if book is not None:
-                standing.fetcher.go_by(book)
+            standing.fetcher.go_by(book)
             standing.decoders.start(len(turns))
             intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
             before = standing.fetcher.held_back

@@ -63,9 +63,9 @@ class Fetcher:
         self._domains = read_domains(config.opted_out_domains)
         self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
 
-    def go_by(self, book: Book) -> None:
-        """Ask another book of hosts than this process's own."""
-        self._transport.gate.book = book
+    def go_by(self, book: Book | None) -> None:
+        """Ask a cluster's book of hosts; None: this process's own."""
+        self._transport.gate.go_by(book)
 
     @property
     def held_back(self) -> float:

@@ -172,10 +172,15 @@ class HostGate:
 
     def __init__(self, manners: Manners) -> None:
         self._manners = asdict(manners)
-        self.book: Book = HostBook()
+        self._own = HostBook()
+        self._book: Book = self._own
         self.waited = 0.0
         """Seconds, over all threads, for which our own limits held requests back."""
         self._lock = threading.Lock()
+
+    def go_by(self, book: Book | None) -> None:
+        """Ask another book from here on; None: this gate's own."""
+        self._book = book or self._own
 
     @contextlib.contextmanager
     def visit(self, host: str) -> Iterator[None]:
@@ -184,7 +189,7 @@ class HostGate:
         Waiting for our own limits does not count against the deadline, the host's wishes do.
         Raises FetchError: host_failing, or the reason for which the host asked to wait.
         """
-        book = self.book
+        book = self._book
         self._enter(book, host)
         reason, detail, pause = "", "", 0.0
         try:
