@@ -118,7 +118,7 @@ def run_export(
     plan = load_plan(run_url, plan_digest)
     place, start = Place(plan), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-        parts = [(plan.data(part.shard), part) for part in slices]
+        parts = [(plan.judged(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
         _check_written(tables, rows, slices)
         sidecar = commit(
@@ -194,7 +194,7 @@ def _clip_retrieval(exporter: Exporter) -> None:
     """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy`, `metadata/metadata_0.parquet` …"""
     folder = exporter.folder
     for number, slices in enumerate(exporter.slices):
-        parts = [(exporter.plan.data(part.shard), part) for part in slices]
+        parts = [(exporter.plan.judged(part.shard), part) for part in slices]
         for short, long in (("img", "img"), ("txt", "text")):
             with (
                 folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path,

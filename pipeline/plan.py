@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
 from pipeline.run import Run, ShardIndex, inputs_digest
-from pipeline.stage import ShardData, Stage
+from pipeline.stage import Mask, ShardData, Stage
 from pipeline.stages import stages_for
 from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
 
@@ -48,6 +48,8 @@ class Plan:
     nodes: tuple[Node, ...]
     shard_columns: Mapping[str, str]
     """The shards' columns and their types."""
+    masks: tuple[Mask, ...] = ()
+    """Those of all stages that have an `only_if`, in the stages' order."""
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -58,11 +60,20 @@ class Plan:
         fingerprints = [node.fingerprint for node in self.nodes]
         return digest_of([self.job.model_dump(mode="json"), fingerprints, self.shard_columns])
 
-    def data(self, shard: int) -> ShardData:
+    def data(self, shard: int, masks: tuple[Mask, ...] = ()) -> ShardData:
         """One shard with all columns that the plan's stages write (whether or not they stand)."""
         columns = dict.fromkeys(self.shard_columns, "shards")
         columns |= {c.name: node.folder for node in self.nodes for c in node.stage.writes}
-        return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes})
+        return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
+
+    def judged(self, shard: int) -> ShardData:
+        """One shard as stages over all shards and the export see it: through the masks."""
+        return self.data(shard, self.masks)
+
+    def masks_of(self, node: Node) -> tuple[Mask, ...]:
+        """The masks that a stage's rows pass: its own, and those of the stages it stands on."""
+        written = {column.name for column in node.stage.writes}
+        return tuple(mask for mask in self.masks if written & mask.hides)
 
     def inputs(self, node: Node, shard_digest: str, digests: Mapping[str, str]) -> str:
         """What a part is made from; `digests` maps upstream stages to their part's digest."""
@@ -82,12 +93,15 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
     schema = dict(shard_schema)
     makers: dict[str, str] = {}
     nodes: dict[str, Node] = {}
+    conditions: dict[str, tuple[str, tuple[str, ...]]] = {}
     for stage in stages:
         reads = list(stage.reads)
         if stage.only_if is not None:
             from pipeline.sql import columns_of
 
-            reads += columns_of(stage.only_if, schema, f"{stage.name}.only_if")
+            asked = columns_of(stage.only_if, schema, f"{stage.name}.only_if")
+            conditions[stage.name] = (stage.only_if, asked)
+            reads += asked
         for name in reads:
             if name not in schema:
                 raise InputError(_missing(stage, name, schema))
@@ -108,7 +122,24 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
     order = [node.stage.whole for node in nodes.values()]
     assert order == sorted(order), "a stage that needs one shard may not follow one that needs all"
     types = {name: str(kind) for name, kind in shard_schema.items()}
-    return Plan(run, job, tuple(nodes.values()), types)
+    masks = tuple(
+        Mask(name, only_if, reads, _hidden_by(name, stages, makers))
+        for name, (only_if, reads) in conditions.items()
+    )
+    return Plan(run, job, tuple(nodes.values()), types, masks)
+
+
+def _hidden_by(name: str, stages: Sequence[Stage], makers: Mapping[str, str]) -> frozenset[str]:
+    """Columns that mean nothing in a row that a stage leaves out: its own, and what follows.
+
+    Stages over all shards look through the masks themselves, so theirs are not among them.
+    """
+    names = {name}
+    for stage in stages:
+        stands_on = {makers[column] for column in stage.reads if column in makers}
+        if not stage.whole and names & (stands_on | set(stage.after)):
+            names.add(stage.name)
+    return frozenset(column for column, maker in makers.items() if maker in names)
 
 
 def _missing(stage: Stage, name: str, schema: Mapping[str, pa.DataType]) -> str:

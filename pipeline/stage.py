@@ -6,17 +6,32 @@ A new measurement is one file in `stages/` and one line in `stages/__init__.py`.
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.run import Run
+from pipeline.sql import evaluate
 from pipeline.table import Column, read_parquet, shard_name
+
+Rows = npt.NDArray[np.bool_]
+"""A mark per row of a shard, shape (rows,)."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A stage's `only_if`, the columns it reads, and those it hides in rows that it leaves out."""
+
+    stage: str
+    only_if: str
+    reads: tuple[str, ...]
+    hides: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -24,13 +39,15 @@ class ShardData:
     """One shard's rows with every column that stands beside them.
 
     `columns` says in which folder a column lies (`shards` or a part folder), `folders` where a
-    stage's parts lie.
+    stage's parts lie. Through `masks`, a row that one of them leaves out looks as if it had never
+    been measured, although it was: for the audit, or under an earlier mask that let it in.
     """
 
     run: Run
     shard: int
     columns: Mapping[str, str]
     folders: Mapping[str, str]
+    masks: tuple[Mask, ...] = ()
 
     @property
     def name(self) -> str:
@@ -38,6 +55,28 @@ class ShardData:
 
     def table(self, *names: str) -> pa.Table:
         """The named columns (and `uid`), in the shard's order. KeyError for an unknown name."""
+        table = self._measured(names)
+        for mask in self.masks:
+            for name in sorted(mask.hides.intersection(names)):
+                blank = pa.scalar("skipped" if name == "status" else None, table[name].type)
+                shown = pc.if_else(pa.array(self.lets_in(mask)), table[name], blank)
+                table = table.set_column(table.column_names.index(name), name, shown)
+        return table
+
+    def lets_in(self, mask: Mask) -> Rows:
+        """Rows for which the mask's condition is true, read through the masks before it."""
+        before = replace(self, masks=self.masks[: self.masks.index(mask)])
+        (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
+        return np.asarray(verdict == 1)
+
+    def left_out(self) -> Rows:
+        """Rows that at least one of the masks leaves out."""
+        found = np.zeros(self._measured(()).num_rows, bool)
+        for mask in self.masks:
+            found |= ~self.lets_in(mask)
+        return found
+
+    def _measured(self, names: Sequence[str]) -> pa.Table:
         wanted = list(dict.fromkeys(["uid", *names]))
         by_folder: dict[str, list[str]] = {}
         for name in wanted:
@@ -64,6 +103,14 @@ class ShardData:
         with self.file(stage, suffix) as path:
             array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
             return array
+
+
+def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
+    """The random share of rows that is measured although a mask leaves it out.
+
+    Drawn by the uid's last digits, so that every run draws the same rows and all stages do.
+    """
+    return np.array([int(uid[-8:], 16) for uid in uids], np.int64) < fraction * 2**32
 
 
 @dataclass
@@ -133,7 +180,7 @@ class TableStage(Stage):
     """A stage that turns one shard's columns into more columns."""
 
     @abstractmethod
-    def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
+    def run(self, shard: ShardData, rows: Rows) -> Output:
         """Measure the shard; `rows` marks those that `only_if` (or the audit) lets through."""
 
 

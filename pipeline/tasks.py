@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import PartError
 from pipeline.patches import find_base, is_same, marked, patched_fetch, patched_pictures
 from pipeline.pictures import measure_pictures
-from pipeline.plan import MERGED, Node, Plan, load_plan, shard_schema
-from pipeline.sql import columns_of, evaluate
-from pipeline.stage import Output, PictureStage, ShardData, TableStage, WholeStage
+from pipeline.plan import MERGED, Node, Plan, load_plan
+from pipeline.stage import (
+    Output,
+    PictureStage,
+    Rows,
+    ShardData,
+    TableStage,
+    WholeStage,
+    drawn_for_audit,
+)
 from pipeline.table import (
     Sidecar,
     check_columns,
@@ -136,7 +142,7 @@ def run_prepare(
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
     """Write what a whole stage needs of one shard, unless it stands."""
     plan = load_plan(run_url, plan_digest)
-    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    node, data, start = plan.by_name[name], plan.judged(shard), time.monotonic()
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     target = f"{data.name}.{PREPARED}"
@@ -160,7 +166,7 @@ def run_merge(
     def prepared(data: ShardData) -> pa.Table:
         return read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
 
-    table = stage.merge([plan.data(shard) for shard in shards], prepared)
+    table = stage.merge([plan.judged(shard) for shard in shards], prepared)
     sidecar = _commit_table(plan, node, MERGED, -1, table, inputs, start)
     return {name: sidecar.digest}, table.num_rows, {}
 
@@ -171,7 +177,7 @@ def run_whole(
 ) -> tuple[dict[str, str], int, dict[str, Any]]:
     """One shard's share of a merged stage."""
     plan = load_plan(run_url, plan_digest)
-    node, data, start = plan.by_name[name], plan.data(shard), time.monotonic()
+    node, data, start = plan.by_name[name], plan.judged(shard), time.monotonic()
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     mine = read_parquet(folder, f"{MERGED}.parquet", filters=[("shard", "=", shard)])
@@ -181,24 +187,14 @@ def run_whole(
     return {name: digest}, output.table.num_rows, output.summary
 
 
-def row_mask(plan: Plan, node: Node, data: ShardData) -> npt.NDArray[np.bool_]:
-    """Rows that a stage measures: those its `only_if` lets through, and the audit's share.
-
-    The audit draws by the uid's last digits, so that every run draws the same rows and different
-    stages audit the same ones. bool, shape (rows,).
-    """
+def row_mask(plan: Plan, node: Node, data: ShardData) -> Rows:
+    """Rows that a stage measures: those its masks let through, and the audit's share."""
+    seen = plan.judged(data.shard)
     uids = data.table()["uid"].to_pylist()
-    if node.stage.only_if is None:
-        return np.ones(len(uids), bool)
-    schema = {name: kind for name, kind in _types(plan).items() if name in data.columns}
-    names = columns_of(node.stage.only_if, schema, f"{node.name}.only_if")
-    (verdict,) = evaluate(data.table(*names), [node.stage.only_if])
-    drawn = np.array([int(uid[-8:], 16) for uid in uids]) < plan.job.audit_fraction * 2**32
-    return np.asarray((verdict == 1) | drawn)
-
-
-def _types(plan: Plan) -> dict[str, pa.DataType]:
-    return shard_schema(plan.run) | {c.name: c.type for n in plan.nodes for c in n.stage.writes}
+    wanted = np.ones(len(uids), bool)
+    for mask in plan.masks_of(node):
+        wanted &= seen.lets_in(mask)
+    return wanted if wanted.all() else wanted | drawn_for_audit(uids, plan.job.audit_fraction)
 
 
 def _commit_table(

@@ -66,7 +66,8 @@ class Job(Section):
         0.01,
         ge=0,
         le=1,
-        description="Share of the rows that an `only_if` skips measured all the same.",
+        description="Share of the rows that an `only_if` leaves out measured all the same, and "
+        "marked `audit`; they are judged as if they were not measured, so none is kept for it.",
     )
     captions: CaptionsConfig = Field(CaptionsConfig(), description="Caption measurements.")
     download: DownloadConfig = Field(DownloadConfig(), description="Fetching.")

@@ -167,7 +167,7 @@ def _passthrough(
     sample: Mapping[str, Any], parts: Sequence[StageParts], run: Run, shard: int
 ) -> dict[str, Any]:
     known = {column.name for column in SHARD_COLUMNS} | set(OWN_COLUMNS)
-    known |= {"reason", "reasons", "dup_of"}
+    known |= {"reason", "reasons", "dup_of", "audit"}
     for part in parts:
         known |= set(_columns(run, part, shard))
     return {name: _value(value) for name, value in sample.items() if name not in known}

@@ -20,7 +20,9 @@ from pipeline.table import shard_name
 
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""
-DECIDED = {"reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR"}
+DECIDED = {
+    "reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR", "audit": "BOOLEAN",
+}  # fmt: skip
 """Columns that are there, as nulls, even before any shard is decided."""
 
 

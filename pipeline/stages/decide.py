@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.errors import InputError
 from pipeline.sql import columns_of, evaluate
-from pipeline.stage import Output, ShardData, WholeStage
+from pipeline.stage import Output, ShardData, WholeStage, drawn_for_audit
 from pipeline.table import Column
 
 DUPLICATE = "duplicate"
@@ -27,6 +27,7 @@ class DecideStage(WholeStage):
     """`reason` (null: kept), all `reasons`, and for a duplicate the uid of the kept one."""
 
     name = "decide"
+    version = 2
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
         super().__init__(job)
@@ -67,6 +68,12 @@ class DecideStage(WholeStage):
             Column("reason", pa.string(), "The first reason that took the row; null: kept."),
             Column("reasons", pa.list_(pa.string()), "All reasons, in the order of the rules."),
             Column("dup_of", pa.string(), "For a duplicate: the uid of the member that is kept."),
+            Column(
+                "audit",
+                pa.bool_(),
+                "Measured for the audit although an `only_if` leaves the row out; it is judged as "
+                "if it had not been measured.",
+            ),
         )
 
     def settings(self) -> dict[str, Any]:
@@ -95,8 +102,10 @@ class DecideStage(WholeStage):
         for row in np.flatnonzero(skipped):
             if not reasons[row]:
                 reasons[row].append("not_measured")
+        drawn = drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
         columns = {
             "uid": table["uid"],
+            "audit": pa.array(drawn & shard.left_out()),
             "reasons": pa.array(reasons, pa.list_(pa.string())),
             "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
         }
@@ -147,6 +156,7 @@ class DecideStage(WholeStage):
                 "reason": pa.array(first, pa.string()),
                 "reasons": pa.array(reasons, pa.list_(pa.string())),
                 "dup_of": pa.array(dup_of, pa.string()),
+                "audit": prepared["audit"],
             }
         )
         kept_rows = sum(reason is None for reason in first)

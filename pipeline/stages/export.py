@@ -24,7 +24,7 @@ from pipeline.table import digest_of
 
 VERSION = 1
 _VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
-_LEFT_OUT = _VERDICT | {"thumb", "repeats"}  # `repeats` may grow, and makes nothing stale
+_LEFT_OUT = _VERDICT | {"audit", "thumb", "repeats"}  # `repeats` may grow, and makes nothing stale
 
 
 @dataclass(frozen=True)
