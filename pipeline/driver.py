@@ -12,9 +12,10 @@ from pipeline import tasks
 from pipeline.cluster import Cluster
 from pipeline.errors import ClusterLostError, InputError, PlanMismatchError
 from pipeline.exporting import Exporter, run_export
-from pipeline.plan import Node, Plan, merge_inputs, read_merged
+from pipeline.freshness import SHARD, Due
+from pipeline.plan import Node, Plan, merge_due, read_merged, whole_standing
 from pipeline.progress import Reporter
-from pipeline.run import ShardIndex, inputs_digest
+from pipeline.run import ShardIndex
 from pipeline.runlog import Log
 from pipeline.stage import PictureStage
 from pipeline.stages.download import HELD_BACK
@@ -86,14 +87,14 @@ class Driver:
                 return
             stale = {name}
             for node in self.plan.nodes:
-                if stale.intersection(node.upstream):
+                if stale.intersection((*node.upstream, *node.asks)):
                     stale.add(node.name)
                     self.parts[node.name].pop(ticket.shard, None)
 
         for shard, places in rows.items():
-            inputs = self._inputs(self.plan.by_name[name], shard)
+            digests = self._digests([self.plan.by_name[name]], shard)
             self._submit(
-                Ticket((name,), shard, follow), tasks.run_again, name, shard, places, inputs
+                Ticket((name,), shard, follow), tasks.run_table, name, shard, digests, places
             )
         self._drain()
 
@@ -141,67 +142,67 @@ class Driver:
             for node in nodes
             if shard not in self.parts[node.name]
             and node.name not in running
-            and all(shard in self.parts[name] for name in node.upstream)
+            and all(shard in self.parts[name] for name in (*node.upstream, *node.asks))
         ]
         pictures = tuple(n.name for n in ready if isinstance(n.stage, PictureStage))
         single = [(n.name,) for n in ready if not isinstance(n.stage, PictureStage)]
         return [*single, pictures] if pictures else list(single)
 
-    def _inputs(self, node: Node, shard: int) -> str:
-        digests = {name: self.parts[name][shard] for name in node.upstream}
-        return self.plan.inputs(node, self.index.shards[shard][1], digests)
+    def _digests(self, nodes: Sequence[Node], shard: int) -> dict[str, str]:
+        """Digests of the shard and of the parts that these stages read and ask."""
+        names = {name for node in nodes for name in (*node.upstream, *node.asks)}
+        own = {name: self.parts[name][shard] for name in sorted(names)}
+        return {SHARD: self.index.shards[shard][1], **own}
 
     def _submit_shard(
         self, names: tuple[str, ...], shard: int, then: Callable[[Ticket, tasks.Done], None]
     ) -> None:
         nodes = [self.plan.by_name[name] for name in names]
+        digests = self._digests(nodes, shard)
+        ticket = Ticket(names, shard, then)
         if isinstance(nodes[0].stage, PictureStage):
-            inputs = {node.name: self._inputs(node, shard) for node in nodes}
-            self._submit(Ticket(names, shard, then), tasks.run_pictures, names, shard, inputs)
+            self._submit(ticket, tasks.run_pictures, names, shard, digests)
         else:
-            own = self._inputs(nodes[0], shard)
-            self._submit(Ticket(names, shard, then), tasks.run_table, names[0], shard, own)
+            self._submit(ticket, tasks.run_table, names[0], shard, digests)
 
     # All shards at once.
 
     def _run_whole(self, node: Node) -> None:
-        ready = {shard: self._inputs(node, shard) for shard in self.shards}
-        stands = all(shard in self.parts[node.name] for shard in ready)
-        self._start(node.name, self.parts[node.name] if stands else {})
-        if stands:
-            return
-        # What was built on the old answer goes with it.
-        stale = {node.name}
-        for other in self.plan.nodes:
-            if stale.intersection([other.name, *other.upstream]):
-                stale.add(other.name)
-                self.parts[other.name] = {}
+        # What stood when the run began may have been made anew since, and come out the same.
+        due = {shard: self.plan.due(node, self._digests([node], shard)) for shard in self.shards}
+        standing = whole_standing(self.plan, node, due)
+        stands = len(standing) == len(due)
+        self.parts[node.name] = standing if stands else {}
+        self._start(node.name, self.parts[node.name])
         lost = -1
-        while len(self._lost) != lost and ready:
+        while not stands and len(self._lost) != lost and due:
             # A shard lost on the way must not weigh in the others' answer: merge again without.
             lost = len(self._lost)
             self.parts[node.name] = {}
-            self._merge_and_run(node, ready)
-            ready = {shard: ready[shard] for shard in self.shards}
+            self._merge_and_run(node, due)
+            due = {shard: due[shard] for shard in self.shards}
 
-    def _merge_and_run(self, node: Node, ready: dict[int, str]) -> None:
-        for shard, inputs in ready.items():
-            self._submit(Ticket((), shard), tasks.run_prepare, node.name, shard, inputs)
+    def _merge_and_run(self, node: Node, due: dict[int, Due]) -> None:
+        digests = {shard: self._digests([node], shard) for shard in due}
+        for shard in due:
+            self._submit(Ticket((), shard), tasks.run_prepare, node.name, shard, digests[shard])
         self._drain()
-        ready = {shard: ready[shard] for shard in self.shards}
-        if not ready:
+        due = {shard: due[shard] for shard in self.shards}
+        if not due:
             return
-        merged = read_merged(self.plan, node, ready)
-        digests = [merged.digest] if merged is not None else []
+        merged = read_merged(self.plan, node, due)
+        found = [merged.digest] if merged is not None else []
         if merged is None:
             self._submit(
-                Ticket((), -1, lambda _, done: digests.append(done.digests[node.name])),
-                tasks.run_merge, node.name, sorted(ready), merge_inputs(ready),
+                Ticket((), -1, lambda _, done: found.append(done.digests[node.name])),
+                tasks.run_merge, node.name, sorted(due), merge_due(node, due).inputs,
             )  # fmt: skip
             self._drain()
-        for shard, own in ready.items():
-            inputs = inputs_digest(own, digests[0])
-            self._submit(Ticket((node.name,), shard), tasks.run_whole, node.name, shard, inputs)
+        for shard in due:
+            self._submit(
+                Ticket((node.name,), shard),
+                tasks.run_whole, node.name, shard, digests[shard], found[0],
+            )  # fmt: skip
         self._drain()
 
     def _run_export(self, exporter: Exporter) -> None:
@@ -258,7 +259,8 @@ class Driver:
         for name, digest in done.digests.items():
             if name not in ticket.names:
                 continue
-            self.worked.add(name)
+            if name not in done.untouched:
+                self.worked.add(name)
             if name != "export":
                 self.parts[name][ticket.shard] = digest
             own = done.summary.get(name, done.summary)

@@ -18,7 +18,10 @@ from pipeline.run import ShardIndex
 from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
-from pipeline.tasks import peak_memory, timed
+from pipeline.tasks import Worked, timed
+
+PARTS = "parts"
+"""The name of an export shard's one input: a digest over all parts of all shards."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,8 @@ class Exporter(Place):
     def standing(self) -> dict[int, Sidecar]:
         found = {}
         for number in range(len(self.slices)):
-            sidecar = read_sidecar(
-                self.sidecars, shard_name(number), inputs=self.inputs, data=self.folder
-            )
-            if sidecar is not None:
+            sidecar = read_sidecar(self.sidecars, shard_name(number), data=self.folder)
+            if sidecar is not None and sidecar.inputs == {PARTS: self.inputs}:
                 found[number] = sidecar
         return found
 
@@ -113,7 +114,7 @@ class Exporter(Place):
 @timed
 def run_export(
     run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
-) -> tuple[dict[str, str], int, dict[str, Any]]:
+) -> Worked:
     """Write one export shard and its sidecar."""
     plan = load_plan(run_url, plan_digest)
     place, start = Place(plan), time.monotonic()
@@ -123,10 +124,10 @@ def run_export(
         _check_written(tables, rows, slices)
         sidecar = commit(
             place.sidecars, shard_name(number), number, tables, files,
-            stage="export", fingerprint=place.fingerprint, inputs=inputs, rows=rows,
-            seconds=time.monotonic() - start, peak_memory_mb=peak_memory(), data=place.folder,
+            stage="export", fingerprint=place.fingerprint, inputs={PARTS: inputs}, rows=rows,
+            seconds=time.monotonic() - start, data=place.folder,
         )  # fmt: skip
-    return {"export": sidecar.digest}, rows, {"rows": rows}
+    return Worked({"export": sidecar.digest}, rows, {"rows": rows})
 
 
 def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:

@@ -9,9 +9,9 @@ from pipeline.erasing.finish import erase
 from pipeline.erasing.journal import Journal, plan_erasure
 from pipeline.errors import InputError
 from pipeline.fetch.web.domains import host_of
+from pipeline.inspect.parts import stage_parts
 from pipeline.inspect.plain import rows
 from pipeline.inspect.related import related
-from pipeline.plan import standing
 from pipeline.progress import Reporter
 from pipeline.run import Run
 from pipeline.runner import Result, bring_up_to_date, replan, tidy
@@ -94,9 +94,9 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
         plan = replan(run)
         index = run.index
         assert index is not None
-        parts = standing(plan, index)
-        single = [node.name for node in plan.nodes if not node.stage.whole]
-        if any(len(parts[name]) < len(index) for name in single):
+        done = {(part.name, part.fingerprint): len(part.sidecars) for part in stage_parts(run)}
+        single = [node for node in plan.nodes if not node.stage.whole]
+        if any(done.get((node.name, node.fingerprint), 0) < len(index) for node in single):
             notes.append(f"the run was not at its end; `winnow run {job}` goes on from here")
             return None
         return bring_up_to_date(plan, index, reporter)

@@ -3,7 +3,8 @@
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,12 +14,15 @@ import pyarrow.parquet as pq
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
-from pipeline.run import Run, ShardIndex, inputs_digest
+from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.run import Run, ShardIndex
 from pipeline.stage import Mask, ShardData, Stage
 from pipeline.stages import stages_for
 from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
 
-MERGED = "merged"
+MERGED, PREPARED = "merged", "prepared"
+READERS = 16
+"""Sidecars read at once: on an object store each costs a round trip."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Node:
 
     stage: Stage
     upstream: tuple[str, ...]
+    """Stages whose parts its own are made from."""
+    asks: tuple[str, ...]
+    """Stages whose columns its masks read: they say which rows are measured, and nothing else."""
+    masks: tuple[Mask, ...]
     recipe: dict[str, Any]
     fingerprint: str
 
@@ -67,50 +75,66 @@ class Plan:
         return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
 
     def judged(self, shard: int) -> ShardData:
-        """One shard as stages over all shards and the export see it: through the masks."""
+        """One shard as the export sees it: through all masks."""
         return self.data(shard, self.masks)
 
-    def masks_of(self, node: Node) -> tuple[Mask, ...]:
-        """The masks that a stage's rows pass: its own, and those of the stages it stands on."""
-        written = {column.name for column in node.stage.writes}
-        return tuple(mask for mask in self.masks if written & mask.hides)
+    def seen(self, name: str, shard: int) -> ShardData:
+        """One shard as a whole stage sees it: through the masks that concern it."""
+        return self.data(shard, self.by_name[name].masks)
 
-    def inputs(self, node: Node, shard_digest: str, digests: Mapping[str, str]) -> str:
-        """What a part is made from; `digests` maps upstream stages to their part's digest."""
-        return inputs_digest(shard_digest, *(digests[name] for name in node.upstream))
-
-    def read(self, node: Node, shard: int, inputs: str) -> Sidecar | None:
-        """The sidecar of a part that stands and was made from `inputs`."""
-        return read_sidecar(self.run.folder.sub(node.folder), shard_name(shard), inputs=inputs)
+    def due(self, node: Node, digests: Mapping[str, str]) -> Due:
+        """What a shard's part must be made from; `digests` holds SHARD and parts by stage."""
+        inputs = {name: digests[name] for name in (SHARD, *node.upstream)}
+        policy: dict[str, Any] = {}
+        if node.masks and not node.stage.whole:
+            policy = {
+                "only_if": {mask.stage: mask.only_if for mask in node.masks},
+                "audit_fraction": self.job.audit_fraction,
+                "asked": {name: digests[name] for name in node.asks},
+            }
+        if gates := node.stage.gates():
+            policy["gates"] = gates
+        return Due(node.fingerprint, inputs, policy or None)
 
 
 def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> Plan:
-    """Place the stages. InputError for a column that no earlier stage makes.
-
-    `only_if` and its columns are part of a stage's recipe: what is not measured is a result too.
-    """
+    """Place the stages. InputError for a column that no earlier stage makes."""
     stages = stages_for(job, shard_schema)
-    schema = dict(shard_schema)
-    makers: dict[str, str] = {}
+    order = [stage.whole for stage in stages]
+    assert order == sorted(order), "a stage that needs one shard may not follow one that needs all"
+    makers, masks = _place_columns(stages, shard_schema)
     nodes: dict[str, Node] = {}
+    for stage in stages:
+        seen = stage.masks(masks)
+        asked = {makers[name] for mask in seen for name in mask.reads if name in makers}
+        needed = {makers[name] for name in stage.reads if name in makers} | set(stage.after)
+        if stage.whole:  # what it makes depends on what the masks show it
+            needed |= asked
+        upstream = tuple(name for name in nodes if name in needed)
+        asks = tuple(name for name in nodes if name in asked and name not in needed)
+        recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})
+        if stage.whole and seen:
+            recipe["masks"] = {mask.stage: mask.only_if for mask in seen}
+        nodes[stage.name] = Node(stage, upstream, asks, seen, recipe, digest_of(recipe))
+    types = {name: str(kind) for name, kind in shard_schema.items()}
+    return Plan(run, job, tuple(nodes.values()), types, masks)
+
+
+def _place_columns(
+    stages: Sequence[Stage], shard_schema: Mapping[str, pa.DataType]
+) -> tuple[dict[str, str], tuple[Mask, ...]]:
+    """Which stage makes each column, and the masks of those with an `only_if`."""
+    schema, makers = dict(shard_schema), {}
     conditions: dict[str, tuple[str, tuple[str, ...]]] = {}
     for stage in stages:
-        reads = list(stage.reads)
+        for name in stage.reads:
+            if name not in schema:
+                raise InputError(_missing(stage, name, schema))
         if stage.only_if is not None:
             from pipeline.sql import columns_of
 
-            asked = columns_of(stage.only_if, schema, f"{stage.name}.only_if")
-            conditions[stage.name] = (stage.only_if, asked)
-            reads += asked
-        for name in reads:
-            if name not in schema:
-                raise InputError(_missing(stage, name, schema))
-        needed = {makers[name] for name in reads if name in makers} | set(stage.after)
-        upstream = tuple(name for name in nodes if name in needed)
-        recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})
-        if stage.only_if is not None:
-            recipe |= {"only_if": stage.only_if, "audit_fraction": job.audit_fraction}
-        nodes[stage.name] = Node(stage, upstream, recipe, digest_of(recipe))
+            reads = columns_of(stage.only_if, schema, f"{stage.name}.only_if")
+            conditions[stage.name] = (stage.only_if, reads)
         for column in stage.writes:
             if column.name in schema:
                 raise InputError(
@@ -119,14 +143,11 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
                 )
             schema[column.name] = column.type
             makers[column.name] = stage.name
-    order = [node.stage.whole for node in nodes.values()]
-    assert order == sorted(order), "a stage that needs one shard may not follow one that needs all"
-    types = {name: str(kind) for name, kind in shard_schema.items()}
     masks = tuple(
         Mask(name, only_if, reads, _hidden_by(name, stages, makers))
         for name, (only_if, reads) in conditions.items()
     )
-    return Plan(run, job, tuple(nodes.values()), types, masks)
+    return makers, masks
 
 
 def _hidden_by(name: str, stages: Sequence[Stage], makers: Mapping[str, str]) -> frozenset[str]:
@@ -193,32 +214,54 @@ def shard_schema(run: Run) -> dict[str, pa.DataType]:
 
 
 def standing(plan: Plan, index: ShardIndex) -> dict[str, dict[int, str]]:
-    """Digests of the parts that stand and fit, by stage and shard: what need not be done."""
+    """Digests of the parts that stand, by stage and shard: what need not be done."""
     found: dict[str, dict[int, str]] = {node.name: {} for node in plan.nodes}
     for node in plan.nodes:
-        ready = {
-            shard: plan.inputs(node, digest, {u: found[u][shard] for u in node.upstream})
+        names = (*node.upstream, *node.asks)
+        due = {
+            shard: plan.due(node, {SHARD: digest, **{name: found[name][shard] for name in names}})
             for shard, (_, digest) in enumerate(index.shards)
-            if all(shard in found[u] for u in node.upstream)
+            if all(shard in found[name] for name in names)
         }
-        if node.stage.whole:
-            merged = read_merged(plan, node, ready)
-            if merged is None:
-                continue
-            ready = {shard: inputs_digest(own, merged.digest) for shard, own in ready.items()}
-        for shard, inputs in ready.items():
-            sidecar = plan.read(node, shard, inputs)
-            if sidecar is not None:
-                found[node.name][shard] = sidecar.digest
+        look = whole_standing if node.stage.whole else parts_standing
+        found[node.name] = look(plan, node, due)
     return found
 
 
-def read_merged(plan: Plan, node: Node, ready: Mapping[int, str]) -> Sidecar | None:
-    """The merged table's sidecar, if it was made from exactly these shards' inputs."""
+def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
+    """Digests of a stage's parts that stand, by shard, of those shards that are `due`."""
     folder = plan.run.folder.sub(node.folder)
-    return read_sidecar(folder, MERGED, inputs=merge_inputs(ready))
+    with ThreadPoolExecutor(READERS) as pool:
+        sidecars = pool.map(lambda shard: read_sidecar(folder, shard_name(shard)), due)
+        return {
+            shard: sidecar.digest
+            for (shard, one), sidecar in zip(due.items(), sidecars, strict=True)
+            if sidecar is not None and why_stale(sidecar, one) is None
+        }
 
 
-def merge_inputs(ready: Mapping[int, str]) -> str:
-    """What a merged table is made from, given each shard's inputs."""
-    return inputs_digest(*(ready[shard] for shard in sorted(ready)))
+def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
+    """The same of a stage over all shards: none stands if its merged table does not."""
+    merged = read_merged(plan, node, due)
+    if merged is None:
+        return {}
+    return parts_standing(
+        plan, node, {shard: with_merged(one, merged.digest) for shard, one in due.items()}
+    )
+
+
+def with_merged(due: Due, merged: str) -> Due:
+    """What a shard's share of a merged answer must be made from; `merged` is the table's digest."""
+    return replace(due, inputs={**due.inputs, MERGED: merged})
+
+
+def read_merged(plan: Plan, node: Node, due: Mapping[int, Due]) -> Sidecar | None:
+    """The merged table's sidecar, if it was made from exactly these shards' inputs."""
+    sidecar = read_sidecar(plan.run.folder.sub(node.folder), MERGED)
+    return sidecar if why_stale(sidecar, merge_due(node, due)) is None else None
+
+
+def merge_due(node: Node, due: Mapping[int, Due]) -> Due:
+    """What a merged table must be made from, given what each shard's share is."""
+    inputs = [[shard, sorted(due[shard].inputs.items())] for shard in sorted(due)]
+    return Due(node.fingerprint, {PREPARED: digest_of(inputs)})

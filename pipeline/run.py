@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.storage import Folder
-from pipeline.table import digest_of, read_parquet, shard_name
+from pipeline.table import read_parquet, shard_name
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,3 @@ class Run:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-
-def inputs_digest(*digests: str) -> str:
-    """What a part was made from: the digests of its shard and of the parts it read."""
-    return digest_of(list(digests))

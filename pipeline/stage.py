@@ -154,8 +154,23 @@ class Stage(ABC):
         """Stages whose companion files this one reads."""
         return ()
 
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        """Of all masks those that this stage's rows pass: its own and those of what it reads."""
+        own = {column.name for column in self.writes}
+        return tuple(mask for mask in masks if own & mask.hides)
+
     def settings(self) -> dict[str, Any]:
-        """What changes the result, as JSON values."""
+        """What changes the result, as JSON values; keys at their defaults are left out.
+
+        So a new key with a default makes nothing stale. A default that changes is a new `version`.
+        """
+        return {}
+
+    def gates(self) -> dict[str, Any]:
+        """Settings that decide which rows are refused, not what is measured of the others.
+
+        They are no part of the fingerprint: `reconsider` finds the rows that a change concerns.
+        """
         return {}
 
     def models(self) -> dict[str, str]:
@@ -175,13 +190,24 @@ class Stage(ABC):
             "upstream": dict(sorted(upstream.items())),
         }
 
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        """A few counts of a whole part, for its sidecar, where the stage has any to tell."""
+        return {}
+
 
 class TableStage(Stage):
     """A stage that turns one shard's columns into more columns."""
 
     @abstractmethod
     def run(self, shard: ShardData, rows: Rows) -> Output:
-        """Measure the shard; `rows` marks those that `only_if` (or the audit) lets through."""
+        """Measure the marked rows; the others' cells are null."""
+
+    def reconsider(self, shard: ShardData, before: Mapping[str, Any], stored: pa.Table) -> Rows:
+        """Rows of a part that stands whose answer may be another under today's `gates`.
+
+        `before` are the gates that the part was made under, `stored` is its table.
+        """
+        return np.zeros(stored.num_rows, bool)
 
 
 @dataclass
@@ -228,6 +254,10 @@ class WholeStage(Stage):
     """A stage that must see all shards: `prepare` each, `merge` once, then `run` each."""
 
     whole = True
+
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        """Of all masks those through which this stage sees its shards."""
+        return tuple(mask for mask in masks if mask.hides.intersection(self.reads))
 
     @abstractmethod
     def prepare(self, shard: ShardData) -> pa.Table:

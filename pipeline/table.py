@@ -6,13 +6,18 @@ perhaps with companion files (`00000.tar`, `00000.img.npy`). The sidecar `00000.
 last: only a sidecar that fits means done.
 """
 
+import base64
 import hashlib
 import json
+import resource
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +26,8 @@ from pipeline.storage import Folder
 
 ASIDE = ".next"
 """Ends the name of the folder in which a part waits until it is whole."""
+PATCHES_KEPT = 16
+"""Changes of a part that its sidecar remembers, for stages that have not followed them yet."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Sidecar:
     fingerprint: str
     shard: int
     rows: int
-    inputs: str
+    inputs: dict[str, str]
+    """What it was made from: the digest of its shard's rows (`shards`) and of each part it read."""
     digest: str
     files: dict[str, int]
     """Bytes of each file, by name."""
@@ -60,12 +68,42 @@ class Sidecar:
     seconds: float
     peak_memory_mb: float
     summary: dict[str, Any] = field(default_factory=dict)
-    patch: dict[str, Any] | None = None
-    """Of a part that differs from an earlier one in a few rows: `base`, the earlier one's digest,
-    and `rows`, those rows' places in the shard."""
+    asked: str | None = None
+    """Rows that the stage was asked to measure, as `pack_rows` writes them; None: all."""
+    policy: dict[str, Any] | None = None
+    """What decided which rows those are, outside the fingerprint; see `freshness.Due`."""
+    patches: list[dict[str, Any]] = field(default_factory=list)
+    """How it came from earlier ones, the latest last: `base`, the digest before, and `rows`, the
+    places in the shard whose cells changed."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+    def changed_since(self, digest: str) -> list[int] | None:
+        """Rows that differ from the part of that digest; None if it is not among the last few."""
+        if digest == self.digest:
+            return []
+        rows: set[int] = set()
+        for patch in reversed(self.patches):
+            rows.update(patch["rows"])
+            if patch["base"] == digest:
+                return sorted(rows)
+        return None
+
+
+def pack_rows(rows: npt.NDArray[np.bool_]) -> str | None:
+    """Marks of rows as text, a bit a row; None if all are marked."""
+    if rows.all():
+        return None
+    return base64.b64encode(zlib.compress(np.packbits(rows).tobytes())).decode()
+
+
+def unpack_rows(text: str | None, count: int) -> npt.NDArray[np.bool_]:
+    """The marks that `pack_rows` wrote; bool, shape (count,)."""
+    if text is None:
+        return np.ones(count, bool)
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    return np.unpackbits(packed, count=count).astype(bool)
 
 
 def digest_of(values: Any) -> str:
@@ -132,19 +170,22 @@ def commit(
     *,
     stage: str,
     fingerprint: str,
-    inputs: str,
+    inputs: Mapping[str, str],
     rows: int,
     seconds: float,
-    peak_memory_mb: float,
+    peak_memory_mb: float | None = None,
     summary: Mapping[str, Any] | None = None,
-    patch: Mapping[str, Any] | None = None,
+    asked: str | None = None,
+    policy: Mapping[str, Any] | None = None,
+    patches: Sequence[Mapping[str, Any]] = (),
     data: Folder | None = None,
     aside: bool = False,
 ) -> Sidecar:
     """Write tables and companion files by name, and the sidecar `name.json` last.
 
     `files` are moved. They go to `data` where that is another folder than the sidecar's. The old
-    sidecar goes first, so that no moment shows it beside new data. With `aside` the old part stands
+    sidecar goes first, so that no moment shows it beside new data. `peak_memory_mb` is by default
+    that of this process so far. With `aside` the old part stands
     until the new one is whole: it is written into a folder of its own, then takes its place.
     """
     if aside:
@@ -168,14 +209,16 @@ def commit(
         fingerprint=fingerprint,
         shard=shard,
         rows=rows,
-        inputs=inputs,
+        inputs=dict(inputs),
         digest=digest_of(digests),
         files=sizes,
         digests=digests,
         seconds=round(seconds, 3),
-        peak_memory_mb=round(peak_memory_mb, 1),
+        peak_memory_mb=round(peak_memory() if peak_memory_mb is None else peak_memory_mb, 1),
         summary=dict(summary or {}),
-        patch=dict(patch) if patch is not None else None,
+        asked=asked,
+        policy=dict(policy) if policy else None,
+        patches=[dict(patch) for patch in patches[-PATCHES_KEPT:]],
     )
     if aside:
         data.write(f"{name}.json", sidecar.encode())
@@ -183,6 +226,11 @@ def commit(
     else:
         folder.write(f"{name}.json", sidecar.encode())
     return sidecar
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process so far, MB (Linux gives kB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _aside(name: str) -> str:
@@ -208,15 +256,11 @@ def settle(folder: Folder, name: str) -> None:
     folder.remove(_aside(name))
 
 
-def read_sidecar(
-    folder: Folder, name: str, *, inputs: str | None = None, data: Folder | None = None
-) -> Sidecar | None:
-    """The sidecar, if it is whole, its files have their sizes and its inputs are today's."""
+def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Sidecar | None:
+    """The sidecar, if it is whole and its files have their sizes."""
     try:
         sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
     except (FileNotFoundError, ValueError, TypeError):
-        return None
-    if inputs is not None and sidecar.inputs != inputs:
         return None
     data = data or folder
     if any(data.size(target) != size for target, size in sidecar.files.items()):

@@ -4,7 +4,6 @@ Half an erasure cannot tell any more which parts stood before it; so that is not
 killed one goes on by its note.
 """
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.erasing.find import numbers
-from pipeline.plan import MERGED
-from pipeline.run import Run, inputs_digest
+from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.plan import MERGED, PREPARED
+from pipeline.run import Run
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
-from pipeline.tasks import PREPARED
 
 NAME = "forgetting.json"
 EXPORT = "export-"
@@ -28,10 +27,14 @@ EXPORT = "export-"
 
 @dataclass(frozen=True)
 class Part:
-    """A shard's part: the rows to empty; the stages it stood on, in order (None: it did not)."""
+    """A shard's part: the rows to empty, and whether it stood on today's shard and parts.
+
+    `asked` are the folders of the parts that its masks were read from, by stage.
+    """
 
     rows: list[int]
-    upstream: list[str] | None
+    stood: bool
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,14 @@ def _plan_folder(run: Run, path: str, wanted: pa.Array, journal: Journal) -> Non
         vouched.update((f"{name}.json", *sidecar.files))
         if rows := rows_of(folder, f"{name}.parquet", wanted):
             shard = index.shards[number][1] if index and number < len(index) else None
-            upstream = _stands(run, path, sidecar, name, shard)
-            journal.parts.setdefault(path, {})[name] = Part(rows, upstream)
+            inputs = part_inputs(run, upstream_of(run, path), name, shard)
+            # Rows that a policy of another day let in or kept out are looked at by the next run.
+            stood = (
+                inputs is not None
+                and why_stale(sidecar, Due(sidecar.fingerprint, inputs, sidecar.policy)) is None
+            )
+            part = Part(rows, stood, _asked(run, sidecar, name))
+            journal.parts.setdefault(path, {})[name] = part
     journal.torn.extend(f"{path}/{n}" for n in names if n not in vouched)
 
 
@@ -180,23 +189,26 @@ def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
     return sorted(folders, key=lambda name: (depth(name), name))
 
 
-def _stands(
-    run: Run, path: str, sidecar: Sidecar, name: str, shard: str | None
-) -> list[str] | None:
-    """The stages that a part was made from, in the order of its inputs; None if it does not fit."""
-    folders = upstream_of(run, path)
-    digests = part_digests(run, folders, name)
-    if shard is None or digests is None:
-        return None
-    # The recipe names the stages, but not their order; only the right one gives the digest.
-    for order in itertools.permutations(folders):
-        if sidecar.inputs == inputs_digest(shard, *(digests[stage] for stage in order)):
-            return list(order)
-    return None
+def _asked(run: Run, sidecar: Sidecar, name: str) -> dict[str, str]:
+    """Where the parts lie that said which rows this one was to measure."""
+    found = {}
+    for stage, digest in (sidecar.policy or {}).get("asked", {}).items():
+        for folder in run.folder.names("parts"):
+            if folder.rsplit("-", 1)[0] == stage:
+                asked = read_sidecar(run.folder.sub(f"parts/{folder}"), name)
+                if asked is not None and asked.digest == digest:
+                    found[stage] = f"parts/{folder}"
+    return found
 
 
-def part_digests(run: Run, folders: Mapping[str, str], name: str) -> dict[str, str] | None:
-    """Digests of a shard's parts, by stage; None if one of them is not there."""
+def part_inputs(
+    run: Run, folders: Mapping[str, str], name: str, shard: str | None
+) -> dict[str, str] | None:
+    """What a shard's part would be made from today: the digests of the shard and of its parts.
+
+    `folders` are those of the stages it is made from, `shard` is the digest of its rows. None if
+    one of them is not there.
+    """
     found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
     known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
-    return known if len(known) == len(found) else None
+    return {SHARD: shard, **known} if shard is not None and len(known) == len(found) else None

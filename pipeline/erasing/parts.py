@@ -1,21 +1,28 @@
 """Emptying rows in a run's shards and parts, whatever stage made them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.erasing.journal import Journal, part_digests, upstream_of
+from pipeline.erasing.journal import Journal, part_inputs, upstream_of
 from pipeline.patches import marked
-from pipeline.run import Run, inputs_digest
+from pipeline.run import Run
 from pipeline.stages.dealing import shard_digest
 from pipeline.stages.download import fetch_summary
 from pipeline.stages.rows import blank, forgotten
 from pipeline.storage import Folder
-from pipeline.table import Sidecar, digest_of, file_digest, read_parquet, write_parquet
+from pipeline.table import (
+    Sidecar,
+    digest_of,
+    file_digest,
+    read_parquet,
+    read_sidecar,
+    write_parquet,
+)
 from pipeline.tars import members, row_of, write_tar
 
 
@@ -49,14 +56,31 @@ def erase_parts(run: Run, journal: Journal) -> None:
         folder, above = run.folder.sub(path), upstream_of(run, path)
         for name, part in found.items():
             inputs = None
-            if part.upstream is not None and index is not None:
-                digests, shard = part_digests(run, above, name), index.shards[int(name)][1]
-                if digests is not None:
-                    inputs = inputs_digest(shard, *(digests[stage] for stage in part.upstream))
+            if part.stood and index is not None:
+                inputs = part_inputs(run, above, name, index.shards[int(name)][1])
             erase_part(folder, name, part.rows, inputs)
+    for path, found in journal.parts.items():
+        for name, part in found.items():
+            _note_asked(run, path, name, part.asked)
 
 
-def erase_part(folder: Folder, name: str, rows: Sequence[int], inputs: str | None) -> None:
+def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> None:
+    """Say of a part that its masks were read from the parts as they are now."""
+    folder = run.folder.sub(path)
+    sidecar = read_sidecar(folder, name)
+    digests = {}
+    for stage, place in asked.items():
+        if (other := read_sidecar(run.folder.sub(place), name)) is not None:
+            digests[stage] = other.digest
+    if sidecar is not None and digests:
+        policy = dict(sidecar.policy or {})
+        policy["asked"] = {**policy.get("asked", {}), **digests}
+        folder.write(f"{name}.json", replace(sidecar, policy=policy).encode())
+
+
+def erase_part(
+    folder: Folder, name: str, rows: Sequence[int], inputs: Mapping[str, str] | None
+) -> None:
     """Empty rows of one part's files; `inputs` are the sidecar's new ones (None: they stay).
 
     The sidecar is written last. A part with files of a kind unknown here goes altogether.
@@ -83,7 +107,7 @@ def erase_part(folder: Folder, name: str, rows: Sequence[int], inputs: str | Non
         files=sizes,
         digests=digests,
         digest=digest_of(digests),
-        inputs=inputs if inputs is not None else sidecar.inputs,
+        inputs=dict(inputs) if inputs is not None else sidecar.inputs,
         summary=fetch_summary(table) if sidecar.stage == "download" else sidecar.summary,
     )
     folder.write(f"{name}.json", changed.encode())

@@ -10,14 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.plan import MERGED
-from pipeline.run import Run, ShardIndex, inputs_digest
+from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.plan import MERGED, PREPARED, READERS
+from pipeline.run import Run, ShardIndex
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
-from pipeline.tasks import PREPARED
-
-READERS = 16
-"""Sidecars read at once: on an object store each costs a round trip."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +76,13 @@ def stage_parts(run: Run) -> list[StageParts]:
             read = _reader(place, pool)
             upstream = _upstream(place, list(found))
             merged = read([MERGED]).get(MERGED)
-            sidecars = {
-                shard: sidecar
-                for shard, sidecar in read(range(len(shards))).items()
-                if sidecar.fingerprint == fingerprint
-                and sidecar.rows == shards[shard][0]
-                and sidecar.inputs == _inputs(shard, shards[shard][1], upstream, found, merged)
-            }
+            sidecars = {}
+            for shard, sidecar in read(range(len(shards))).items():
+                inputs = _inputs(shard, shards[shard][1], upstream, found, merged)
+                # The policy is left aside: what was measured under an earlier one is there to read.
+                due = inputs and Due(fingerprint, inputs, sidecar.policy)
+                if due and sidecar.rows == shards[shard][0] and why_stale(sidecar, due) is None:
+                    sidecars[shard] = sidecar
             shared = [merged] if merged else []
             if merged:
                 shared += read([f"{shard_name(k)}.{PREPARED}" for k in range(len(shards))]).values()
@@ -136,12 +133,12 @@ def _upstream(place: Folder, earlier: list[str]) -> list[str]:
 def _inputs(
     shard: int, digest: str, upstream: list[str], found: Mapping[str, StageParts],
     merged: Sidecar | None,
-) -> str | None:  # fmt: skip
-    """What a part must have been made from, as `pipeline.plan` reckons; None if it cannot be."""
+) -> dict[str, str] | None:  # fmt: skip
+    """What a part must have been made from; None if an earlier part is not there."""
     if any(shard not in found[name].sidecars for name in upstream):
         return None
-    own = inputs_digest(digest, *(found[name].sidecars[shard].digest for name in upstream))
-    return inputs_digest(own, merged.digest) if merged else own
+    inputs = {SHARD: digest, **{name: found[name].sidecars[shard].digest for name in upstream}}
+    return inputs | ({MERGED: merged.digest} if merged else {})
 
 
 def schema_of(run: Run, file: str) -> pa.Schema:

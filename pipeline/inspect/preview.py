@@ -10,10 +10,11 @@ from rich.text import Text
 
 from pipeline.config.job import Job
 from pipeline.exporting import Exporter
+from pipeline.freshness import SHARD, why_stale
 from pipeline.plan import Node, Plan, standing
 from pipeline.run import Run, ShardIndex
 from pipeline.stages.ingest import is_current
-from pipeline.table import part_folder
+from pipeline.table import part_folder, read_sidecar, shard_name
 
 
 def preview(job: Job) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def preview(job: Job) -> dict[str, Any]:
     for node in plan.nodes:
         total = len(index) if index is not None else None
         todo = None if total is None else total - len(parts[node.name])
-        why = _why(run, plan, node, todo)
+        why = _why(run, plan, node, todo, index, parts)
         if fresh and todo == 0:
             why, todo = "stands, but for what the changed input brings", None
         stages.append({"stage": node.name, "todo": todo, "shards": total, "why": why})
@@ -60,15 +61,17 @@ def _export(
     return {"stage": "export", "todo": todo, "shards": total, "why": "not written yet"}
 
 
-def _why(run: Run, plan: Plan, node: Node, todo: int | None) -> str:
+def _why(
+    run: Run, plan: Plan, node: Node, todo: int | None, index: ShardIndex | None,
+    parts: Mapping[str, Mapping[int, str]],
+) -> str:  # fmt: skip
     if todo == 0:
         return "stands"
     before = run.state.get("stages", {}).get(node.name)
-    if before is None:
+    if before is None or index is None:
         return "not done yet"
     if before["fingerprint"] == node.fingerprint:
-        stale = [name for name in node.upstream if _changed(run, plan.by_name[name])]
-        return f"follows {', '.join(stale)}" if stale else "parts are missing or unfinished"
+        return _why_not_standing(plan, node, index, parts)
     try:
         name = f"{part_folder(node.name, before['fingerprint'])}/recipe.json"
         old = json.loads(run.folder.read(name))
@@ -83,9 +86,26 @@ def _why(run: Run, plan: Plan, node: Node, todo: int | None) -> str:
     return f"follows {', '.join(follows)}"
 
 
-def _changed(run: Run, node: Node) -> bool:
-    before = run.state.get("stages", {}).get(node.name, {})
-    return bool(before.get("fingerprint") != node.fingerprint)
+def _why_not_standing(
+    plan: Plan, node: Node, index: ShardIndex, parts: Mapping[str, Mapping[int, str]]
+) -> str:
+    """Why parts of the same settings do not stand: the words for the first shard of each reason."""
+    names, told = (*node.upstream, *node.asks), []
+    for shard, (_, own) in enumerate(index.shards):
+        if shard in parts[node.name]:
+            continue
+        missing = [name for name in names if shard not in parts[name]]
+        if missing:
+            told.append(f"follows {', '.join(missing)}")
+            continue
+        due = plan.due(node, {SHARD: own, **{name: parts[name][shard] for name in names}})
+        sidecar = read_sidecar(plan.run.folder.sub(node.folder), shard_name(shard))
+        why = why_stale(sidecar, due) or "follows the shards' merged answer"
+        if sidecar is not None and sidecar.inputs == due.inputs:
+            changes = [text for _, text in _differences(sidecar.policy or {}, due.policy or {})]
+            why = "; ".join([*changes[:3], "only the rows that this concerns are looked at"])
+        told.append(why)
+    return "; ".join(dict.fromkeys(told))
 
 
 def _differences(old: Any, new: Any, key: str = "") -> list[tuple[str, str]]:

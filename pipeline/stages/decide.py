@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.errors import InputError
 from pipeline.sql import columns_of, evaluate
-from pipeline.stage import Output, ShardData, WholeStage, drawn_for_audit
+from pipeline.stage import Mask, Output, ShardData, WholeStage, drawn_for_audit
 from pipeline.table import Column
 
 DUPLICATE = "duplicate"
@@ -75,6 +75,9 @@ class DecideStage(WholeStage):
                 "if it had not been measured.",
             ),
         )
+
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`
 
     def settings(self) -> dict[str, Any]:
         rules = [rule.recipe() for rule in self._rules]

@@ -89,6 +89,9 @@ class DownloadStage(TableStage):
                 recipe[name] = file_digest(Path(recipe[name]))
         return recipe | {"expected": self._expected}
 
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        return fetch_summary(table)
+
     def check(self) -> None:
         from pipeline.fetch.lists import read_domains, read_hashes
 

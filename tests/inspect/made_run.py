@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.run import Run, ShardIndex, inputs_digest
+from pipeline.freshness import SHARD
+from pipeline.run import Run, ShardIndex
 from pipeline.storage import Folder
 from pipeline.table import SHARD_COLUMNS, commit, digest_of, part_folder, shard_name
 from pipeline.uid import make_uid
@@ -168,7 +169,7 @@ def make_run(
         "shards/index.json", ShardIndex("in", rows_in, shards, {"source": "source"}).encode()
     )
     prints = {stage: digest_of(["test", stage]) for stage in stages}
-    made_from = {shard: [digest] for shard, (_, digest) in enumerate(shards)}
+    made_from = {shard: {SHARD: digest} for shard, (_, digest) in enumerate(shards)}
     for k, stage in enumerate(stages):
         recipe = {"stage": stage, "upstream": {earlier: prints[earlier] for earlier in stages[:k]}}
         folder_of = run.folder.sub(part_folder(stage, prints[stage]))
@@ -188,10 +189,10 @@ def make_run(
                 folder_of, shard_name(shard), shard,
                 {f"{shard_name(shard)}.parquet": table}, files,
                 stage=stage, fingerprint=prints[stage],
-                inputs=inputs_digest(*made_from[shard]), rows=len(chunk), seconds=1.5,
+                inputs=made_from[shard], rows=len(chunk), seconds=1.5,
                 peak_memory_mb=200.0 + shard,
             )  # fmt: skip
-            made_from[shard].append(sidecar.digest)
+            made_from[shard][stage] = sidecar.digest
     state = {
         "order": list(stages),
         "stages": {

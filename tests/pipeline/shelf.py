@@ -19,8 +19,9 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.exporting import Exporter, finish, run_export
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
-from pipeline.plan import Plan, merge_inputs, save_plan
-from pipeline.run import ShardIndex, inputs_digest
+from pipeline.freshness import SHARD
+from pipeline.plan import Plan, merge_due, save_plan
+from pipeline.run import ShardIndex
 from pipeline.runner import prepare
 from pipeline.stage import PictureStage
 from pipeline.stages.ingest import deal
@@ -108,10 +109,12 @@ class Shelf:
     def rows(self, shard: int) -> list[dict[str, Any]]:
         return self.plan.run.shard(shard).to_pylist()
 
-    def _inputs(self, stage: str, shard: int) -> str:
+    def made_from(self, stage: str, shard: int) -> dict[str, str]:
+        """Digests of the shard and of the parts that a stage reads and asks."""
         node = self.plan.by_name[stage]
-        digests = {name: self.digests[name][shard] for name in node.upstream}
-        return self.plan.inputs(node, self.index.shards[shard][1], digests)
+        names = (*node.upstream, *node.asks)
+        own = {name: self.digests[name][shard] for name in names}
+        return {SHARD: self.index.shards[shard][1], **own}
 
     def lay(
         self,
@@ -127,10 +130,11 @@ class Shelf:
         table = pa.Table.from_pylist(
             [{"uid": uid, **own} for uid, own in zip(uids, cells, strict=True)], schema=schema
         )
+        due = self.plan.due(node, self.made_from(stage, shard))
         sidecar = commit(
             self.plan.run.folder.sub(node.folder), name, shard, {f"{name}.parquet": table},
             {f"{name}.{suffix}": path for suffix, path in (files or {}).items()},
-            stage=stage, fingerprint=node.fingerprint, inputs=self._inputs(stage, shard),
+            stage=stage, fingerprint=node.fingerprint, inputs=due.inputs, policy=due.policy,
             rows=len(uids), seconds=0.1, peak_memory_mb=1.0,
         )  # fmt: skip
         self.digests.setdefault(stage, {})[shard] = sidecar.digest
@@ -163,22 +167,23 @@ class Shelf:
                 continue
             for shard in self.shards:
                 url, digest = self.plan.run.folder.url, self.plan.digest
-                inputs = self._inputs(name, shard)
+                inputs = self.made_from(name, shard)
                 if isinstance(stage, PictureStage):
-                    done = tasks.run_pictures(url, digest, [name], shard, {name: inputs})
+                    done = tasks.run_pictures(url, digest, [name], shard, inputs)
                 else:
                     done = tasks.run_table(url, digest, name, shard, inputs)
                 self.digests.setdefault(name, {})[shard] = done.digests[name]
 
     def _work_whole(self, name: str) -> None:
         url, digest = self.plan.run.folder.url, self.plan.digest
-        ready = {shard: self._inputs(name, shard) for shard in self.shards}
-        for shard, inputs in ready.items():
-            tasks.run_prepare(url, digest, name, shard, inputs)
-        merged = tasks.run_merge(url, digest, name, sorted(ready), merge_inputs(ready))
-        for shard, inputs in ready.items():
-            own = inputs_digest(inputs, merged.digests[name])
-            done = tasks.run_whole(url, digest, name, shard, own)
+        node = self.plan.by_name[name]
+        digests = {shard: self.made_from(name, shard) for shard in self.shards}
+        for shard, own in digests.items():
+            tasks.run_prepare(url, digest, name, shard, own)
+        due = merge_due(node, {shard: self.plan.due(node, own) for shard, own in digests.items()})
+        merged = tasks.run_merge(url, digest, name, sorted(digests), due.inputs)
+        for shard, own in digests.items():
+            done = tasks.run_whole(url, digest, name, shard, own, merged.digests[name])
             self.digests.setdefault(name, {})[shard] = done.digests[name]
 
     def read(self, stage: str) -> dict[str, dict[str, Any]]:

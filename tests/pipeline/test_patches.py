@@ -8,7 +8,8 @@ import pytest
 from shelf import write_tar
 
 from pipeline.errors import PartError
-from pipeline.patches import fetch_summary, patched_array, patched_table
+from pipeline.patches import patched_array, patched_table
+from pipeline.stages.download import fetch_summary
 from pipeline.tars import members, merge_rows
 
 OLD = pa.table({"uid": ["a", "b", "c"], "n": pa.array([1, 2, None], pa.int32())})

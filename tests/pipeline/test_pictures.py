@@ -173,7 +173,7 @@ def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkey
     shelf.lay_pictures(0, [None if i == 3 else drawings[i] for i in range(5)])
     decodes = count_decodes(monkeypatch)
     names = ["embed", "images"]
-    inputs = {name: shelf._inputs(name, 0) for name in names}
+    inputs = shelf.made_from("embed", 0) | shelf.made_from("images", 0)
     done = tasks.run_pictures(shelf.plan.run.folder.url, shelf.plan.digest, names, 0, inputs)
     assert len(decodes) == 4  # both stages, one decoding
     assert set(done.digests) == set(names)

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import PartError
+from pipeline.freshness import SHARD, Due, why_stale
 from pipeline.storage import Folder
 from pipeline.table import (
     Column,
+    Sidecar,
     check_columns,
     check_rows,
     commit,
     file_digest,
+    pack_rows,
     read_parquet,
     read_sidecar,
+    unpack_rows,
 )
 
 UIDS = st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=2, unique=True)
@@ -35,7 +40,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 def put(folder: Folder, name: str = "00003", inputs: str = "in", **options) -> object:
     return commit(
         folder, name, 3, {f"{name}.parquet": TABLE}, options.pop("files", {}),
-        stage="images", fingerprint="f" * 64, inputs=inputs, rows=2, seconds=1.23456,
+        stage="images", fingerprint="f" * 64, inputs={SHARD: inputs}, rows=2, seconds=1.23456,
         peak_memory_mb=10.04, **options,
     )  # fmt: skip
 
@@ -106,7 +111,7 @@ def test_a_committed_part_reads_back(folder: Folder, tmp_path: Path):
     vectors = tmp_path / "v.npy"
     np.save(vectors, np.arange(4))
     sent = put(folder, files={"00003.img.npy": vectors}, summary={"measured": 2})
-    sidecar = read_sidecar(folder, "00003", inputs="in")
+    sidecar = read_sidecar(folder, "00003")
     assert sidecar == sent
     assert (sidecar.rows, sidecar.seconds, sidecar.summary) == (2, 1.235, {"measured": 2})
     assert set(sidecar.files) == {"00003.parquet", "00003.img.npy"}
@@ -146,15 +151,40 @@ def test_a_harmed_part_does_not_stand(folder: Folder, tmp_path: Path, harm):
     companion = tmp_path / "x.tar"
     companion.write_bytes(b"tar")
     put(folder, files={"00003.tar": companion})
-    assert read_sidecar(folder, "00003", inputs="in") is not None
+    assert read_sidecar(folder, "00003") is not None
     harm(folder)
-    assert read_sidecar(folder, "00003", inputs="in") is None
+    assert read_sidecar(folder, "00003") is None
 
 
 def test_a_part_made_from_other_inputs_does_not_stand(folder: Folder):
     put(folder, inputs="yesterday")
-    assert read_sidecar(folder, "00003", inputs="today") is None
-    assert read_sidecar(folder, "00003") is not None
+    sidecar = read_sidecar(folder, "00003")
+    due = Due("f" * 64, {SHARD: "today"})
+    assert why_stale(sidecar, due) == "follows the list"
+    assert why_stale(sidecar, replace(due, inputs={SHARD: "yesterday"})) is None
+    assert why_stale(sidecar, replace(due, fingerprint="g")) == "its settings changed"
+    both = {SHARD: "yesterday", "captions": "c"}
+    assert why_stale(sidecar, replace(due, inputs=both)) == "follows captions"
+    other = replace(due, inputs={SHARD: "yesterday"}, policy={"gates": {"max_bytes": 1}})
+    assert why_stale(sidecar, other) == "other rows are let in"
+    assert why_stale(None, due) == "missing or unfinished"
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=70))
+def test_marks_of_rows_read_back(rows):
+    marks = np.array(rows)
+    packed = pack_rows(marks)
+    assert (packed is None) == all(rows)
+    assert unpack_rows(packed, len(rows)).tolist() == rows
+
+
+def test_a_part_says_which_rows_changed_since():
+    patches = [{"base": "a", "rows": [3, 1]}, {"base": "b", "rows": [1, 5]}]
+    sidecar = Sidecar("images", "f", 0, 9, {}, "c", {}, {}, 1.0, 1.0, patches=patches)
+    assert sidecar.changed_since("c") == []
+    assert sidecar.changed_since("b") == [1, 5]
+    assert sidecar.changed_since("a") == [1, 3, 5]
+    assert sidecar.changed_since("z") is None
 
 
 def test_a_part_without_a_sidecar_of_its_own_does_not_stand(folder: Folder):

@@ -17,7 +17,6 @@ from lab import SHARD, Lab
 from pipeline.demo.web import Route, write_site
 from pipeline.errors import InputError
 from pipeline.inspect.query import query
-from pipeline.plan import standing
 from pipeline.progress import Lines
 from pipeline.retrying import retry
 from pipeline.run import Run
@@ -85,7 +84,7 @@ def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
                  for s in alive]  # fmt: skip
         assert sum(sidecar.summary["measured"] for sidecar in found) == 2
         assert sum(sidecar.summary["reused"] for sidecar in found) == sum(
-            sidecar.rows - len(sidecar.patch["rows"]) for sidecar in found
+            sidecar.rows - len(sidecar.patches[-1]["rows"]) for sidecar in found
         )
     folders = [part(run, stage) for stage in ("captions", "download", "embed", "images")]
     touched = {f"{s:05d}" for s in alive}
@@ -209,16 +208,6 @@ def test_a_run_without_downloads_is_refused(lab):
         Run.open(lab.folder)
 
 
-def test_an_old_sidecar_still_reads(lab):
-    run = lab.run(lab.job(lab.site.rows[:3])).run
-    for path in Path(run.folder.path("parts")).rglob("0*.json"):
-        values = json.loads(path.read_text())
-        del values["patch"]
-        path.write_text(json.dumps(values))
-    plan = replan(run)
-    assert all(len(parts) == 1 for parts in standing(plan, run.index).values())
-
-
 def test_a_second_retry_builds_on_the_first(own):
     own.run(own.job(embed={"model": "winnow-tiny"}))
     revive(own, "gone0.jpg")
@@ -247,7 +236,9 @@ def test_a_stage_behind_a_patched_one_is_patched_too(own):
     sidecar = read_sidecar(
         result.run.folder.sub(f"parts/{part(result.run, 'images').name}"), f"{row['shard']:05d}"
     )
-    stay = sidecar.rows - len(sidecar.patch["rows"])  # its patch may hold one that failed again
+    stay = sidecar.rows - len(
+        sidecar.patches[-1]["rows"]
+    )  # its patch may hold one that failed again
     assert (sidecar.summary["measured"], sidecar.summary["reused"]) == (1, stay)
     assert stay >= SHARD - 3
     assert row["punsafe"] is not None
