@@ -1,21 +1,25 @@
 """Finishing an export: the tasks' shards, then manifest, dataset card and other tools' layouts."""
 
 import json
+import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.errors import PartError
+from pipeline.errors import InputError, PartError
 from pipeline.plan import Plan, load_plan
 from pipeline.run import ShardIndex
 from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
+from pipeline.stages.ingest import Listing
+from pipeline.stages.rows import as_text
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
 from pipeline.tasks import Worked, timed
@@ -138,10 +142,16 @@ def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[S
         raise PartError(f"export: {due} kept rows are due, {len(set(uids))} were written")
 
 
-def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[str, Any]) -> str:
+def finish(
+    exporter: Exporter,
+    counts: Mapping[str, int],
+    provenance: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> str:
     """Write manifest, card and other layouts once all shards stand; the export's digest.
 
-    The digest covers the bytes of every tar and parquet: equal data, equal digest.
+    The digest covers the bytes of every tar and parquet: equal data, equal digest. What a layout
+    could not take is said, and noted in manifest and card.
     """
     from pipeline.inspect.card import dataset_card
 
@@ -162,8 +172,11 @@ def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[st
     _sweep(exporter)
     for stale in ("img_emb", "text_emb", "metadata", "subset.npy"):
         folder.remove(stale)
+    notes: list[str] = []
     for layout in job.export.formats:
-        {"clip-retrieval": _clip_retrieval, "datacomp": _datacomp}[layout](exporter)
+        notes += {"clip-retrieval": _clip_retrieval, "datacomp": _datacomp}[layout](exporter)
+    for note in notes:
+        say(note)
     digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
     manifest = {
         "name": job.name,
@@ -175,6 +188,7 @@ def finish(exporter: Exporter, counts: Mapping[str, int], provenance: Mapping[st
         "rows": sum(sidecar.rows for sidecar in sidecars),
         "counts": dict(counts),
         "formats": list(job.export.formats),
+        "notes": notes,
         "shards": shards,
     }
     card = dataset_card(exporter.plan, manifest, provenance)
@@ -191,7 +205,7 @@ def _sweep(exporter: Exporter) -> None:
             exporter.folder.remove(name)
 
 
-def _clip_retrieval(exporter: Exporter) -> None:
+def _clip_retrieval(exporter: Exporter) -> list[str]:
     """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy`, `metadata/metadata_0.parquet` …"""
     folder = exporter.folder
     for number, slices in enumerate(exporter.slices):
@@ -207,15 +221,65 @@ def _clip_retrieval(exporter: Exporter) -> None:
             folder.create(f"metadata/metadata_{number}.parquet") as path,
         ):
             path.write_bytes(source.read_bytes())
+    return []
 
 
-def _datacomp(exporter: Exporter) -> None:
-    """DataComp's subset file: uids as two halves (first 16 hex digits, the rest), u8,u8, sorted."""
-    folder = exporter.folder
-    halves = [np.zeros(0, "u8,u8")]
+def pool_column(passthrough: Mapping[str, str]) -> str | None:
+    """The shards' column that holds the list's own `uid`, for `uid` is winnow's."""
+    return next((name for name, source in passthrough.items() if source == "uid"), None)
+
+
+def is_pool_uid(value: Any) -> bool:
+    """Whether a value is a uid as DataComp's metadata has them: 32 hex digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{32}", value) is not None
+
+
+def halves_of(uids: Iterable[str]) -> npt.NDArray[Any]:
+    """Uids as DataComp packs them: first and last 16 hex digits, u8,u8; sorted, each once."""
+    pairs = sorted({(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids})
+    return np.array(pairs, "u8,u8")
+
+
+def check_pool(listing: Listing) -> None:
+    """InputError unless the list has DataComp's uids; its first rows are looked at."""
+    name, kind = next((e for e in listing.passthrough.values() if e[0] == "uid"), ("", None))
+    due = "32 hex digits, as in DataComp's metadata, are due; or leave datacomp out"
+    if not name:
+        raise InputError(
+            "export.formats: datacomp needs the pool's uids; keep DataComp's metadata with a "
+            "column `uid` as the list, or leave datacomp out"
+        )
+    if not pa.types.is_string(kind):
+        raise InputError(f"export.formats: datacomp: the list's `uid` is {kind}; {due}")
+    values = [as_text(value)[0] for value in listing.head("uid")]
+    if values and not any(map(is_pool_uid, values)):
+        shown = next((value for value in values if value), None)
+        raise InputError(
+            f"export.formats: datacomp: the list's `uid` holds `{str(shown)[:40]}`; {due}"
+        )
+
+
+def _datacomp(exporter: Exporter) -> list[str]:
+    """DataComp's subset file: the uids of the pool, which its resharder looks for in the pool's
+    own tars. It takes a row as often as the file holds its uid; so each stands once."""
+    folder, index = exporter.folder, exporter.plan.run.index
+    column = pool_column(index.passthrough) if index is not None else None
+    assert column is not None, "prepare refuses a list without"
+    values: list[Any] = []
     for number in range(len(exporter.slices)):
-        table = read_parquet(folder, f"{shard_name(number)}.parquet", ["uid"])
-        digits = np.array(table["uid"].to_pylist())
-        halves.append(np.array([(int(d[:16], 16), int(d[16:], 16)) for d in digits], "u8,u8"))
+        table = read_parquet(folder, f"{shard_name(number)}.parquet", [column])
+        values += table[column].to_pylist()
+    uids = [value for value in values if is_pool_uid(value)]
+    subset = halves_of(uids)
     with folder.create("subset.npy") as path, path.open("wb") as out:
-        np.save(out, np.sort(np.concatenate(halves)), allow_pickle=False)
+        np.save(out, subset, allow_pickle=False)
+    notes, kept = [], f"of {len(values):,} kept rows"
+    if left := len(values) - len(uids):
+        notes.append(
+            f"datacomp: {left:,} {kept} have no uid of 32 hex digits, and are not in subset.npy"
+        )
+    if shared := len(uids) - len(subset):
+        notes.append(
+            f"datacomp: {shared:,} {kept} share a uid of the pool with another; it is taken once"
+        )
+    return notes

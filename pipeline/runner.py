@@ -17,7 +17,7 @@ from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.erasing.finish import finish_undone
 from pipeline.errors import InputError, PartError
-from pipeline.exporting import Exporter, finish
+from pipeline.exporting import Exporter, check_pool, finish
 from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
 from pipeline.progress import Reporter
 from pipeline.provenance import provenance
@@ -62,6 +62,8 @@ def prepare(job: Job) -> Prepared:
     plan = build_plan(run, job, schema)
     if "clip-retrieval" in job.export.formats and not job.embed.model:
         raise InputError("export.formats: clip-retrieval needs vectors; set `embed.model`")
+    if "datacomp" in job.export.formats:
+        check_pool(listing)
     return Prepared(job, run, listing, plan)
 
 
@@ -180,7 +182,8 @@ def _work(
             if again:
                 driver.fetch_again(again)
             done = driver.run()
-    digest = finish(done, count_reasons(plan, driver.shards), facts) if done else ""
+    counts = count_reasons(plan, driver.shards) if done else {}
+    digest = finish(done, counts, facts, reporter.say) if done else ""
     names = [node.name for node in plan.nodes] + ["export"]
     cached = {name: name not in driver.worked for name in names}
     return Result(plan.run, done, digest, cached, driver.quarantined)

@@ -1,7 +1,8 @@
 """Taking rows out of an export that lies in a run folder, in place: no gap in its shards."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.erasing.journal import EXPORT, Journal
+from pipeline.exporting import halves_of, is_pool_uid
 from pipeline.run import Run
 from pipeline.stages.export import shard_stats
 from pipeline.storage import Folder
@@ -33,11 +35,11 @@ def erase_exports(run: Run, journal: Journal) -> None:
     for name, touched in journal.exports.items():
         folder, sidecars = run.folder.sub(f"export/{name}"), run.folder.sub(f"parts/{EXPORT}{name}")
         folder.remove("manifest.json")
+        if folder.exists("subset.npy"):  # first: the tables say which uids of the pool are to go
+            _erase_subset(folder, touched, uids)
         for number in touched:
             _erase_shard(folder, number, uids)
             _note(folder, sidecars, number)
-        if folder.exists("subset.npy"):
-            _erase_subset(folder, journal.uids)
         if name in journal.manifests:
             _write_manifest(folder, touched, journal.manifests[name])
 
@@ -106,13 +108,19 @@ def _note(folder: Folder, sidecars: Folder, number: int) -> None:
     sidecars.write(f"{name}.json", changed.encode())
 
 
-def _erase_subset(folder: Folder, uids: list[str]) -> None:
+def _erase_subset(folder: Folder, touched: Sequence[int], uids: pa.Array) -> None:
     """DataComp's subset file: sorted pairs of a uid's halves."""
+    gone: set[str] = set()
+    for number in touched:
+        table = read_parquet(folder, f"{shard_name(number)}.parquet")
+        rows = table.filter(pc.is_in(table["uid"], value_set=uids))
+        # The pool's own, whatever the deal at that time had to name it.
+        for name in (n for n in rows.column_names if re.fullmatch("(input_)+uid", n)):
+            gone.update(filter(is_pool_uid, rows[name].to_pylist()))
     with folder.local("subset.npy") as path:
         subset = np.load(path, allow_pickle=False)
-    gone = np.array([(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids], subset.dtype)
     with folder.create("subset.npy") as path, path.open("wb") as out:
-        np.save(out, subset[~np.isin(subset, gone)], allow_pickle=False)
+        np.save(out, subset[~np.isin(subset, halves_of(gone))], allow_pickle=False)
 
 
 def _write_manifest(folder: Folder, touched: list[int], old: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ def dataset_card(plan: Plan, manifest: Mapping[str, Any], provenance: Mapping[st
     models = "\n".join(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
+    notes = "".join(f"- {note}.\n" for note in manifest["notes"])
     license_line = f"license: {json.dumps(job.export.license)}\n" if job.export.license else ""
     return f"""---
 pretty_name: {json.dumps(title, ensure_ascii=False)}
@@ -44,7 +45,7 @@ winnow {provenance["winnow"]} from a list of URLs and captions.
   `00000.parquet` … the same columns; `manifest.json` the sha256 of every shard.
 - Pictures: JPEG, shorter side at most {job.download.image_size} px, resized by
   `{job.download.resize_mode}`.
-
+{notes}
 ## What is not in it
 
 {manifest["counts"].get("kept", 0):,} rows were kept. The others, by the first reason that took

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,6 +55,14 @@ class Listing:
     def schema(self) -> pa.Schema:
         fields = [(c.name, c.type) for c in SHARD_COLUMNS]
         return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
+
+    def head(self, name: str) -> list[Any]:
+        """The first rows' values in a column of the input, as they were read (text as bytes)."""
+        for raw in (raw for source in self.sources for raw in read_batches(source)):
+            if raw.rows and name in raw.columns:
+                values = raw.columns[name]
+                return values.to_pylist() if isinstance(values, pa.Array) else list(values)
+        return []
 
 
 def look(job: Job, taken: frozenset[str]) -> Listing:

@@ -250,4 +250,18 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "vectors asked for that are not made": (
         None, {"export": {"formats": ["clip-retrieval"]}}, ["export.formats", "`embed.model`"],
     ),
+    "a subset of no pool": (
+        None, {"export": {"formats": ["datacomp"]}},
+        ["export.formats", "datacomp needs the pool's uids", "a column `uid`"],
+    ),
+    "a pool's uids that are numbers": (
+        parquet("rows.parquet", url=["u"], caption=["c"], uid=[17]),
+        {"input": "rows.parquet", "export": {"formats": ["datacomp"]}},
+        ["export.formats", "the list's `uid` is int64", "32 hex digits"],
+    ),
+    "a pool's uids that are none": (
+        text("odd.csv", "url,caption,uid\nhttp://a.example/1.jpg,a cat,17\n"),
+        {"input": "odd.csv", "export": {"formats": ["datacomp"]}},
+        ["export.formats", "the list's `uid` holds `17`", "32 hex digits"],
+    ),
 }  # fmt: skip

@@ -94,6 +94,7 @@ class Shelf:
     index: ShardIndex
     scratch: Path
     digests: dict[str, dict[int, str]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, job: Job, scratch: Path) -> "Shelf":
@@ -208,5 +209,6 @@ class Shelf:
             run_export(self.plan.run.folder.url, self.plan.digest, number, slices, exporter.inputs)
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
-        finish(exporter, counts, {"winnow": "0", "models": {"clip: tiny": "ab" * 32}})
+        facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
+        finish(exporter, counts, facts, self.said.append)
         return exporter

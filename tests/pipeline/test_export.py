@@ -1,5 +1,6 @@
 """The export: what others' tools find, and the same bytes every time."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -46,11 +47,10 @@ def exported(shelf_of, drawings):
     """`exported(rows, export settings, …)`: a run of drawings, two of every three rows kept."""
 
     def build(count: int = 8, export=None, vectors: bool = False, rows=None, **job) -> Shelf:
+        rows = rows or [row | {"uid": pool_uid(row)} for row in pairs(count)]
         model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
         settings = {"shard_size": 3, **(export or {})}
-        shelf = shelf_of(
-            rows or pairs(count), shard_size=3, rules=RULES, export=settings, **model, **job
-        )
+        shelf = shelf_of(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
         shelf.work("captions")
         for shard in shelf.shards:
             numbers = [_number(row["caption"]) for row in shelf.rows(shard)]
@@ -139,8 +139,6 @@ def test_the_same_rows_give_the_same_bytes(exported):
 
 
 def test_the_manifest_tells_rows_bytes_and_digests(exported):
-    import hashlib
-
     folder = place(exported())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows"] == 6 == sum(shard["rows"] for shard in manifest["shards"])
@@ -170,13 +168,61 @@ def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
     assert captions == kept_captions(shelf)
 
 
-def test_datacomps_subset_is_sorted_pairs_of_u8(exported):
-    shelf = exported(export={"formats": ["datacomp"]})
+def of_a_pool(rows, uids):
+    """Rows as DataComp's metadata has them: with a uid of the pool's own."""
+    return [row | {"uid": uid} for row, uid in zip(rows, uids, strict=True)]
+
+
+def pool_uid(row) -> str:
+    """As cc2dataset, which made the pool, does: of the very same pair always the same."""
+    return hashlib.md5((row["caption"] + row["url"]).encode()).hexdigest()
+
+
+def taken(subset: np.ndarray, uid: str) -> int:
+    """How often DataComp's resharder takes the pool's row: by two binary searches."""
+    key = np.array([divmod(int(uid, 16), 2**64)], "u8,u8")[0]
+    return int(np.searchsorted(subset, key, "right") - np.searchsorted(subset, key, "left"))
+
+
+def told_of(folder: Path) -> list[str]:
+    return json.loads((folder / "manifest.json").read_text())["notes"]
+
+
+def test_datacomps_subset_takes_the_kept_rows_of_the_pool_and_no_other(exported):
+    rows = pairs(9)
+    uids = ["f" * 31 + "0", "0" * 31 + "1", *map(pool_uid, rows[2:])]
+    shelf = exported(rows=of_a_pool(rows, uids), export={"formats": ["datacomp"]})
     subset = np.load(place(shelf) / "subset.npy")
     assert subset.dtype == np.dtype("u8,u8")
-    rows = [row for shard in shelf.shards for row in shelf.rows(shard)]
-    kept = [row["uid"] for row in rows if row["caption"] in kept_captions(shelf)]
-    assert [f"{a:016x}{b:016x}" for a, b in subset.tolist()] == sorted(kept)
+    kept = set(kept_captions(shelf))
+    assert {row["caption"]: taken(subset, row["uid"]) for row in of_a_pool(rows, uids)} == {
+        row["caption"]: int(row["caption"] in kept) for row in rows
+    }
+    assert len(subset) == len(kept) == 6
+    assert told_of(place(shelf)) == []
+
+
+def test_rows_without_a_uid_of_the_pool_are_left_out_of_the_subset_and_counted(exported):
+    rows = pairs(6)
+    odd = ["", "7" * 31, "x" * 32, f"{pool_uid(rows[3])} ", "0x" + "1" * 30, "A" * 32]
+    shelf = exported(rows=of_a_pool(rows, odd), export={"formats": ["datacomp"]})
+    assert np.load(place(shelf) / "subset.npy").tolist() == []
+    note = "datacomp: 4 of 4 kept rows have no uid of 32 hex digits, and are not in subset.npy"
+    assert told_of(place(shelf)) == [note]
+    assert note in shelf.said
+    assert note in (place(shelf) / "README.md").read_text()
+
+
+def test_a_pair_that_the_pool_holds_twice_is_taken_once(exported):
+    """Merged repeats keep the first uid; two pairs of one uid do not make two copies."""
+    first, second, third, fourth = pairs(2) + pairs(2, first=3)
+    uids = [f"{n:032x}" for n in (5, 6, 7, 8, 7)]
+    rows = of_a_pool([first, first, second, third, fourth], uids)
+    shelf = exported(rows=rows, export={"formats": ["datacomp"]})
+    subset = np.load(place(shelf) / "subset.npy")
+    assert [f"{a:016x}{b:016x}" for a, b in subset.tolist()] == [uids[0], uids[2], uids[3]]
+    note = "datacomp: 1 of 4 kept rows share a uid of the pool with another; it is taken once"
+    assert told_of(place(shelf)) == [note]
 
 
 def test_a_layout_no_longer_asked_for_does_not_stay(exported):
@@ -227,7 +273,9 @@ def test_odd_captions_and_urls_survive(exported):
 
 
 def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
-    folder = place(exported(rows=[pairs(3)[2]], export={"formats": ["datacomp"]}))
+    folder = place(
+        exported(rows=of_a_pool(pairs(3)[2:], ["1" * 32]), export={"formats": ["datacomp"]})
+    )
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["rows"], manifest["shards"]) == (0, [])
     assert len(np.load(folder / "subset.npy")) == 0

@@ -23,6 +23,10 @@ def secrets_of(run: Path, row: dict[str, Any]) -> dict[str, Any]:
         name: str(row[name]).encode() for name in ("url", "caption", "licence") if row.get(name)
     }
     found |= {name: row[name] for name in ("phash", "thumb") if row.get(name)}
+    if row.get("input_uid"):  # DataComp's, as text and as its subset file packs it
+        uid = row["input_uid"]
+        halves = [(int(uid[:16], 16), int(uid[16:], 16))]
+        found |= {"pool uid": uid.encode(), "packed uid": np.array(halves, "u8,u8").tobytes()}
     if row.get("sha256"):
         found["sha256"] = row["sha256"].encode()
     # Neither the first bytes of a JPEG nor its tables are its own.
