@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, PartError
 from pipeline.plan import Plan, load_plan
@@ -111,8 +112,10 @@ class Exporter(Place):
         )
 
     def card_digest(self) -> str:
+        from pipeline.inspect.card import VERSION
+
         export = self.plan.job.export
-        return digest_of([export.title, export.license, self.plan.job.name])
+        return digest_of([VERSION, export.title, export.license, self.plan.job.name])
 
 
 @timed
@@ -191,7 +194,11 @@ def finish(
         "notes": notes,
         "shards": shards,
     }
-    card = dataset_card(exporter.plan, manifest, provenance)
+    schema = None
+    if shards:
+        with folder.local(f"{shard_name(0)}.parquet") as path:
+            schema = pq.read_schema(path)
+    card = dataset_card(exporter.plan, manifest, provenance, schema)
     folder.write("README.md", card.encode())
     folder.write("manifest.json", json.dumps(manifest, indent=1).encode())
     return digest

@@ -1,15 +1,28 @@
 """The dataset card beside an export: what is in it, what is not, and why."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
+from pipeline.inspect.card_head import card_head
 from pipeline.plan import Plan
 from pipeline.reasons import VOCABULARY, kind_of
 
+VERSION = 1
+"""Higher when the card says the same otherwise: then those that stand are written anew."""
 
-def dataset_card(plan: Plan, manifest: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
-    """Markdown with the YAML head that dataset hubs read. The same run gives the same text."""
+
+def dataset_card(
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    schema: pa.Schema | None,
+) -> str:
+    """Markdown with the YAML head that dataset hubs read. The same run gives the same text.
+
+    `schema` is that of the exported tables, None if there is none.
+    """
     job = plan.job
     title = job.export.title or job.name
     rules = "\n".join(
@@ -24,16 +37,8 @@ def dataset_card(plan: Plan, manifest: Mapping[str, Any], provenance: Mapping[st
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
     notes = "".join(f"- {note}.\n" for note in manifest["notes"])
-    license_line = f"license: {json.dumps(job.export.license)}\n" if job.export.license else ""
-    return f"""---
-pretty_name: {json.dumps(title, ensure_ascii=False)}
-{license_line}task_categories:
-- text-to-image
-- image-to-text
-size_categories:
-- {_size(manifest["rows"])}
----
-
+    head = card_head(str(title), job.export.license, manifest["rows"], schema)
+    return f"""{head}
 # {title}
 
 {manifest["rows"]:,} image-text pairs in {len(manifest["shards"])} WebDataset shards, curated by
@@ -46,6 +51,13 @@ winnow {provenance["winnow"]} from a list of URLs and captions.
 - Pictures: JPEG, shorter side at most {job.download.image_size} px, resized by
   `{job.download.resize_mode}`.
 {notes}
+```python
+from datasets import load_dataset
+
+samples = load_dataset(FOLDER, split="train")  # jpg, txt, json
+table = load_dataset("parquet", data_files=f"{{FOLDER}}/*.parquet", split="train")
+```
+
 ## What is not in it
 
 {manifest["counts"].get("kept", 0):,} rows were kept. The others, by the first reason that took
@@ -85,9 +97,3 @@ def _text(reason: str) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def _size(rows: int) -> str:
-    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
-    larger = ((1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))
-    return next((name for bound, name in bounds + larger if rows < bound), "n>100M")

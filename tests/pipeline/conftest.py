@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shelf import Shelf, make_job
+from exports import RULES, number_of, pool_uid
+from shelf import Shelf, make_job, pairs
 
 from pipeline.config.job import Job
 from pipeline.demo.world import all_scenes, draw
@@ -33,3 +34,33 @@ def drawings() -> list[np.ndarray]:
     """Eight unlike pictures, RGB uint8 (96, 96, 3). Not to be written to."""
     scenes = all_scenes()[:: len(all_scenes()) // 8][:8]
     return [draw(scene, np.random.default_rng(i), 96) for i, scene in enumerate(scenes)]
+
+
+@pytest.fixture
+def exported(shelf_of, drawings):
+    """`exported(rows, export settings, …)`: a run of drawings, two of every three rows kept.
+
+    `dedup` are cells of that stage by the row's number.
+    """
+
+    def build(
+        count: int = 8, export=None, vectors: bool = False, rows=None, dedup=None, **job
+    ) -> Shelf:
+        rows = rows or [row | {"uid": pool_uid(row)} for row in pairs(count)]
+        model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
+        settings = {"shard_size": 3, **(export or {})}
+        shelf = shelf_of(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
+        shelf.work("captions")
+        for shard in shelf.shards:
+            numbers = [number_of(row["caption"]) for row in shelf.rows(shard)]
+            widths = [80 if n % 3 == 2 else 96 for n in numbers]
+            pictures = [drawings[n % 8] for n in numbers]
+            shelf.lay_pictures(shard, pictures, original_width=widths)
+            if vectors:
+                own = np.stack([np.eye(128)[n] for n in numbers])
+                shelf.lay_vectors(shard, own, [0.3] * len(numbers))
+            shelf.lay("dedup", shard, [(dedup or {}).get(n, {}) for n in numbers])
+        shelf.work("decide")
+        return shelf
+
+    return build

@@ -10,17 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset as wds
-import yaml
+from exports import kept_captions, number_of, of_a_pool, place, pool_uid, tree
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from shelf import Shelf, jpeg, pairs
+from shelf import jpeg, pairs
 
 from pipeline.errors import PartError
-from pipeline.reasons import VOCABULARY
 from pipeline.stages.export import cut, write_shard
-
-RULES = [{"reason": "low_resolution", "when": "original_width < 90"}]
 
 
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 30))
@@ -32,56 +29,6 @@ def test_kept_rows_are_cut_into_full_shards_in_order(counts, size):
     sizes = [sum(s.stop - s.start for s in part) for part in shards]
     assert all(s == size for s in sizes[:-1])
     assert all(0 < s <= size for s in sizes)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def exported(shelf_of, drawings):
-    """`exported(rows, export settings, …)`: a run of drawings, two of every three rows kept."""
-
-    def build(count: int = 8, export=None, vectors: bool = False, rows=None, **job) -> Shelf:
-        rows = rows or [row | {"uid": pool_uid(row)} for row in pairs(count)]
-        model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
-        settings = {"shard_size": 3, **(export or {})}
-        shelf = shelf_of(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
-        shelf.work("captions")
-        for shard in shelf.shards:
-            numbers = [_number(row["caption"]) for row in shelf.rows(shard)]
-            widths = [80 if n % 3 == 2 else 96 for n in numbers]
-            pictures = [drawings[n % 8] for n in numbers]
-            shelf.lay_pictures(shard, pictures, original_width=widths)
-            if vectors:
-                own = np.stack([np.eye(128)[n] for n in numbers])
-                shelf.lay_vectors(shard, own, [0.3] * len(numbers))
-            shelf.lay("dedup", shard, [{}] * len(numbers))
-        shelf.work("decide")
-        return shelf
-
-    return build
-
-
-def _number(caption: str) -> int:
-    return int(caption.split()[-1])
-
-
-def place(shelf: Shelf) -> Path:
-    return Path(shelf.export().folder.path())
-
-
-def kept_captions(shelf: Shelf) -> list[str]:
-    return [
-        row["caption"]
-        for shard in shelf.shards
-        for row in shelf.rows(shard)
-        if _number(row["caption"]) % 3 != 2
-    ]
 
 
 def test_webdataset_reads_it_back(exported, drawings):
@@ -96,7 +43,7 @@ def test_webdataset_reads_it_back(exported, drawings):
     captions = [sample["txt"].decode() for sample in samples]
     assert captions == kept_captions(shelf)
     for sample, caption in zip(samples, captions, strict=True):
-        assert sample["jpg"] == jpeg(drawings[_number(caption) % 8])
+        assert sample["jpg"] == jpeg(drawings[number_of(caption) % 8])
         values = json.loads(sample["json"])
         assert (values["key"], values["caption"]) == (sample["__key__"], caption)
         assert values["original_width"] == 96
@@ -161,21 +108,11 @@ def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
         meta = pq.read_table(folder / "metadata" / f"metadata_{number}.parquet")
         assert images.dtype == texts.dtype == np.float16
         assert images.shape == texts.shape == (meta.num_rows, 128)
-        numbers = [_number(caption) for caption in meta["caption"].to_pylist()]
+        numbers = [number_of(caption) for caption in meta["caption"].to_pylist()]
         assert images.argmax(axis=1).tolist() == numbers
         assert texts.argmax(axis=1).tolist() == [127 - n for n in numbers]
         captions += meta["caption"].to_pylist()
     assert captions == kept_captions(shelf)
-
-
-def of_a_pool(rows, uids):
-    """Rows as DataComp's metadata has them: with a uid of the pool's own."""
-    return [row | {"uid": uid} for row, uid in zip(rows, uids, strict=True)]
-
-
-def pool_uid(row) -> str:
-    """As cc2dataset, which made the pool, does: of the very same pair always the same."""
-    return hashlib.md5((row["caption"] + row["url"]).encode()).hexdigest()
 
 
 def taken(subset: np.ndarray, uid: str) -> int:
@@ -304,22 +241,6 @@ def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings)
     assert images.shape == (6, 128)
     assert not images[:own].any()
     assert images[own:].any(axis=1).all()
-
-
-def test_the_card_tells_what_is_in_it_and_what_is_not(exported):
-    export = {"title": 'Winnowed: "the best"', "license": "cc0-1.0"}
-    shelf = exported(export=export)
-    text = (place(shelf) / "README.md").read_text()
-    head = yaml.safe_load(text.split("---")[1])
-    assert head["pretty_name"] == 'Winnowed: "the best"'
-    assert head["license"] == "cc0-1.0"
-    assert head["size_categories"] == ["n<1K"]
-    told = VOCABULARY["low_resolution"].text
-    assert f"| `low_resolution` | dropped | 2 | {told} |" in text
-    assert "| `low_resolution` | `original_width < 90` | keep |" in text
-    assert "6 image-text pairs in 2 WebDataset shards" in text
-    assert "6 rows were kept" in text
-    assert "| clip: tiny | `" in text
 
 
 def test_a_new_title_finishes_anew_but_writes_no_shard(exported):

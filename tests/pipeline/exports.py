@@ -1,0 +1,43 @@
+"""Exports of drawings: built by the real stages, and read back."""
+
+import hashlib
+from pathlib import Path
+
+from shelf import Shelf
+
+RULES = [{"reason": "low_resolution", "when": "original_width < 90"}]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def number_of(caption: str) -> int:
+    return int(caption.split()[-1])
+
+
+def place(shelf: Shelf) -> Path:
+    return Path(shelf.export().folder.path())
+
+
+def kept_captions(shelf: Shelf) -> list[str]:
+    return [
+        row["caption"]
+        for shard in shelf.shards
+        for row in shelf.rows(shard)
+        if number_of(row["caption"]) % 3 != 2
+    ]
+
+
+def of_a_pool(rows, uids):
+    """Rows as DataComp's metadata has them: with a uid of the pool's own."""
+    return [row | {"uid": uid} for row, uid in zip(rows, uids, strict=True)]
+
+
+def pool_uid(row) -> str:
+    """As cc2dataset, which made the pool, does: of the very same pair always the same."""
+    return hashlib.md5((row["caption"] + row["url"]).encode()).hexdigest()
