@@ -1,28 +1,24 @@
 """Finishing an export: the tasks' shards, then manifest, dataset card and other tools' layouts."""
 
 import json
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError, PartError
+from pipeline.errors import PartError
+from pipeline.layouts.registry import asked, registered
 from pipeline.plan import Plan, load_plan
 from pipeline.run import ShardIndex
-from pipeline.stages.export import Slice, cut, export_fingerprint, vectors, write_shard
-from pipeline.stages.ingest import Listing
-from pipeline.stages.rows import as_text
+from pipeline.stages.export import Slice, cut, export_fingerprint, write_shard
 from pipeline.storage import Folder
-from pipeline.table import Sidecar, commit, digest_of, read_parquet, read_sidecar, shard_name
+from pipeline.table import Sidecar, commit, digest_of, read_sidecar, shard_name
 from pipeline.tasks import Worked, timed
 
 PARTS = "parts"
@@ -103,11 +99,11 @@ class Exporter(Place):
             manifest = json.loads(self.folder.read("manifest.json"))
         except (FileNotFoundError, ValueError):
             return False
-        asked = list(self.plan.job.export.formats)
+        layouts = {layout.name: layout.version for layout in asked(self.plan.job)}
         return (
             manifest.get("inputs") == self.inputs
             and manifest.get("card") == self.card_digest()
-            and sorted(manifest.get("formats", [])) == sorted(asked)
+            and manifest.get("layouts") == layouts
             and len(self.standing()) == len(self.slices)
         )
 
@@ -173,11 +169,8 @@ def finish(
         for i, sidecar in enumerate(sidecars)
     ]
     _sweep(exporter)
-    for stale in ("img_emb", "text_emb", "metadata", "subset.npy"):
-        folder.remove(stale)
-    notes: list[str] = []
-    for layout in job.export.formats:
-        notes += {"clip-retrieval": _clip_retrieval, "datacomp": _datacomp}[layout](exporter)
+    layouts = asked(job)
+    notes = [note for layout in layouts for note in layout.write(exporter)]
     for note in notes:
         say(note)
     digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
@@ -190,7 +183,7 @@ def finish(
         "card": exporter.card_digest(),
         "rows": sum(sidecar.rows for sidecar in sidecars),
         "counts": dict(counts),
-        "formats": list(job.export.formats),
+        "layouts": {layout.name: layout.version for layout in layouts},
         "notes": notes,
         "shards": shards,
     }
@@ -205,88 +198,19 @@ def finish(
 
 
 def _sweep(exporter: Exporter) -> None:
-    """Shards of a longer export of the same recipe (the input shrank) must not be read as ours."""
-    for name in exporter.folder.names():
-        stem = name.split(".")[0].removesuffix("_stats")
-        if stem.isdigit() and int(stem) >= len(exporter.slices):
-            exporter.folder.remove(name)
+    """Take away layouts, which are written anew if they are asked for, and shards of a longer
+    export of the same recipe (the input shrank). Files of other makers stay."""
+    folder, layouts = exporter.folder, registered().values()
+    for name in folder.files():
+        for layout in (one for one in layouts if one.owns(name)):
+            if not layout.always or _number(name) >= len(exporter.slices):
+                folder.remove(name)
+    left = folder.files()
+    for name in folder.names():
+        if not any(file == name or file.startswith(f"{name}/") for file in left):
+            folder.remove(name)
 
 
-def _clip_retrieval(exporter: Exporter) -> list[str]:
-    """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy`, `metadata/metadata_0.parquet` …"""
-    folder = exporter.folder
-    for number, slices in enumerate(exporter.slices):
-        parts = [(exporter.plan.judged(part.shard), part) for part in slices]
-        for short, long in (("img", "img"), ("txt", "text")):
-            with (
-                folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path,
-                path.open("wb") as out,
-            ):
-                np.save(out, vectors(parts, short), allow_pickle=False)
-        with (
-            folder.local(f"{shard_name(number)}.parquet") as source,
-            folder.create(f"metadata/metadata_{number}.parquet") as path,
-        ):
-            path.write_bytes(source.read_bytes())
-    return []
-
-
-def pool_column(passthrough: Mapping[str, str]) -> str | None:
-    """The shards' column that holds the list's own `uid`, for `uid` is winnow's."""
-    return next((name for name, source in passthrough.items() if source == "uid"), None)
-
-
-def is_pool_uid(value: Any) -> bool:
-    """Whether a value is a uid as DataComp's metadata has them: 32 hex digits."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{32}", value) is not None
-
-
-def halves_of(uids: Iterable[str]) -> npt.NDArray[Any]:
-    """Uids as DataComp packs them: first and last 16 hex digits, u8,u8; sorted, each once."""
-    pairs = sorted({(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids})
-    return np.array(pairs, "u8,u8")
-
-
-def check_pool(listing: Listing) -> None:
-    """InputError unless the list has DataComp's uids; its first rows are looked at."""
-    name, kind = next((e for e in listing.passthrough.values() if e[0] == "uid"), ("", None))
-    due = "32 hex digits, as in DataComp's metadata, are due; or leave datacomp out"
-    if not name:
-        raise InputError(
-            "export.formats: datacomp needs the pool's uids; keep DataComp's metadata with a "
-            "column `uid` as the list, or leave datacomp out"
-        )
-    if not pa.types.is_string(kind):
-        raise InputError(f"export.formats: datacomp: the list's `uid` is {kind}; {due}")
-    values = [as_text(value)[0] for value in listing.head("uid")]
-    if values and not any(map(is_pool_uid, values)):
-        shown = next((value for value in values if value), None)
-        raise InputError(
-            f"export.formats: datacomp: the list's `uid` holds `{str(shown)[:40]}`; {due}"
-        )
-
-
-def _datacomp(exporter: Exporter) -> list[str]:
-    """DataComp's subset file: the uids of the pool, which its resharder looks for in the pool's
-    own tars. It takes a row as often as the file holds its uid; so each stands once."""
-    folder, index = exporter.folder, exporter.plan.run.index
-    column = pool_column(index.passthrough) if index is not None else None
-    assert column is not None, "prepare refuses a list without"
-    values: list[Any] = []
-    for number in range(len(exporter.slices)):
-        table = read_parquet(folder, f"{shard_name(number)}.parquet", [column])
-        values += table[column].to_pylist()
-    uids = [value for value in values if is_pool_uid(value)]
-    subset = halves_of(uids)
-    with folder.create("subset.npy") as path, path.open("wb") as out:
-        np.save(out, subset, allow_pickle=False)
-    notes, kept = [], f"of {len(values):,} kept rows"
-    if left := len(values) - len(uids):
-        notes.append(
-            f"datacomp: {left:,} {kept} have no uid of 32 hex digits, and are not in subset.npy"
-        )
-    if shared := len(uids) - len(subset):
-        notes.append(
-            f"datacomp: {shared:,} {kept} share a uid of the pool with another; it is taken once"
-        )
-    return notes
+def _number(name: str) -> int:
+    """The shard whose file this is, by the digits its name begins with."""
+    return int(name.split(".")[0].split("_")[0])

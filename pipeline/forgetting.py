@@ -109,7 +109,7 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
 
 
 def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> dict[str, Any]:
-    notes = []
+    notes = list(journal.notes)
     if run.folder.exists("train/model") and found.uids:
         notes.append(
             "train/ and samples/ stay as they are: a model cannot unlearn. "

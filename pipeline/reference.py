@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from pipeline.config.job import Job
 from pipeline.config.sections import Head
+from pipeline.layouts.registry import GROUP, packaged
 from pipeline.reasons import FETCH, INGEST, RULES, TAKEDOWN
 from pipeline.rules import default_rules
 from pipeline.stages import stages_for
@@ -33,6 +34,11 @@ def config_page() -> str:
         "stale.\n",
     ]
     parts += _section(Job, "")
+    rows = "\n".join(f"| `{name}` | {_cell(one.text)} |" for name, one in packaged().items())
+    parts.append(
+        "## Layouts\n\nWhat `export.formats` may name. Other packages bring more by entry points "
+        f"`{GROUP}`.\n\n| layout | files |\n| --- | --- |\n{rows}\n"
+    )
     return "\n".join(parts)
 
 

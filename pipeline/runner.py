@@ -17,7 +17,9 @@ from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.erasing.finish import finish_undone
 from pipeline.errors import InputError, PartError
-from pipeline.exporting import Exporter, check_pool, finish
+from pipeline.exporting import Exporter, finish
+from pipeline.layouts.registry import asked as layouts_asked
+from pipeline.layouts.registry import check as check_layouts
 from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
 from pipeline.progress import Reporter
 from pipeline.provenance import provenance
@@ -60,10 +62,7 @@ def prepare(job: Job) -> Prepared:
     for stage in stages_for(job, schema):
         stage.check()
     plan = build_plan(run, job, schema)
-    if "clip-retrieval" in job.export.formats and not job.embed.model:
-        raise InputError("export.formats: clip-retrieval needs vectors; set `embed.model`")
-    if "datacomp" in job.export.formats:
-        check_pool(listing)
+    check_layouts(job, listing)
     return Prepared(job, run, listing, plan)
 
 
@@ -82,6 +81,7 @@ def replan(run: Run, scheduler: str | None = None) -> Plan:
         raise InputError(
             f"{run.folder.url} has no shards yet; let `winnow run {again}` read the list first"
         )
+    layouts_asked(job)
     schema = shard_schema(run)
     for stage in stages_for(job, schema):
         stage.check()

@@ -54,6 +54,12 @@ class Folder:
             return []
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
+    def files(self, name: str = "") -> list[str]:
+        """Names of all files in a folder and below it, relative to the folder, sorted."""
+        root = f"{self.path(name)}/"
+        found = self._fs.find(self.path(name)) if self._fs.isdir(self.path(name)) else []
+        return sorted(path.removeprefix(root) for path in found)
+
     def remove(self, name: str) -> None:
         """Remove a file or folder; nothing happens if it is not there."""
         if self.exists(name):

@@ -18,6 +18,7 @@ LEVELS = (
     ("stages",),
     ("plan", "patches", "pictures", "progress"),
     ("tasks", "cluster", "provenance"),
+    ("layouts",),
     ("exporting", "inspect", "erasing"),
     ("driver",),
     ("runner",),

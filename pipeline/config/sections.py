@@ -174,9 +174,8 @@ class ExportConfig(Section):
     """How the kept rows are laid out for other tools."""
 
     shard_size: int = Field(10_000, ge=1, le=10_000, description="Pictures per exported tar.")
-    formats: tuple[Literal["clip-retrieval", "datacomp"], ...] = Field(
-        (),
-        description="Further layouts: clip-retrieval's embedding folders, DataComp's uid subset.",
+    formats: tuple[str, ...] = Field(
+        (), description="Layouts beside WebDataset's, by name: see Layouts below."
     )
     title: str | None = Field(None, description="Title of the dataset card; else the job's name.")
     license: str | None = Field(None, description="Licence noted in the dataset card.")

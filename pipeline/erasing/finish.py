@@ -18,7 +18,8 @@ def finish_undone(run: Run, say: Callable[[str], None]) -> None:
     if undone:
         dates = ", ".join(stone.date for stone in undone)
         say(f"forget: finishing what was begun on {dates}")
-        erase(run)
+        for note in erase(run).notes:
+            say(f"forget: {note}")
 
 
 def erase(run: Run, journal: Journal | None = None) -> Journal:

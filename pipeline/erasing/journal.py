@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.erasing.find import numbers
 from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.layouts.registry import unowned
 from pipeline.plan import MERGED, PREPARED
 from pipeline.run import Run
 from pipeline.storage import Folder
@@ -23,6 +24,7 @@ from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
 
 NAME = "forgetting.json"
 EXPORT = "export-"
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,20 @@ class Journal:
     exports: dict[str, list[int]] = field(default_factory=dict)
     """Shards by the export's name."""
     manifests: dict[str, Any] = field(default_factory=dict)
+    unowned: list[str] = field(default_factory=list)
+    """Files in exports' folders that no layout knows: they stay as they are."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the erasure cannot see to, in words."""
+        if not self.unowned:
+            return []
+        shown = ", ".join(self.unowned[:SHOWN]) + (", …" if len(self.unowned) > SHOWN else "")
+        them = "it" if len(self.unowned) == 1 else "each"
+        return [
+            f"left as they are, for no layout knows how to take rows out of them: {shown} "
+            f"({len(self.unowned):,}); look whether {them} holds the rows, and remove it"
+        ]
 
     @property
     def takes_something(self) -> bool:
@@ -86,12 +102,17 @@ def plan_erasure(run: Run, uids: Sequence[str]) -> Journal:
         _plan_folder(run, f"parts/{name}", wanted, journal)
     for name in run.folder.names("export"):
         _plan_export(run, name, wanted, journal)
+    if journal.uids:
+        exports = run.folder.files("export")
+        journal.unowned.extend(
+            f"export/{file}" for file in exports if unowned([file.partition("/")[2]])
+        )
     return journal
 
 
 def _plan_export(run: Run, name: str, wanted: pa.Array, journal: Journal) -> None:
     folder = run.folder.sub(f"export/{name}")
-    names, torn = folder.names(), set()
+    names, torn = folder.files(), set()
     if "manifest.json" not in names:
         # Stopped while it was written: a table may lie beside another's tar.
         torn = _unvouched(folder, names, run.folder.sub(f"parts/{EXPORT}{name}"))
@@ -111,7 +132,8 @@ def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[st
         for number in numbers(sidecars.names(), ".json")
     )
     vouched = {file for sidecar in read if sidecar is not None for file in sidecar.files}
-    return {name for name in names if name not in vouched and name != "README.md"}
+    strange = {"README.md", *unowned(names)}
+    return {name for name in names if name not in vouched and name not in strange}
 
 
 def _plan_folder(run: Run, path: str, wanted: pa.Array, journal: Journal) -> None:

@@ -250,6 +250,14 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "vectors asked for that are not made": (
         None, {"export": {"formats": ["clip-retrieval"]}}, ["export.formats", "`embed.model`"],
     ),
+    "a layout that is none": (
+        None, {"export": {"formats": ["datcomp"]}},
+        ["export.formats", "no layout `datcomp`", "did you mean `datacomp`?"],
+    ),
+    "a layout that is none at all": (
+        None, {"export": {"formats": ["tfrecord"]}},
+        ["export.formats", "no layout `tfrecord`", "there are clip-retrieval, datacomp"],
+    ),
     "a subset of no pool": (
         None, {"export": {"formats": ["datacomp"]}},
         ["export.formats", "datacomp needs the pool's uids", "a column `uid`"],

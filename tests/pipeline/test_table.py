@@ -274,3 +274,11 @@ def test_a_sidecar_is_readable_json_that_names_its_stage(folder: Folder):
     put(folder)
     values = json.loads(folder.read("00003.json"))
     assert (values["stage"], values["shard"], values["rows"]) == ("images", 3, 2)
+
+
+def test_files_below_a_folder_are_named_from_it(folder: Folder):
+    for name in ("b.txt", "a/c.txt", "a/d/e.txt"):
+        folder.write(name, b"x")
+    assert folder.files() == ["a/c.txt", "a/d/e.txt", "b.txt"]
+    assert folder.files("a") == folder.sub("a").files() == ["c.txt", "d/e.txt"]
+    assert folder.files("b.txt") == folder.files("nowhere") == []

@@ -1,5 +1,6 @@
 """Fixtures of runs: one served site a session, and clusters to run on."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from lab import Lab, Site
+from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
 from pipeline.demo.world import caption, draw, random_scene
+from pipeline.inspect.report import write_report
 from pipeline.runner import Result
 
 PICTURES = 36
@@ -94,3 +97,37 @@ def counts() -> Callable[[Result], dict[str, Any]]:
     from pipeline.inspect.stats import stats
 
     return lambda result: json.loads(json.dumps(stats(result.run), default=str))
+
+
+@pytest.fixture(scope="session")
+def rich(site, threads, tmp_path_factory) -> Lab:
+    """A run of every kind of part, with older settings' parts and exports beside today's."""
+    lab = Lab(site, tmp_path_factory.mktemp("rich"), threads)
+    rows = [
+        {**row, "caption": f"{row['caption']}, no. {i}.", "licence": f"licence of row {i}."}
+        for i, row in enumerate(site.rows)
+    ]
+    rows = [{**row, "uid": hashlib.md5(row["caption"].encode()).hexdigest()} for row in rows]
+    # One host of its own, below the same address.
+    for i in (4, 9):
+        rows[i]["url"] = rows[i]["url"].replace("127.0.0.1", "localhost")
+    lab.rows = [*rows, *({**row, "licence": "none", "uid": None} for row in site.dead)]
+    job = lab.job(lab.rows, **SETTINGS)
+    lab.run(job, SMALL)
+    lab.run(job, OTHER_RULE)
+    result = lab.run(job)
+    write_report(result.run)
+    lab.digest = result.digest
+    return lab
+
+
+@pytest.fixture
+def copy(rich, tmp_path) -> Lab:
+    """The same, to be changed."""
+    lab = Lab(rich.site, tmp_path, rich.scheduler)
+    lab.rows, lab.digest = rich.rows, rich.digest
+    shutil.copytree(rich.folder / "runs", tmp_path / "runs")
+    lab.job(rich.rows, **SETTINGS)
+    resolved = tmp_path / "runs" / "job" / "resolved.json"
+    resolved.write_text(resolved.read_text().replace(str(rich.folder), str(tmp_path)))
+    return lab

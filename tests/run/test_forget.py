@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from lab import Lab
 from leaks import leaks, secrets_of
+from takedown import SETTINGS, SMALL, folder, one, rows_of, take
 
 from pipeline.errors import InputError
-from pipeline.forgetting import forget, read_list
+from pipeline.forgetting import read_list
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.inspect.report import write_report
@@ -29,54 +29,6 @@ from pipeline.run import Run
 from pipeline.stages.decide import DecideStage
 from pipeline.storage import Folder
 from pipeline.tombstones import Tombstones
-
-SETTINGS = {
-    "embed": {"model": "winnow-tiny"},
-    "images": {
-        "nsfw": "opennsfw",
-        "only_if": "caption_words > 0",
-        "heads": [
-            {"name": "cat", "kind": "zeroshot", "positive": ["a cat"], "negative": ["a ship"]}
-        ],
-    },
-    "export": {"formats": ["clip-retrieval", "datacomp"], "shard_size": 12},
-}
-SMALL = "download.image_size=48"
-OTHER_RULE = "rules.0.when=dup_group is not null and true"
-
-
-@pytest.fixture(scope="module")
-def rich(site, threads, tmp_path_factory) -> Lab:
-    """A run of every kind of part, with older settings' parts and exports beside today's."""
-    lab = Lab(site, tmp_path_factory.mktemp("rich"), threads)
-    rows = [
-        {**row, "caption": f"{row['caption']}, no. {i}.", "licence": f"licence of row {i}."}
-        for i, row in enumerate(site.rows)
-    ]
-    rows = [{**row, "uid": hashlib.md5(row["caption"].encode()).hexdigest()} for row in rows]
-    # One host of its own, below the same address.
-    for i in (4, 9):
-        rows[i]["url"] = rows[i]["url"].replace("127.0.0.1", "localhost")
-    lab.rows = [*rows, *({**row, "licence": "none", "uid": None} for row in site.dead)]
-    job = lab.job(lab.rows, **SETTINGS)
-    lab.run(job, SMALL)
-    lab.run(job, OTHER_RULE)
-    result = lab.run(job)
-    write_report(result.run)
-    lab.digest = result.digest
-    return lab
-
-
-@pytest.fixture
-def copy(rich, tmp_path) -> Lab:
-    """The same, to be changed."""
-    lab = Lab(rich.site, tmp_path, rich.scheduler)
-    lab.rows, lab.digest = rich.rows, rich.digest
-    shutil.copytree(rich.folder / "runs", tmp_path / "runs")
-    lab.job(rich.rows, **SETTINGS)
-    resolved = tmp_path / "runs" / "job" / "resolved.json"
-    resolved.write_text(resolved.read_text().replace(str(rich.folder), str(tmp_path)))
-    return lab
 
 
 @pytest.fixture
@@ -89,28 +41,6 @@ def own_cluster(copy) -> Lab:
     values["cluster"]["scheduler"] = None
     resolved.write_text(json.dumps(values))
     return copy
-
-
-def folder(lab: Lab) -> Path:
-    return lab.folder / "runs" / "job"
-
-
-def take(lab: Lab, *named: tuple[str, str], dry_run: bool = False):
-    with (lab.folder / "said.txt").open("w") as stream:
-        result, answer = forget(
-            Run(folder(lab)), [(*one, f"--{one[0]}") for one in named], dry_run, Lines(stream)
-        )
-    lab.said = (lab.folder / "said.txt").read_text().splitlines()
-    return result, answer
-
-
-def rows_of(lab: Lab, where: str) -> list[dict]:
-    return query(Run(folder(lab)), f"select * from samples where {where} order by uid").to_pylist()
-
-
-def one(lab: Lab, name: str) -> dict:
-    (row,) = rows_of(lab, f"url like '%/{name}'")
-    return row
 
 
 def check_exports(lab: Lab) -> None:

@@ -1,0 +1,136 @@
+"""Which layouts there are, those of other packages among them, and whose files are whose."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exports import place
+
+from pipeline.errors import InputError
+from pipeline.layouts import registry
+from pipeline.layouts.base import Layout
+from pipeline.storage import Folder
+
+OTHERS = """
+from pipeline.layouts.base import Layout
+from pipeline.table import read_parquet
+
+
+class Captions(Layout):
+    name = "captions"
+    text = "captions.txt, a line a row."
+    files = (r"captions\\.txt",)
+    version = 3
+
+    def write(self, export):
+        tables = [f"{n:05d}.parquet" for n in range(len(export.slices))]
+        rows = [c for t in tables for c in read_parquet(export.folder, t)["caption"].to_pylist()]
+        export.folder.write("captions.txt", "\\n".join(rows).encode())
+        return []
+
+    def erase(self, taken):
+        pass
+
+
+class Forgetful(Captions):
+    erase = Layout.erase
+
+
+class Twin(Captions):
+    name = "datacomp"
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch):
+    """`installed(class name)`: another package that brings a layout, found by its entry point."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def install(kind: str) -> None:
+        facts = tmp_path / "site" / "others-1.dist-info"
+        facts.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / "others.py").write_text(OTHERS)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
+        line = f"[winnow.layouts]\nmine = others:{kind}\n"
+        (facts / "entry_points.txt").write_text(line)
+        registry.registered.cache_clear()
+
+    yield install
+    registry.registered.cache_clear()
+
+
+def test_every_file_of_an_export_is_exactly_one_layouts(exported):
+    names = [name for name, layout in registry.packaged().items() if not layout.always]
+    folder = place(exported(export={"formats": names}, vectors=True))
+    for name in set(Folder(folder).files()) - registry.COMMON:
+        owners = [one.name for one in registry.packaged().values() if one.owns(name)]
+        assert len(owners) == 1, f"{name}: {owners}"
+
+
+def test_every_layout_has_a_line_and_a_name_of_its_module():
+    for name, layout in registry.packaged().items():
+        assert type(layout).__module__ == f"pipeline.layouts.{name.replace('-', '_')}"
+        assert layout.text
+        assert layout.files
+
+
+def test_another_packages_layout_is_written_told_and_swept(exported, installed):
+    installed("Captions")
+    folder = place(exported(export={"formats": ["captions"]}))
+    assert len((folder / "captions.txt").read_text().splitlines()) == 6
+    assert json.loads((folder / "manifest.json").read_text())["layouts"] == {"captions": 3}
+    assert registry.unowned(["captions.txt", "captions_txt", "manifest.json"]) == ["captions_txt"]
+    place(exported())
+    assert not (folder / "captions.txt").exists()
+
+
+def test_a_layout_that_cannot_erase_cannot_be(exported, installed):
+    class Half(Layout):
+        name, text, files = "half", "", ()
+
+        def write(self, export):
+            return []
+
+    with pytest.raises(TypeError, match=r"abstract method '?erase"):
+        Half()
+    installed("Forgetful")
+    with pytest.raises(InputError, match=r"`mine` of others cannot be used: .*erase.*; uninstall"):
+        registry.registered()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("Missing", "cannot be used: module 'others' has no attribute 'Missing'"),
+        ("read_parquet", "cannot be used: others:read_parquet is no Layout"),
+        ("Twin", "is called like another one; uninstall one of them"),
+    ],
+)
+def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, told):
+    installed(kind)
+    with pytest.raises(InputError, match=f"the layout `mine` of others {told}"):
+        registry.registered()
+
+
+def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
+    shelf = exported(export={"formats": ["datacomp"]})
+    exporter = shelf.export()
+    assert exporter.is_finished()
+    monkeypatch.setattr(type(registry.registered()["datacomp"]), "version", 2)
+    assert not exporter.is_finished()
+    assert len(exporter.standing()) == len(exporter.slices)
+
+
+def test_what_others_lay_into_the_folder_stays(exported):
+    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    folder = place(shelf)
+    kept = ["00099_notes.txt", "img_emb/mine.npy", "mine/00000.tar"]
+    for name in kept:
+        (folder / name).parent.mkdir(exist_ok=True)
+        np.save(folder / "x.npy", np.zeros(1))
+        (folder / "x.npy").rename(folder / name)
+    place(exported(vectors=True))
+    assert registry.unowned(Folder(folder).files()) == kept
+    assert sorted(path.name for path in (folder / "img_emb").iterdir()) == ["mine.npy"]
+    assert not (folder / "text_emb").exists()

@@ -1,0 +1,50 @@
+"""A run folder to take rows out of, and how a test does it."""
+
+from pathlib import Path
+
+from lab import Lab
+
+from pipeline.forgetting import forget
+from pipeline.inspect.query import query
+from pipeline.layouts.registry import packaged
+from pipeline.progress import Lines
+from pipeline.run import Run
+
+OPTIONAL = [name for name, layout in packaged().items() if not layout.always]
+"""Every layout that may be asked for: a new one is taken down without a line here."""
+
+SETTINGS = {
+    "embed": {"model": "winnow-tiny"},
+    "images": {
+        "nsfw": "opennsfw",
+        "only_if": "caption_words > 0",
+        "heads": [
+            {"name": "cat", "kind": "zeroshot", "positive": ["a cat"], "negative": ["a ship"]}
+        ],
+    },
+    "export": {"formats": OPTIONAL, "shard_size": 12},
+}
+SMALL = "download.image_size=48"
+OTHER_RULE = "rules.0.when=dup_group is not null and true"
+
+
+def folder(lab: Lab) -> Path:
+    return lab.folder / "runs" / "job"
+
+
+def take(lab: Lab, *named: tuple[str, str], dry_run: bool = False):
+    with (lab.folder / "said.txt").open("w") as stream:
+        result, answer = forget(
+            Run(folder(lab)), [(*one, f"--{one[0]}") for one in named], dry_run, Lines(stream)
+        )
+    lab.said = (lab.folder / "said.txt").read_text().splitlines()
+    return result, answer
+
+
+def rows_of(lab: Lab, where: str) -> list[dict]:
+    return query(Run(folder(lab)), f"select * from samples where {where} order by uid").to_pylist()
+
+
+def one(lab: Lab, name: str) -> dict:
+    (row,) = rows_of(lab, f"url like '%/{name}'")
+    return row

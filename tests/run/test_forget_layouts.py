@@ -1,0 +1,126 @@
+"""Takedowns from every layout there is: in exports of older settings, and killed on the way."""
+
+import re
+from pathlib import Path
+
+import pytest
+from lab import Lab
+from leaks import leaks, secrets_of
+from takedown import folder, one, take
+
+from pipeline.layouts.base import Layout
+from pipeline.layouts.registry import packaged
+from pipeline.storage import Folder
+
+LAYOUTS = packaged()
+
+
+def exports(lab: Lab) -> list[Path]:
+    return sorted((folder(lab) / "export").iterdir())
+
+
+def owned(place: Path, layout: Layout) -> set[str]:
+    return {name for name in Folder(place).files() if layout.owns(name)}
+
+
+def held_by(place: Path, layout: Layout, secret: dict) -> set[str]:
+    """The layout's files that hold something of the row."""
+    return {name for name, _ in leaks(place, secret)} & owned(place, layout)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_forgets_in_every_export_of_every_setting(copy, name):
+    layout, row = LAYOUTS[name], one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    before = {place: owned(place, layout) for place in exports(copy)}
+    assert len(before) == 3
+    # Else the search could not tell whether it forgets: teach `leaks` to read the layout's files.
+    assert all(held_by(place, layout, secret) for place in before)
+    take(copy, ("uid", row["uid"]))
+    assert [held_by(place, layout, secret) for place in before] == [set()] * 3
+    # In place: no file went with the row.
+    assert {place: owned(place, layout) for place in before} == before
+
+
+@pytest.mark.parametrize("name", [n for n, layout in LAYOUTS.items() if not layout.always])
+def test_a_layout_that_is_asked_for_no_longer_forgets_too(copy, name):
+    layout, row = LAYOUTS[name], one(copy, "3.jpg")
+    secret = secrets_of(folder(copy), row)
+    current = copy.run(copy.folder / "job.yaml", "export.formats=[]").exporter.name
+    older = [place for place in exports(copy) if place.name != Path(current).name]
+    assert owned(folder(copy) / current, layout) == set()
+    assert all(held_by(place, layout, secret) for place in older)
+    take(copy, ("uid", row["uid"]))
+    assert leaks(folder(copy), secret) == []
+    assert all(owned(place, layout) for place in older)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_layout_forgets_twice_as_it_does_once(copy, monkeypatch, name, moment):
+    """Killed before it began in the second export, or after: the next one finishes it."""
+    layout, row = LAYOUTS[name], one(copy, "3.jpg")
+    secret, kind = secrets_of(folder(copy), row), type(LAYOUTS[name])
+    erase, seen = kind.erase, []
+
+    def dying(self, taken):
+        seen.append(taken.folder.url)
+        if moment == "after" or len(seen) < 2:
+            erase(self, taken)
+        if len(seen) == 2:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "erase", dying)
+        with pytest.raises(KilledError):
+            take(copy, ("uid", row["uid"]))
+    assert len(set(seen)) == 2
+    again: list[str] = []
+
+    def noting(self, taken):
+        again.append(taken.folder.url)
+        erase(self, taken)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "erase", noting)
+        take(copy, ("uid", row["uid"]))
+    assert set(seen) < set(again)
+    assert leaks(folder(copy), secret) == []
+    assert all(owned(place, layout) for place in exports(copy))
+
+
+def test_a_file_that_no_layout_knows_is_named_and_left(copy):
+    row = one(copy, "3.jpg")
+    place = exports(copy)[0]
+    (place / "shards").mkdir()
+    for name in ("00000.tfrecord", "shards/00000.tar"):
+        (place / name).write_bytes(row["caption"].encode())
+    _, dry = take(copy, ("uid", row["uid"]), dry_run=True)
+    _, answer = take(copy, ("uid", row["uid"]))
+    told = re.escape(
+        f"left as they are, for no layout knows how to take rows out of them: "
+        f"export/{place.name}/00000.tfrecord, export/{place.name}/shards/00000.tar (2); "
+    )
+    assert [bool(re.match(told, note)) for note in answer["notes"]] == [True]
+    assert dry["notes"] == answer["notes"]
+    left = {name for name, _ in leaks(folder(copy), {"caption": row["caption"].encode()})}
+    assert left == {f"export/{place.name}/00000.tfrecord", f"export/{place.name}/shards/00000.tar"}
+
+
+def test_such_a_file_is_named_too_when_a_run_finishes_the_takedown(copy, monkeypatch):
+    row = one(copy, "3.jpg")
+    (exports(copy)[0] / "mine.txt").write_text("of the user")
+
+    def dying(self, taken):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(LAYOUTS["webdataset"]), "erase", dying)
+        with pytest.raises(KilledError):
+            take(copy, ("uid", row["uid"]))
+    copy.run(copy.folder / "job.yaml")
+    assert any("mine.txt" in line and "no layout knows" in line for line in copy.said)
