@@ -215,7 +215,7 @@ class Driver:
             if number not in standing:
                 self._submit(
                     Ticket(("export",), -1 - number),
-                    run_export, number, slices, exporter.inputs,
+                    run_export, number, slices, exporter.shard_inputs[number],
                 )  # fmt: skip
         self._drain()
 

@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.table import Sidecar, commit, digest_of, read_sidecar, shard_name
 from pipeline.tasks import Worked, timed
 
 PARTS = "parts"
-"""The name of an export shard's one input: a digest over all parts of all shards."""
+"""The name of an export shard's one input: a digest over its slices and their parts."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ class Exporter(Place):
     """An export: its place and its shards."""
 
     slices: tuple[tuple[Slice, ...], ...]
+    shard_inputs: tuple[str, ...]
+    """What each export shard is made from: its slices, and all parts of their shards."""
     inputs: str
+    """What the whole is made from, rows that are not kept included: the manifest counts them."""
 
     @classmethod
     def of(
@@ -73,19 +76,23 @@ class Exporter(Place):
             kept.append((shard, int(sidecar.summary["kept"])))
         slices = cut(kept, plan.job.export.shard_size)
         # Every column is written out, so every part counts, and not the verdicts alone.
-        inputs = digest_of(
-            [
-                [index.shards[shard][1], *(parts[node.name][shard] for node in plan.nodes)]
-                for shard in shards
-            ]
+        made_from = {
+            shard: [index.shards[shard][1], *(parts[node.name][shard] for node in plan.nodes)]
+            for shard in shards
+        }
+        own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
+        return cls(
+            plan,
+            tuple(tuple(part) for part in slices),
+            tuple(own),
+            digest_of(list(made_from.values())),
         )
-        return cls(plan, tuple(tuple(part) for part in slices), inputs)
 
     def standing(self) -> dict[int, Sidecar]:
         found = {}
-        for number in range(len(self.slices)):
+        for number, inputs in enumerate(self.shard_inputs):
             sidecar = read_sidecar(self.sidecars, shard_name(number), data=self.folder)
-            if sidecar is not None and sidecar.inputs == {PARTS: self.inputs}:
+            if sidecar is not None and sidecar.inputs == {PARTS: inputs}:
                 found[number] = sidecar
         return found
 

@@ -206,7 +206,8 @@ class Shelf:
     def export(self) -> Exporter:
         exporter = self.exporter()
         for number, slices in enumerate(exporter.slices):
-            run_export(self.plan.run.folder.url, self.plan.digest, number, slices, exporter.inputs)
+            inputs = exporter.shard_inputs[number]
+            run_export(self.plan.run.folder.url, self.plan.digest, number, slices, inputs)
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
         facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
