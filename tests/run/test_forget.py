@@ -96,6 +96,7 @@ def test_nothing_is_left_of_the_rows_and_nothing_else_is_lost(copy, asked):
     row = rows_of(copy, f"uid = '{gone[0]['uid']}'")[0]
     assert {name for name, value in row.items() if value is not None} == {
         "shard", "row", "uid", "repeats", "input_error", "status", "reason", "reasons", "verdict",
+        "audit",
     }  # fmt: skip
     assert (row["status"], row["reasons"], row["verdict"]) == ("invalid", ["forgotten"], "dropped")
     text = (folder(copy) / "tombstones.jsonl").read_text()
