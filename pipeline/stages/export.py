@@ -144,12 +144,16 @@ def shard_stats(count: int) -> dict[str, Any]:
 
 
 def vectors(slices: Sequence[tuple[ShardData, Slice]], name: str) -> Any:
-    """float16 vectors (rows, dim) of the slices' rows, `img` or `txt`."""
+    """float16 vectors (rows, dim) of the slices' rows, `img` or `txt`; zeros where the masks hide
+    that the row was measured, as where it was not."""
     parts = []
     for data, part in slices:
         reasons = data.table("reason")["reason"]
         kept = np.flatnonzero(pc.is_null(reasons).to_numpy(zero_copy_only=False))
-        parts.append(data.array("embed", f"{name}.npy")[kept[part.start : part.stop]])
+        array = data.array("embed", f"{name}.npy")
+        for mask in (mask for mask in data.masks if "clip_score" in mask.hides):
+            array[~data.lets_in(mask)] = 0
+        parts.append(array[kept[part.start : part.stop]])
     # A shard of which no picture was measured has no width of its own.
     width = max(part.shape[1] for part in parts)
     return np.concatenate(

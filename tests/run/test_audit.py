@@ -1,5 +1,9 @@
 """Rows that an `only_if` leaves out: measured for the audit, marked, and never kept for it."""
 
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.inspect.query import query
@@ -66,3 +70,17 @@ def test_every_row_is_accounted_for(own, counts, fraction):
     seen = counts(own.run(job))
     assert (seen["conserved"], seen["kept"], seen["reasons"]) == (True, 10, {"not_measured": 10})
     assert seen["export"]["rows"] == 10
+
+
+def test_a_kept_row_that_was_embedded_for_the_audit_alone_exports_no_vectors(own):
+    only_if = {"model": "winnow-tiny", "only_if": "url not like '%/2.jpg'"}
+    exports = {"formats": ["clip-retrieval"]}
+    for fraction in (0, 1):
+        job = own.job(own.site.rows[:6], embed=only_if, export=exports, audit_fraction=fraction)
+        result = own.run(job)
+        folder = Path(result.exporter.folder.path())
+        names = pq.read_table(folder / "metadata/metadata_0.parquet")["url"].to_pylist()
+        for kind in ("img", "text"):
+            vectors = np.load(folder / f"{kind}_emb/{kind}_emb_0.npy")
+            blank = [n for n, v in zip(names, vectors, strict=True) if not v.any()]
+            assert [name.rsplit("/", 1)[1] for name in blank] == ["2.jpg"], (fraction, kind)
