@@ -65,7 +65,7 @@ FETCH = _words(
     opted_out_tdm="The site reserves text and data mining: TDM-Reservation.",
     blocklisted="The picture is on the job's list of hashes; nothing of it is kept or shown.",
     image_too_small="Shorter side below `download.min_image_size`.",
-    image_too_large="Longer side above `download.max_image_side`.",
+    image_too_large="Longer side above `download.max_image_side`, or of what a JPEG can hold.",
     image_too_many_pixels="More pixels than `download.max_image_pixels`.",
     image_aspect_ratio="Longer over shorter side above `download.max_aspect_ratio`.",
 )

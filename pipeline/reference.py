@@ -14,11 +14,12 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from pipeline.config.base import ROLES, role_of
 from pipeline.config.job import Job
 from pipeline.config.sections import Head
 from pipeline.layouts.registry import GROUP, packaged
 from pipeline.reasons import FETCH, INGEST, RULES, TAKEDOWN
-from pipeline.rules import default_rules
+from pipeline.rules import default_rules, fetch_rules
 from pipeline.stages import stages_for
 from pipeline.table import SHARD_COLUMNS, Column
 
@@ -29,9 +30,10 @@ def config_page() -> str:
     """Every key of a job file, section by section."""
     parts = [
         f"# Job files\n\n{_MADE}\nOne YAML file is one job. Only `input` must be given. Unknown "
-        "keys are errors. Any key can be overridden with `--set a.b=value`. Keys marked *tuning* "
-        "change how fast or where a job runs, not what it yields: changing them makes nothing "
-        "stale.\n",
+        "keys are errors. Any key can be overridden with `--set a.b=value`. What a change of a key "
+        "makes stale is marked beside it; a key without a mark changes what its stage measures, "
+        "and all of that stage is done again:\n",
+        "\n".join(f"- *{role}*: {text}." for role, text in ROLES.items()) + "\n",
     ]
     parts += _section(Job, "")
     rows = "\n".join(f"| `{name}` | {_cell(one.text)} |" for name, one in packaged().items())
@@ -50,9 +52,8 @@ def _section(model: type[BaseModel], place: str) -> list[str]:
     below: list[str] = []
     for name, field in model.model_fields.items():
         inner = [m for m in models_in(field.annotation) if m is not model]
-        extra = field.json_schema_extra
-        tuned = " *tuning*" if isinstance(extra, dict) and extra.get("tuning") else ""
-        text = f"{_cell(field.description or '')}{tuned}"
+        role = role_of(field)
+        text = f"{_cell(field.description or '')}" + (f" *{role}*" if role else "")
         default = "**required**" if field.is_required() else _default(field)
         lines.append(f"| `{name}` | {_cell(_type(field.annotation))} | {default} | {text} |")
         for one in inner:
@@ -170,6 +171,16 @@ def reasons_page() -> str:
         lines.append(f"## {title}\n\n| reason | kind | meaning |\n| --- | --- | --- |\n{rows}\n")
     everything = Job(
         input="pairs.parquet", captions={"vocabulary": "words.txt"}, embed={"model": "ViT-B-32"}
+    )
+    built_in = "\n".join(
+        f"| `{rule.reason}` | `{rule.when}` |"
+        for rule in fetch_rules(everything, {"sha256": "input_sha256", "md5": "input_md5"})
+    )
+    lines.append(
+        "## Rules of the download section\n\nOf every job, before its own, here with the "
+        "section's default values: facts are stored, and these keys judge them. A row that was not "
+        "stored has the reason that the fetch gave.\n\n| reason | when |\n| --- | --- |\n"
+        f"{built_in}\n"
     )
     rules = "\n".join(
         f"| `{rule.reason}` | `{rule.when}` | {rule.if_null} |"

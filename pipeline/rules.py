@@ -1,6 +1,55 @@
-"""The rules of a job that names none."""
+"""The rules that a job does not name: those of its `download:` section, and the default ones."""
 
+from collections.abc import Mapping
+
+from pipeline.config.download import FORMATS
 from pipeline.config.job import Job, Rule
+
+FACTS = (
+    "robots_txt", "robots_tag", "tdm_reservation", "bytes", "format", "original_width",
+    "original_height", "original_pixels", "sha256", "md5",
+)  # fmt: skip
+"""Columns that `fetch_rules` read, beside those of the promised hashes."""
+
+
+def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
+    """What the `download:` section says of pictures that are stored: judged before the job's rules.
+
+    `expected` are the columns of the hashes that the list promises, by kind (sha256, md5).
+    """
+    config = job.download
+    longer, shorter = (f"{name}(original_width, original_height)" for name in ("greatest", "least"))
+    rules = {
+        "opted_out_robots_txt": "robots_txt = 'forbidden'" if config.respect_robots_txt else "",
+        "opted_out_robots_tag": "robots_tag is not null" if config.respect_robots_tag else "",
+        "opted_out_tdm": "tdm_reservation" if config.respect_tdm_reservation else "",
+        "too_large": f"bytes > {config.max_bytes}",
+        "not_an_image": _unwanted(config.formats),
+        "image_too_small": f"{shorter} < {config.min_image_size}",
+        "image_too_large": f"{longer} > {config.max_image_side}",
+        "image_too_many_pixels": f"original_pixels > {config.max_image_pixels}",
+        "image_aspect_ratio": f"{longer} > {config.max_aspect_ratio!r} * {shorter}",
+        "hash_mismatch": " or ".join(_differs(kind, name) for kind, name in expected.items()),
+    }
+    # These words are the fetch's own, which a job's rules may not give.
+    return tuple(
+        Rule.model_construct(reason=reason, when=when, if_null="keep")
+        for reason, when in rules.items()
+        if when
+    )
+
+
+def _unwanted(formats: tuple[str, ...]) -> str:
+    """For formats that are decoded in any case, and that this job leaves out."""
+    left_out = [name for name in FORMATS if name not in formats]
+    return f"format in ({', '.join(repr(name) for name in left_out)})" if left_out else ""
+
+
+def _differs(kind: str, column: str) -> str:
+    """Whether the bytes' hash is not the one that the list gives, where it gives one."""
+    name = '"' + column.replace('"', '""') + '"'
+    given = f"nullif(lower(trim({name}::varchar)), '')"
+    return f"{kind} <> {given}"
 
 
 def default_rules(job: Job) -> tuple[Rule, ...]:

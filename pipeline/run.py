@@ -16,6 +16,9 @@ from pipeline.errors import InputError
 from pipeline.storage import Folder
 from pipeline.table import read_parquet, shard_name
 
+FORMAT = 2
+"""Of the run folder: higher when what an earlier winnow wrote cannot be gone on with."""
+
 
 @dataclass(frozen=True)
 class ShardIndex:
@@ -54,6 +57,15 @@ class Run:
     def __reduce__(self) -> tuple[type["Run"], tuple[str]]:
         return (Run, (self.folder.url,))
 
+    def check_format(self) -> None:
+        """InputError if the folder was written in another format than this winnow's."""
+        if (found := int(self.job.get("format", 1))) != FORMAT:
+            raise InputError(
+                f"{self.folder.url} was written in format {found} of the run folder, this winnow "
+                f"reads format {FORMAT}; nothing in it was touched: read it with the winnow that "
+                "wrote it, or start the job under another `name` or `output`"
+            )
+
     @classmethod
     def open(cls, url: str | os.PathLike[str]) -> "Run":
         """A run that exists; InputError names what is missing."""
@@ -64,6 +76,7 @@ class Run:
                 f"did you mean {url}/{near[0]}?" if near else "start one with `winnow run JOB.yaml`"
             )
             raise InputError(f"{url} is not a run folder (no resolved.json); {hint}")
+        run.check_format()
         return run
 
     @property

@@ -24,7 +24,7 @@ from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_sc
 from pipeline.progress import Reporter
 from pipeline.provenance import provenance
 from pipeline.rules import resolve
-from pipeline.run import Run, ShardIndex
+from pipeline.run import FORMAT, Run, ShardIndex
 from pipeline.stages import stages_for
 from pipeline.stages.ingest import Listing, deal, is_current, look
 from pipeline.table import ASIDE, read_parquet, settle, shard_name
@@ -71,7 +71,7 @@ def replan(run: Run, scheduler: str | None = None) -> Plan:
 
     InputError if the list was never dealt, or a model or file of the job is out of reach.
     """
-    values = {key: value for key, value in run.job.items() if key != "job_file"}
+    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
     job = parse_job(values, f"{run.folder.url}/resolved.json")
     if scheduler is not None:
         cluster = job.cluster.model_copy(update={"scheduler": scheduler})
@@ -210,6 +210,7 @@ def claim(run: Run, job_file: Path | None) -> None:
             f"{run.folder.url} holds files that are no run's ({names[0]}, …); "
             "give the job another `name` or `output`"
         )
+    run.check_format()
     owner = run.job.get("job_file")
     mine = str(job_file.resolve()) if job_file is not None else None
     if owner and mine and owner != mine and Path(owner).is_file():
@@ -219,7 +220,7 @@ def claim(run: Run, job_file: Path | None) -> None:
 
 
 def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
-    resolved = job.model_dump(mode="json")
+    resolved = job.model_dump(mode="json") | {"format": FORMAT}
     if job_file is not None:
         resolved["job_file"] = str(job_file.resolve())
     # First, for it is by this file that `claim` knows a run's folder again.

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("errors", "reasons", "uid", "storage", "tars", "threads", "quiet_exit"),
     ("table", "sql", "config"),
-    ("run", "runlog", "models", "fetch", "neighbours", "tombstones"),
+    ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),
     ("stage", "rules", "sharing"),
     ("stages",),
-    ("plan", "patches", "pictures", "progress"),
+    ("plan", "patches", "renewal", "pictures", "progress"),
     ("tasks", "cluster", "provenance"),
     ("layouts",),
     ("exporting", "inspect", "erasing"),

@@ -135,7 +135,7 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
         "rows": data.rows,
         "resolution": resolution,
         "learning_rate": peak,
-        "config": {k: v for k, v in config.recipe().items() if k not in NAMES},
+        "config": {k: v for k, v in config.settings().items() if k not in NAMES},
     }
     return commit(model, weights, out, mark, notes)
 

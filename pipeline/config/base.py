@@ -1,8 +1,21 @@
-"""The base of every section of a job file."""
+"""The base of every section of a job file, and what a change of a key makes stale."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["tuning", "effort", "gate", "rule", "mask"]
+ROLES: dict[Role, str] = {
+    "tuning": "changes how fast or where a job runs, not what it yields: makes nothing stale",
+    "effort": "can only turn one failure into another: makes nothing stale, and `winnow retry` "
+    "tries failed rows again",
+    "gate": "rows are refused by it: another value concerns the rows that it lets in or takes out, "
+    "and no other is fetched or measured again",
+    "rule": "held against what was stored, with the verdicts: another value fetches nothing",
+    "mask": "says which rows are measured: another value measures the rows that it adds, and "
+    "forgets nothing",
+}
+"""Kinds of keys outside the fingerprint of what is measured; every other key is inside it."""
 
 
 class Section(BaseModel):
@@ -13,19 +26,68 @@ class Section(BaseModel):
     def recipe(self) -> dict[str, Any]:
         """The settings that change a result, as JSON values: this section's share of a fingerprint.
 
-        Fields made with `tuning()` (threads, batch sizes, addresses …) are left out, so that a
-        faster machine does not make yesterday's parts stale.
+        Keys with a role are left out, and so are keys at their defaults: a new key with a default
+        makes nothing stale. Whoever changes a default raises the version of the stage.
         """
+        found: dict[str, Any] = {}
+        for name, value in self.settings().items():
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            own = getattr(self, name)
+            if isinstance(own, Section):
+                value = own.recipe()
+                if not value and isinstance(default, Section):
+                    continue
+            elif own == default:
+                continue
+            found[name] = value
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that change a result, defaults too, as JSON values."""
         data = self.model_dump(mode="json")
-        for name, field in type(self).model_fields.items():
-            extra, value = field.json_schema_extra, getattr(self, name)
-            if isinstance(extra, dict) and extra.get("tuning"):
-                data.pop(name)
-            elif isinstance(value, Section):
-                data[name] = value.recipe()
-        return data
+        fields = type(self).model_fields
+        return {name: value for name, value in data.items() if role_of(fields[name]) is None}
+
+    def changed(self, role: Role) -> dict[str, Any]:
+        """The keys of a role that are not at their defaults, as JSON values."""
+        data = self.model_dump(mode="json")
+        return {
+            name: data[name]
+            for name, field in type(self).model_fields.items()
+            if role_of(field) == role and getattr(self, name) != field.get_default()
+        }
+
+
+def role_of(field: Any) -> Role | None:
+    """A field's role; None for one that changes what is measured."""
+    extra = field.json_schema_extra
+    return extra.get("role") if isinstance(extra, dict) else None
+
+
+def _with_role(role: Role, default: Any, description: str, **kwargs: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"role": role}, **kwargs)
 
 
 def tuning(default: Any, description: str, **kwargs: Any) -> Any:
-    """A field that changes how fast or where a job runs, not what it yields."""
-    return Field(default, description=description, json_schema_extra={"tuning": True}, **kwargs)
+    """A field of the role `tuning`."""
+    return _with_role("tuning", default, description, **kwargs)
+
+
+def effort(default: Any, description: str, **kwargs: Any) -> Any:
+    """A field of the role `effort`."""
+    return _with_role("effort", default, description, **kwargs)
+
+
+def gate(default: Any, description: str, **kwargs: Any) -> Any:
+    """A field of the role `gate`."""
+    return _with_role("gate", default, description, **kwargs)
+
+
+def rule(default: Any, description: str, **kwargs: Any) -> Any:
+    """A field of the role `rule`."""
+    return _with_role("rule", default, description, **kwargs)
+
+
+def mask(description: str) -> Any:
+    """A field of the role `mask`, off by default."""
+    return _with_role("mask", None, description)

@@ -5,7 +5,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.config.base import Section, tuning
+from pipeline.config.base import Section, effort, gate, mask, rule, tuning
+
+FORMATS: tuple[Literal["jpeg", "png", "webp", "gif"], ...] = ("jpeg", "png", "webp", "gif")
+"""Formats that are decoded and stored in any case; which of them a job keeps, its rules say."""
 
 
 class DownloadConfig(Section):
@@ -19,58 +22,58 @@ class DownloadConfig(Section):
     )
     resize_only_if_bigger: bool = Field(True, description="Never enlarge a smaller picture.")
     encode_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the stored picture.")
-    formats: tuple[Literal["jpeg", "png", "webp", "gif", "avif"], ...] = Field(
-        ("jpeg", "png", "webp", "gif"),
+    formats: tuple[Literal["jpeg", "png", "webp", "gif", "avif"], ...] = gate(
+        FORMATS,
         min_length=1,
         description="Formats accepted, by the bytes; of a GIF the first frame. `avif` on request.",
     )
-    min_image_size: int = Field(64, ge=1, description="Least shorter side accepted, pixels.")
-    max_image_side: int = Field(20_000, ge=1, description="Greatest longer side accepted, pixels.")
-    max_aspect_ratio: float = Field(3.0, ge=1, description="Greatest longer/shorter side accepted.")
-    max_image_pixels: int = Field(
+    min_image_size: int = rule(64, ge=1, description="Least shorter side accepted, pixels.")
+    max_image_side: int = rule(20_000, ge=1, description="Greatest longer side accepted, pixels.")
+    max_aspect_ratio: float = rule(3.0, ge=1, description="Greatest longer/shorter side accepted.")
+    max_image_pixels: int = gate(
         89_478_485,
         ge=1,
         le=178_956_970,
         description="Most pixels accepted (Pillow warns from 89,478,485 and refuses above "
         "178,956,970).",
     )
-    max_metadata_bytes: int = Field(
+    max_metadata_bytes: int = gate(
         4_000_000,
         ge=1,
         description="Byte cap of a colour profile (inflated) and of an EXIF block. Text is never "
         "read, however long.",
     )
-    decode_timeout: float = Field(
+    decode_timeout: float = effort(
         20.0, gt=0, description="Seconds that the decoder may take for one picture."
     )
-    decode_memory_mb: int = Field(
+    decode_memory_mb: int = effort(
         2_048, ge=256, description="Memory that the decoder may take for one picture, MiB."
     )
-    max_bytes: int = Field(
+    max_bytes: int = gate(
         20_000_000, ge=1, description="Byte cap per picture, on the wire and after decompression."
     )
-    max_header_bytes: int = Field(
+    max_header_bytes: int = effort(
         65_536, ge=1_024, description="Byte cap of an answer's status line and headers."
     )
-    connect_timeout: float = Field(
+    connect_timeout: float = effort(
         10.0, gt=0, description="Seconds to look a host up, and to connect and shake hands."
     )
-    first_byte_timeout: float = Field(
+    first_byte_timeout: float = effort(
         10.0, gt=0, description="Seconds from the request to the first byte of the answer."
     )
-    timeout: float = Field(10.0, gt=0, description="Seconds between bytes after the first.")
-    deadline: float = Field(
+    timeout: float = effort(10.0, gt=0, description="Seconds between bytes after the first.")
+    deadline: float = effort(
         30.0, gt=0, description="Total seconds per picture, redirects, retries and pauses too."
     )
-    max_redirects: int = Field(5, ge=0, le=20, description="Redirects followed; each is checked.")
-    retries: int = Field(
+    max_redirects: int = effort(5, ge=0, le=20, description="Redirects followed; each is checked.")
+    retries: int = effort(
         2,
         ge=0,
         le=10,
         description="Further tries after a passing failure (timeouts, broken connections, 408, "
         "425, 429, 5xx), with back-off, jitter and `Retry-After`, as far as `deadline` allows.",
     )
-    allow_addresses: tuple[str, ...] = Field(
+    allow_addresses: tuple[str, ...] = gate(
         (),
         description="Networks (CIDR) that may be reached although they are private, loopback or "
         "link-local, e.g. `127.0.0.1/32`.",
@@ -78,49 +81,50 @@ class DownloadConfig(Section):
     nameservers: tuple[str, ...] = tuning(
         (), "DNS servers to ask (`9.9.9.9`, `127.0.0.1:5353`) instead of the system's."
     )
-    user_agent_token: str = Field(
+    user_agent_token: str = gate(
         "winnow",
         pattern=r"^[A-Za-z][A-Za-z0-9._-]*$",
         description="Product token sent in the User-Agent, and matched in robots.txt and "
         "X-Robots-Tag.",
     )
-    user_agent_contact: str | None = Field(
+    user_agent_contact: str | None = effort(
         None,
         pattern=r"^[!-~]+$",
         description="URL or address sent in the User-Agent, for site owners.",
     )
-    respect_robots_txt: bool = Field(
-        True, description="Ask each host's robots.txt first, and do as it says (RFC 9309)."
+    respect_robots_txt: bool = gate(
+        True,
+        description="Ask each host's robots.txt first, and do as it says (RFC 9309). Turned on "
+        'later, it takes no picture that is stored; `winnow retry --where "robots_txt is null"` '
+        "asks about those.",
     )
-    respect_robots_tag: bool = Field(
+    respect_robots_tag: bool = gate(
         True,
         description="Drop pictures whose X-Robots-Tag says noai, noimageai, noindex, noimageindex, "
         "none or noml.",
     )
-    respect_tdm_reservation: bool = Field(
+    respect_tdm_reservation: bool = gate(
         True, description="Drop pictures whose TDM-Reservation header is 1 (W3C TDMRep)."
     )
-    opted_out_domains: str | None = Field(
+    opted_out_domains: str | None = gate(
         None,
         description="A file of domains that opted out, one a line, `#` comments; their subdomains "
         "too. They are sent no request.",
     )
-    verify_hash: bool = Field(
+    verify_hash: bool = gate(
         True,
         description="Hold the bytes against the input's `columns.sha256` and `columns.md5`, where "
         "it has them.",
     )
-    blocklist: str | None = Field(
+    blocklist: str | None = gate(
         None,
         description="A file of hashes whose pictures are neither stored nor shown, one a line: "
         "`sha256:…`, `md5:…` or `pdq:…` in hex, `#` comments.",
     )
-    blocklist_pdq_distance: int = Field(
+    blocklist_pdq_distance: int = gate(
         31, ge=0, le=64, description="Greatest Hamming distance to a PDQ hash of the blocklist."
     )
-    only_if: str | None = Field(
-        None, description="SQL over earlier columns; rows that fail it are not fetched."
-    )
+    only_if: str | None = mask("SQL over earlier columns; rows that fail it are not fetched.")
     thread_count: int = tuning(16, "Concurrent fetches per shard.", ge=1, le=1024)
     decoders: int | None = tuning(
         None, "Decoding processes of a fetching worker; default: the cores.", ge=1, le=256

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Section, tuning
+from pipeline.config.base import Section, mask, tuning
 
 
 class Columns(Section):
@@ -79,9 +79,7 @@ class EmbedConfig(Section):
         "fp32", description="Arithmetic of the towers."
     )
     batch_size: int = tuning(64, "Pictures per forward pass.", ge=1)
-    only_if: str | None = Field(
-        None, description="SQL over earlier columns; rows that fail it are not measured."
-    )
+    only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
 class Head(Section):
@@ -122,9 +120,7 @@ class ImagesConfig(Section):
     heads: tuple[Head, ...] = Field(
         (), description="Judges on the CLIP vectors; need `embed.model`."
     )
-    only_if: str | None = Field(
-        None, description="SQL over earlier columns; rows that fail it are not measured."
-    )
+    only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
 class DedupConfig(Section):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError, StationError, printable
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
+from pipeline.fetch.seen import Seen
 from pipeline.fetch.station import station
 from pipeline.fetch.web.hosts import Book
 from pipeline.fetch.web.urls import check_url
@@ -55,7 +57,6 @@ def fetch_urls(
     config: DownloadConfig,
     spool: Spool,
     forgotten: Collection[str] = (),
-    with_md5: bool = False,
     book: Book | None = None,
 ) -> list[Fetched]:
     """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
@@ -63,8 +64,8 @@ def fetch_urls(
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses on the way (an exception between its hands drops the row silently) is found
     by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
-    pictures that were taken down; `with_md5` asks for the md5 of the bytes too; `book` is a
-    cluster's book of hosts. Raises StationError if fetching itself breaks.
+    pictures that were taken down; `book` is a cluster's book of hosts. Raises StationError if
+    fetching itself breaks.
     """
     results: list[Fetched | None] = []
     places: list[str] = []
@@ -84,15 +85,15 @@ def fetch_urls(
         with station(config) as standing:
             standing.fetcher.go_by(book)
             standing.decoders.start(len(turns))
-            intake = Intake(standing.decoders, standing.blocklist, forgotten, with_md5)
+            intake = Intake(standing.decoders, standing.blocklist, forgotten)
             before = standing.fetcher.held_back
-            _download(turns, standing.fetcher, intake, config, spool)
+            seen = _download(turns, standing.fetcher, intake, config, spool)
             spool.held_back = standing.fetcher.held_back - before
-        numbers = {url: number for number, url in enumerate(turns)}
-    return [
-        done or spool.results.get(numbers[place], LOST)
-        for done, place in zip(results, places, strict=True)
-    ]
+        fetched = {
+            url: replace(spool.results.get(number, LOST), seen=seen.get(url, Seen()))
+            for number, url in enumerate(turns)
+        }
+    return [done or fetched[place] for done, place in zip(results, places, strict=True)]
 
 
 def by_turns(hosts: Mapping[str, str]) -> list[str]:
@@ -110,7 +111,9 @@ def by_turns(hosts: Mapping[str, str]) -> list[str]:
 
 def _download(
     urls: list[str], fetcher: Fetcher, intake: Intake, config: DownloadConfig, spool: Spool
-) -> None:
+) -> dict[str, Seen]:
+    """Fetch into the spool; what was said about the use of each URL's picture."""
+    seen: dict[str, Seen] = {}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         rows = Path(scratch) / "urls.arrow"
         table = pa.table({"url": urls})
@@ -142,7 +145,8 @@ def _download(
             if broken:
                 raise broken[0]
             try:
-                return intake.admit(fetcher.fetch(url))
+                said = seen[url] = Seen()
+                return intake.admit(fetcher.fetch(url, said), said)
             except StationError as error:
                 # img2dataset would make it every row's own failure, and the shard would stand.
                 broken.append(error)
@@ -152,3 +156,4 @@ def _download(
             downloader.download_shard((0, str(rows)))
         if broken:
             raise broken[0]
+    return seen

@@ -15,6 +15,7 @@ from pipeline.fetch.failure import FetchError
 from pipeline.fetch.lists import HashList
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import Made
+from pipeline.fetch.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Facts:
     """What was learned about fetched bytes; hashes in hex, `size` in bytes."""
 
     sha256: str
-    md5: str | None
+    md5: str
     size: int
     made: Made
 
@@ -53,36 +54,38 @@ class Intake:
         decoders: Decoders,
         blocklist: HashList | None,
         forgotten: Collection[str] = (),
-        with_md5: bool = False,
     ) -> None:
         self._decoders = decoders
         self._blocklist = blocklist
         self._forgotten = forgotten
-        self._with_md5 = with_md5 or (blocklist is not None and bool(blocklist.md5))
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._waiting: dict[bytes, Facts] = {}
 
-    def admit(self, data: bytes) -> bytes:
+    def admit(self, data: bytes, seen: Seen) -> bytes:
         """Have the picture made; the ticket for it.
 
         Raises FetchError (forgotten, blocklisted) for a picture of which nothing may be kept: no
-        fact of it goes on from here.
+        fact of it goes on from here, but for the list's entry in `seen.listed`.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        md5 = hashlib.md5(data).hexdigest() if self._with_md5 else None  # noqa: S324 - the input's
+        md5 = hashlib.md5(data).hexdigest()  # noqa: S324 - lists and inputs name pictures by it
         if sha256 in self._forgotten:
             raise FetchError("forgotten", "taken down by its hash")
-        if self._blocklist is not None and self._blocklist.has_bytes(sha256, md5):
-            raise FetchError("blocklisted", "on the job's list")
+        if self._blocklist is not None:
+            self._refuse_listed(self._blocklist.entry_of_bytes(sha256, md5), seen)
         made = self._decoders.make(data)
-        listed = self._blocklist
-        if listed is not None and made.phash and listed.has_picture(made.phash, made.plain_pdq):
-            raise FetchError("blocklisted", "on the job's list")
+        if self._blocklist is not None and made.phash:
+            self._refuse_listed(self._blocklist.entry_of_picture(made.phash, made.plain_pdq), seen)
         with self._lock:
             ticket = str(next(self._numbers)).encode()
             self._waiting[ticket] = Facts(sha256, md5, len(data), made)
         return ticket
+
+    def _refuse_listed(self, entry: str | None, seen: Seen) -> None:
+        if entry is not None:
+            seen.listed = entry
+            raise FetchError("blocklisted", "on the job's list")
 
     def __call__(self, stream: IO[bytes], boxes: Any = None) -> Resized:
         """`(jpeg, width, height, original width, original height, error)` for a ticket."""

@@ -1,7 +1,9 @@
 """The user's own lists: domains that opted out, and hashes of pictures that nobody may keep."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +36,38 @@ class HashList:
     pdq: npt.NDArray[np.uint64]
     distance: int
 
-    def has_bytes(self, sha256: str, md5: str | None) -> bool:
-        return sha256 in self.sha256 or md5 in self.md5
+    def entry_of_bytes(self, sha256: str, md5: str | None) -> str | None:
+        """The entry that names a picture by its bytes, as `_entry` hides it; None if none does."""
+        if sha256 in self.sha256:
+            return _entry("sha256", sha256)
+        return _entry("md5", md5) if md5 is not None and md5 in self.md5 else None
 
-    def has_picture(self, *hashes: bytes) -> bool:
-        """Whether any of a picture's PDQ hashes (32 bytes) is near a listed one."""
-        for one in hashes:
-            bits = np.frombuffer(one, np.uint64) ^ self.pdq
-            if len(bits) and int(np.bitwise_count(bits).sum(axis=1).min()) <= self.distance:
-                return True
-        return False
+    def entry_of_picture(self, *hashes: bytes) -> str | None:
+        """The entry nearest to any of a picture's PDQ hashes (32 bytes), if it is near enough."""
+        for one in hashes if len(self.pdq) else ():
+            bits = np.bitwise_count(np.frombuffer(one, np.uint64) ^ self.pdq).sum(axis=1)
+            if int(bits.min()) <= self.distance:
+                return _entry("pdq", self.pdq[int(bits.argmin())].tobytes().hex())
+        return None
+
+    @cached_property
+    def entries(self) -> frozenset[str]:
+        """All entries, as `_entry` hides them."""
+        pdq = (row.tobytes().hex() for row in self.pdq)
+        return frozenset(
+            _entry(kind, digits)
+            for kind, found in (("sha256", self.sha256), ("md5", self.md5), ("pdq", pdq))
+            for digits in found
+        )
+
+
+def _entry(kind: str, digits: str) -> str:
+    """A blocklist's entry in a form that only who holds the list can recognise.
+
+    A row that an entry took remembers it, so that another list need not fetch the picture again to
+    know whether it is still named.
+    """
+    return f"blocklist:{hashlib.sha256(f'{kind}:{digits}'.encode()).hexdigest()[:16]}"
 
 
 def read_domains(path: str | None) -> DomainList:

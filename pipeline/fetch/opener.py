@@ -22,6 +22,7 @@ from urllib3.util import Url
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import FetchError
 from pipeline.fetch.lists import read_domains
+from pipeline.fetch.seen import Seen
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.body import read_body, read_start, skim_body
 from pipeline.fetch.web.hosts import Book, Manners
@@ -72,14 +73,18 @@ class Fetcher:
         """Seconds, over all threads, for which the job's own manners held requests back."""
         return self._transport.gate.waited
 
-    def fetch(self, text: str) -> bytes:
+    def fetch(self, text: str, seen: Seen | None = None) -> bytes:
         """The bytes behind a URL. `download.deadline` covers tries, pauses and redirects together.
+
+        `seen` is filled with what was said about their use, also where that is not heeded.
 
         Raises FetchError: any reason of `reasons.FETCH` that a URL, network or server can cause.
         """
         clock.start(self._patience)
         url = check_url(text)
-        return self._try(lambda: self._walk(url, self._check_leave, self._heed, self._take_picture))
+        seen = seen if seen is not None else Seen()
+        check, heed = partial(self._check_use, seen), partial(self._heed, seen)
+        return self._try(lambda: self._walk(url, check, heed, self._take_picture))
 
     def _try(self, work: Callable[[], T]) -> T:
         """Do the work again after passing failures, as often and as late as the job allows."""
@@ -125,29 +130,39 @@ class Fetcher:
                 raise FetchError("redirect_limit", f"more than {most}")
             seen.add(url.url)
 
-    def _check_leave(self, url: Url) -> None:
+    def _check_use(self, seen: Seen, url: Url) -> None:
         """Whether the URL may be asked for at all, by the job's list and the site's robots.txt."""
-        self._check_domain(url)
+        self._check_domain(url, seen)
         if self._config.respect_robots_txt:
-            self._robots.check(url)
+            try:
+                self._robots.check(url)
+            except FetchError as error:
+                forbids = error.reason == "opted_out_robots_txt"
+                seen.robots_txt = "forbidden" if forbids else None
+                raise
+            seen.robots_txt = "allowed"
 
-    def _check_domain(self, url: Url) -> None:
+    def _check_domain(self, url: Url, seen: Seen | None = None) -> None:
         if domain := self._domains.match(url.host or ""):
+            if seen is not None:
+                seen.listed = f"domain:{domain}"
             raise FetchError("opted_out_domain", f"{domain} is on the job's list")
 
     def _take_picture(self, response: urllib3.BaseHTTPResponse) -> bytes:
         _check_status(response)
         return read_body(response, self._config.max_bytes)
 
-    def _heed(self, response: urllib3.BaseHTTPResponse) -> None:
+    def _heed(self, seen: Seen, response: urllib3.BaseHTTPResponse) -> None:
         if response.status >= 400:
             return
         config = self._config
-        tags = response.headers.getlist("X-Robots-Tag") if config.respect_robots_tag else []
-        if word := opt_out(tags, config.user_agent_token):
-            raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {word}")
-        reserved = response.headers.getlist("TDM-Reservation")
-        if config.respect_tdm_reservation and reserves_mining(reserved):
+        tags = response.headers.getlist("X-Robots-Tag")
+        reserved = reserves_mining(response.headers.getlist("TDM-Reservation"))
+        seen.robots_tag = seen.robots_tag or opt_out(tags, config.user_agent_token)
+        seen.tdm_reservation = seen.tdm_reservation or reserved
+        if config.respect_robots_tag and seen.robots_tag:
+            raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {seen.robots_tag}")
+        if config.respect_tdm_reservation and seen.tdm_reservation:
             raise FetchError("opted_out_tdm", "TDM-Reservation: 1")
 
     def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:

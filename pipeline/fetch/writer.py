@@ -3,12 +3,13 @@
 import io
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.fetch.failure import split_message
 from pipeline.fetch.intake import Facts, Picture
+from pipeline.fetch.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Fetched:
     facts: Facts | None = None
     span: tuple[int, int] | None = None
     """Offset and length of the JPEG in the spool."""
+    seen: Seen = field(default_factory=Seen)
 
 
 class Spool:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pipeline.inspect.card_head import card_head
 from pipeline.plan import Plan
 from pipeline.reasons import VOCABULARY, kind_of
+from pipeline.stages.decide import DecideStage
 
 VERSION = 1
 """Higher when the card says the same otherwise: then those that stand are written anew."""
@@ -23,10 +24,11 @@ def dataset_card(
 
     `schema` is that of the exported tables, None if there is none.
     """
-    job = plan.job
+    job, decide = plan.job, plan.by_name["decide"].stage
+    assert isinstance(decide, DecideStage)
     title = job.export.title or job.name
     rules = "\n".join(
-        f"| `{rule.reason}` | `{_cell(rule.when)}` | {rule.if_null} |" for rule in job.rules or ()
+        f"| `{rule.reason}` | `{_cell(rule.when)}` | {rule.if_null} |" for rule in decide.rules
     )
     counts = "\n".join(
         f"| `{reason}` | {kind_of(reason)} | {count:,} | {_text(reason)} |"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.reasons import UNSHOWN
-from pipeline.stages.captions import EMAIL, PHONE
+from pipeline.stages.pii import EMAIL, PHONE
 
 MASK = "•••"
 HIDDEN = "[not shown]"

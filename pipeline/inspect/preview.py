@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.config.base import role_of
 from pipeline.config.job import Job
 from pipeline.exporting import Exporter
 from pipeline.freshness import SHARD, why_stale
@@ -40,6 +41,8 @@ def preview(job: Job) -> dict[str, Any]:
         total = len(index) if index is not None else None
         todo = None if total is None else total - len(parts[node.name])
         why = _why(run, plan, node, todo, index, parts)
+        if node.name == "download" and todo == 0:
+            why = "; ".join([why, *_effort(run, prepared.job)])
         if fresh and todo == 0:
             why, todo = "stands, but for what the changed input brings", None
         stages.append({"stage": node.name, "todo": todo, "shards": total, "why": why})
@@ -84,6 +87,19 @@ def _why(
         return "; ".join(changes[:3]) + (" …" if len(changes) > 3 else "")
     follows = [n for n in node.upstream if old["upstream"].get(n) != node.recipe["upstream"][n]]
     return f"follows {', '.join(follows)}"
+
+
+def _effort(run: Run, job: Job) -> list[str]:
+    """Changed keys of the fetch that can only turn one failure into another."""
+    before, now = run.job.get("download", {}), job.download.model_dump(mode="json")
+    changes = [
+        f"{name}: {_short(before[name])} → {_short(now[name])}"
+        for name, field in type(job.download).model_fields.items()
+        if role_of(field) == "effort" and name in before and before[name] != now[name]
+    ]
+    if not changes:
+        return []
+    return [*changes, "that makes nothing stale, and `winnow retry` tries failed rows again"]
 
 
 def _why_not_standing(

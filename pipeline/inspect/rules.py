@@ -39,8 +39,9 @@ class ShownRule:
 
 
 def rules_of(run: Run, columns: Collection[str]) -> list[ShownRule]:
-    """The resolved job's rules, in their order; `columns` are those that the samples have."""
-    rules: list[dict[str, Any]] = run.job.get("rules") or []
+    """The rules that gave the verdicts, in their order; `columns` are those of the samples."""
+    decide = run.state.get("stages", {}).get("decide", {}).get("settings", {})
+    rules: list[dict[str, Any]] = decide.get("rules") or run.job.get("rules") or []
     return [
         ShownRule(
             rule["reason"], rule["when"], rule.get("if_null", "keep"),

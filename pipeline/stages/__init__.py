@@ -23,8 +23,19 @@ def stages_for(job: "Job", shard_schema: Mapping[str, pa.DataType]) -> list["Sta
     from pipeline.stages.embed import EmbedStage
     from pipeline.stages.heads import HeadsStage
     from pipeline.stages.images import ImagesStage
+    from pipeline.stages.language import LanguageStage
+    from pipeline.stages.pii import PIIStage
+    from pipeline.stages.toxicity import ToxicityStage
+    from pipeline.stages.vocabulary import VocabularyStage
 
-    stages: list[Stage] = [CaptionsStage(job), DownloadStage(job, shard_schema)]
+    stages: list[Stage] = [CaptionsStage(job), PIIStage(job)]
+    if job.captions.vocabulary is not None:
+        stages.append(VocabularyStage(job))
+    if job.captions.language:
+        stages.append(LanguageStage(job))
+    if job.captions.toxicity is not None:
+        stages.append(ToxicityStage(job))
+    stages.append(DownloadStage(job, shard_schema))
     if job.embed.model:
         stages.append(EmbedStage(job))
     if job.images.nsfw:

@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.errors import InputError
+from pipeline.rules import FACTS, fetch_rules
 from pipeline.sql import columns_of, evaluate
 from pipeline.stage import Mask, Output, ShardData, WholeStage, drawn_for_audit
+from pipeline.stages.download import expected_columns
 from pipeline.table import Column
 
 DUPLICATE = "duplicate"
@@ -31,14 +33,17 @@ class DecideStage(WholeStage):
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
         super().__init__(job)
-        self._rules: tuple[Rule, ...] = job.rules or ()
+        self._expected = expected_columns(job, schema)
+        self.rules: tuple[Rule, ...] = (*fetch_rules(job, self._expected), *(job.rules or ()))
+        """Those of the `download:` section, then the job's."""
         self._schema = schema
         self._read = self._columns()
 
     def _columns(self) -> tuple[str, ...]:
         """What the rules read. InputError names the rule that cannot be judged."""
         names = ["status", "fetch_reason", "input_error", "dup_group", *self._prefer()]
-        for i, rule in enumerate(self._rules):
+        names += [*FACTS, *self._expected.values()]
+        for i, rule in enumerate(self.job.rules or ()):
             names += columns_of(rule.when, self._schema, f"rules[{i}].when")
         return tuple(name for name in dict.fromkeys(names) if name in self._schema)
 
@@ -80,13 +85,13 @@ class DecideStage(WholeStage):
         return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`
 
     def settings(self) -> dict[str, Any]:
-        rules = [rule.recipe() for rule in self._rules]
+        rules = [rule.recipe() for rule in self.rules]
         return {"rules": rules, "prefer": list(self.job.dedup.prefer)}
 
     def prepare(self, shard: ShardData) -> pa.Table:
         """`reasons` but for `duplicate`, and `rank` values of the members of groups."""
         table = shard.table(*self.reads)
-        verdicts = evaluate(table, [rule.when for rule in self._rules])
+        verdicts = evaluate(table, [rule.when for rule in self.rules])
         failed = _first_given(table["input_error"], table["fetch_reason"])
         reasons: list[list[str]] = [[f] if f else [] for f in failed]
         skipped = pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False)
@@ -94,7 +99,7 @@ class DecideStage(WholeStage):
         # no more, and calling it unsafe would be a lie.
         pictureless = np.array([f is not None for f in failed], bool) | skipped
         doubtful = np.zeros(table.num_rows, bool)
-        for rule, verdict in zip(self._rules, verdicts, strict=True):
+        for rule, verdict in zip(self.rules, verdicts, strict=True):
             if rule.reason == DUPLICATE:
                 doubtful |= verdict == 1
                 continue
@@ -141,7 +146,7 @@ class DecideStage(WholeStage):
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
         best = dict(zip(merged["uid"].to_pylist(), merged["best"].to_pylist(), strict=True))
-        order = [rule.reason for rule in self._rules]
+        order = [rule.reason for rule in self.rules]
         reasons, dup_of = [], []
         for uid, found in zip(
             prepared["uid"].to_pylist(), prepared["reasons"].to_pylist(), strict=True

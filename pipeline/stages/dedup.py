@@ -49,10 +49,10 @@ class DedupStage(WholeStage):
 
     def settings(self) -> dict[str, Any]:
         settings = self.job.dedup.recipe()
-        settings.pop("prefer")  # `decide` chooses the survivor
+        settings.pop("prefer", None)  # `decide` chooses the survivor
         if not self._by_vectors:
-            settings.pop("vector_similarity")
-            settings.pop("thumbnail_similarity")
+            settings.pop("vector_similarity", None)
+            settings.pop("thumbnail_similarity", None)
         return settings
 
     def prepare(self, shard: ShardData) -> pa.Table:

@@ -5,23 +5,22 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.fetch.failure import printable
-from pipeline.stage import Output, ShardData, TableStage
+from pipeline.stage import Output, Rows, ShardData, TableStage
 from pipeline.stages.rows import as_text
-from pipeline.table import Column, file_digest
+from pipeline.table import Column, file_digest, read_parquet, read_sidecar
 
 if TYPE_CHECKING:
+    from pipeline.fetch.lists import HashList
     from pipeline.fetch.web.hosts import Book
     from pipeline.fetch.writer import Fetched
 
@@ -36,7 +35,21 @@ _COLUMNS = (
     ),
     Column("fetch_reason", pa.string(), "Why there is no picture; null on success."),
     Column("error_message", pa.string(), "The reason's detail, at most 300 characters."),
+    Column(
+        "robots_txt",
+        pa.string(),
+        "`allowed` or `forbidden` by the site's robots.txt; null where it was not asked.",
+    ),
+    Column("robots_tag", pa.string(), "The word of X-Robots-Tag that forbids use, or null."),
+    Column("tdm_reservation", pa.bool_(), "TDM-Reservation was 1; null without an answer."),
+    Column(
+        "listed",
+        pa.string(),
+        "The job's list that names it: `domain:` and the domain, or `blocklist:` and a digest of "
+        "the entry.",
+    ),
     Column("sha256", pa.string(), "sha256 (hex) of the bytes as fetched."),
+    Column("md5", pa.string(), "md5 (hex) of the bytes as fetched."),
     Column("bytes", pa.int64(), "Bytes as fetched, after any content encoding."),
     Column("format", pa.string(), "`jpeg`, `png`, `webp`, `gif` or `avif`, by the bytes."),
     Column("width", pa.int32(), "Width of the stored JPEG, pixels."),
@@ -57,13 +70,13 @@ class DownloadStage(TableStage):
     """
 
     name = "download"
-    version = 2
+    version = 3
     resource = "net"
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
         super().__init__(job)
         self._schema = schema
-        self._expected = _expected_columns(job, schema)
+        self.expected = expected_columns(job, schema)
 
     @property
     def config(self) -> DownloadConfig:
@@ -71,7 +84,7 @@ class DownloadStage(TableStage):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("url", "input_error", *self._expected.values())
+        return ("url", "input_error", *self.expected.values())
 
     @property
     def writes(self) -> tuple[Column, ...]:
@@ -82,12 +95,24 @@ class DownloadStage(TableStage):
         return self.config.only_if
 
     def settings(self) -> dict[str, Any]:
-        recipe = self.config.recipe()
-        del recipe["only_if"]  # the plan covers it
+        return self.config.recipe()
+
+    def gates(self) -> dict[str, Any]:
+        gates = self.config.changed("gate")
         for name in ("blocklist", "opted_out_domains"):
-            if recipe[name] is not None:
-                recipe[name] = file_digest(Path(recipe[name]))
-        return recipe | {"expected": self._expected}
+            if gates.get(name) is not None:
+                gates[name] = file_digest(Path(gates[name]))
+        return gates | ({"expected": self.expected} if self.expected else {})
+
+    def reconsider(self, shard: ShardData, before: Mapping[str, Any], stored: pa.Table) -> Rows:
+        from pipeline.fetch.gates import named_pictures, reconsider
+
+        def named(blocklist: "HashList") -> dict[int, str]:
+            with shard.file(self.name, "tar") as tar:
+                return named_pictures(stored, tar, blocklist)
+
+        urls = shard.table("url")["url"]
+        return reconsider(self.config, before, self.gates(), stored, urls, named)
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
         return fetch_summary(table)
@@ -98,14 +123,14 @@ class DownloadStage(TableStage):
         read_domains(self.config.opted_out_domains)
         read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
         for kind, named in _named_columns(self.job).items():
-            if named is not None and kind not in self._expected and self.config.verify_hash:
+            if named is not None and kind not in self.expected and self.config.verify_hash:
                 near = difflib.get_close_matches(named, self._schema, n=1)
                 hint = (
                     f"did you mean `{near[0]}`?" if near else f"there are {', '.join(self._schema)}"
                 )
                 raise InputError(f"columns.{kind}: the input has no column `{named}`; {hint}")
 
-    def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
+    def run(self, shard: ShardData, rows: Rows) -> Output:
         table = shard.table(*self.reads)
         invalid = table["input_error"].is_valid().to_pylist()
         wanted = [i for i in range(len(table)) if rows[i] and not invalid[i]]
@@ -141,21 +166,45 @@ class DownloadStage(TableStage):
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
             spool = Spool(Path(scratch) / "spool")
             try:
+                known = self._listed(shard, table["uid"], wanted)
+                asked = [i for i in wanted if i not in known]
                 found = fetch_urls(
-                    [urls[i] for i in wanted], self.config, spool,
-                    forgotten=Tombstones.read(shard.run.folder).sha256,
-                    with_md5="md5" in self._expected, book=_book(),
+                    [urls[i] for i in asked], self.config, spool,
+                    forgotten=Tombstones.read(shard.run.folder).sha256, book=_book(),
                 )  # fmt: skip
-                results = dict(zip(wanted, found, strict=True))
-                for kind, column in self._expected.items():
+                results = {**dict(zip(asked, found, strict=True)), **known}
+                for kind, column in self.expected.items():
                     hashes = [as_text(value)[0] for value in table[column].to_pylist()]
                     results = {i: _verify(r, kind, hashes[i]) for i, r in results.items()}
                 spool.write_tar(
-                    tar, [(f"{i:06d}.jpg", r.span) for i, r in results.items() if r.span]
+                    tar, [(f"{i:06d}.jpg", r.span) for i, r in sorted(results.items()) if r.span]
                 )
             finally:
                 spool.close()
         return results, spool.held_back
+
+    def _listed(
+        self, shard: ShardData, uids: pa.ChunkedArray, wanted: list[int]
+    ) -> "dict[int, Fetched]":
+        """Wanted rows whose stored pictures are on today's blocklist: no request is sent for them.
+
+        A part that stands is looked at, if there is one.
+        """
+        from pipeline.fetch.gates import named_pictures, refused_as_listed
+        from pipeline.fetch.lists import read_hashes
+
+        blocklist = read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
+        if blocklist is None or self.name not in shard.folders:
+            return {}
+        folder = shard.run.folder.sub(shard.folders[self.name])
+        if read_sidecar(folder, shard.name) is None:
+            return {}
+        stored = read_parquet(folder, f"{shard.name}.parquet")
+        if not stored["uid"].equals(uids):
+            return {}
+        with shard.file(self.name, "tar") as tar:
+            named = named_pictures(stored, tar, blocklist)
+        return {row: refused_as_listed(named[row]) for row in wanted if row in named}
 
 
 def _book() -> "Book | None":
@@ -171,7 +220,7 @@ def _named_columns(job: Job) -> dict[str, str | None]:
     return {"sha256": job.columns.sha256, "md5": job.columns.md5}
 
 
-def _expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
+def expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
     """The shard's columns of hashes that the input promises, by kind."""
     found = {}
     for kind, named in _named_columns(job).items() if job.download.verify_hash else ():
@@ -203,12 +252,14 @@ def _record(result: "Fetched") -> dict[str, Any]:
         "status": "failed" if result.reason else "success",
         "fetch_reason": result.reason,
         "error_message": result.message,
+        **asdict(result.seen),
     }
     if (facts := result.facts) is not None:
         made = facts.made
         width, height = made.original_width, made.original_height
         record |= {
             "sha256": facts.sha256,
+            "md5": facts.md5,
             "bytes": facts.size,
             "format": made.format,
             "width": made.width,

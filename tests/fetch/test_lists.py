@@ -52,9 +52,10 @@ def test_hashes_by_kind(tmp_path):
     hashes = read_hashes(str(path), 31)
 
     assert hashes is not None
-    assert hashes.has_bytes("ab" * 32, None)
-    assert hashes.has_bytes("00" * 32, "01" * 16)
-    assert not hashes.has_bytes("00" * 32, "ff" * 16)
+    assert hashes.entry_of_bytes("ab" * 32, None) in hashes.entries
+    assert hashes.entry_of_bytes("00" * 32, "01" * 16) in hashes.entries
+    assert hashes.entry_of_bytes("00" * 32, "ff" * 16) is None
+    assert len(hashes.entries) == len(hashes.sha256) + len(hashes.md5) + len(hashes.pdq)
 
 
 @pytest.mark.parametrize(("bits", "near"), [(0, True), (31, True), (32, False), (200, False)])
@@ -69,7 +70,8 @@ def test_near_pdq_hashes_match_up_to_the_distance(tmp_path, bits, near):
     hashes = read_hashes(str(path), 31)
 
     assert hashes is not None
-    assert hashes.has_picture(np.packbits(flipped).tobytes()) is near
+    entry = hashes.entry_of_picture(np.packbits(flipped).tobytes())
+    assert (entry in hashes.entries) is near
 
 
 @pytest.mark.parametrize(

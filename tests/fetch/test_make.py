@@ -50,14 +50,17 @@ def _png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "options", "reason", "size"),
     [
-        (_png_header(60_000, 60_000), {}, "image_too_large", (60_000, 60_000)),
+        (_png_header(60_000, 60_000), {}, "image_too_many_pixels", (60_000, 60_000)),
+        (_png_header(70_000, 300), {}, "image_too_large", (70_000, 300)),
         (_png_header(2**31, 2**31), {}, "decode_error", (None, None)),
         (_png_header(15_000, 15_000), {}, "image_too_many_pixels", (15_000, 15_000)),
-        (_png_header(10_000, 1), {}, "image_too_small", (10_000, 1)),
-        (_png_header(10_000, 100), {}, "image_aspect_ratio", (10_000, 100)),
         (jpeg(64, 65), {"max_image_pixels": 64 * 64}, "image_too_many_pixels", (64, 65)),
-        (jpeg(15, 20), {}, "image_too_small", (15, 20)),
-        (jpeg(20, 61), {}, "image_aspect_ratio", (20, 61)),
+        (
+            jpeg(4, 4_000),
+            {"resize_mode": "keep_ratio", "resize_only_if_bigger": False, "image_size": 256},
+            "image_too_large",
+            (4, 4_000),
+        ),
         (_png_header(100, 100), {}, "decode_error", (100, 100)),
         (b"\x89PNG\r\n\x1a\n\0\0", {}, "decode_error", (None, None)),
         (jpeg()[:100], {}, "decode_error", (None, None)),

@@ -19,7 +19,9 @@ class Hazard:
     reason: str | None
     """None: the row succeeds."""
     detail: str = ""
-    """Part of the row's message."""
+    """Part of the row's message; of a judged one, of its size."""
+    judged: bool = False
+    """The picture is stored, and a rule of the `download:` section takes it by its facts."""
     requests: int = 1
     """How often the page is asked for."""
     least: float = 0.0
@@ -60,8 +62,13 @@ def assert_as_expected(
     outcome = run(urls, hazard.options)
 
     row = outcome.rows[1]
-    assert row["fetch_reason"] == hazard.reason, row["error_message"]
-    assert hazard.detail in (row["error_message"] or "")
+    if hazard.judged:
+        assert (row["status"], outcome.judged[1]) == ("success", hazard.reason)
+        assert hazard.detail in f"{row['original_width']}×{row['original_height']}"
+    else:
+        assert row["fetch_reason"] == hazard.reason, row["error_message"]
+        assert hazard.detail in (row["error_message"] or "")
+        assert hazard.reason or outcome.judged[1] is None
     assert outcome.states[::2] == ["success", "success"], outcome.rows
     assert site.requests["/hazard"] == hazard.requests
     assert (quiet.requests["/before"], quiet.requests["/after"]) == (1, 1)

@@ -18,9 +18,12 @@ from PIL import Image
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.reasons import FETCH
+from pipeline.rules import fetch_rules
 from pipeline.run import Run
+from pipeline.sql import evaluate
 from pipeline.stage import Output, ShardData, TableStage
 from pipeline.stages import stages_for
+from pipeline.stages.download import expected_columns
 from pipeline.table import check_columns
 
 # A job that may reach loopback and has some patience; what must wait in vain asks for less.
@@ -49,6 +52,8 @@ class Outcome:
     pictures: dict[int, bytes]
     seconds: float
     memory: PeakMemory
+    judged: list[str | None]
+    """The first rule of the `download:` section that takes a row's facts, by row."""
 
     @property
     def reasons(self) -> list[str | None]:
@@ -99,7 +104,21 @@ def run_shard(
     output.table = check_columns(stage.writes, output.table, "download")
     pictures = _members(output)
     _assert_conserved(table, mask, output, pictures)
-    return Outcome(output.table.to_pylist(), pictures, seconds, memory)
+    rows = output.table.to_pylist()
+    return Outcome(rows, pictures, seconds, memory, _judged(options, table, output.table))
+
+
+def _judged(options: Mapping[str, Any], given: pa.Table, found: pa.Table) -> list[str | None]:
+    job = Job(input="unused.csv", download=DownloadConfig(**USUAL | dict(options)))
+    types = dict(zip(given.column_names, given.schema.types, strict=True))
+    rules = fetch_rules(job, expected_columns(job, types))
+    for name in set(given.column_names) - set(found.column_names):
+        found = found.append_column(name, given[name])
+    verdicts = evaluate(found, [rule.when for rule in rules])
+    return [
+        next((rule.reason for rule, v in zip(rules, verdicts, strict=True) if v[row] == 1), None)
+        for row in range(found.num_rows)
+    ]
 
 
 def download_stage(options: Mapping[str, Any], schema: pa.Schema) -> TableStage:

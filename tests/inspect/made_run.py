@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.freshness import SHARD
-from pipeline.run import Run, ShardIndex
+from pipeline.run import FORMAT, Run, ShardIndex
 from pipeline.storage import Folder
 from pipeline.table import SHARD_COLUMNS, commit, digest_of, part_folder, shard_name
 from pipeline.uid import make_uid
@@ -206,7 +206,12 @@ def make_run(
         "finished": "2026-11-22T10:00:00+00:00",
     }  # fmt: skip
     run.folder.write("state.json", json.dumps(state).encode())
-    job = {"input": "rows.parquet", "name": "made", "rules": RULES if rules is None else rules}
+    job = {
+        "format": FORMAT,
+        "input": "rows.parquet",
+        "name": "made",
+        "rules": RULES if rules is None else rules,
+    }
     run.folder.write("resolved.json", json.dumps(job).encode())
     provenance = {
         "git": "0123abc", "python": "3.11.9", "platform": "Linux", "models": {},

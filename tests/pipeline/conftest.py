@@ -50,7 +50,7 @@ def exported(shelf_of, drawings):
         model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
         settings = {"shard_size": 3, **(export or {})}
         shelf = shelf_of(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
-        shelf.work("captions")
+        shelf.work(*shelf.caption_stages)
         for shard in shelf.shards:
             numbers = [number_of(row["caption"]) for row in shelf.rows(shard)]
             widths = [80 if n % 3 == 2 else 96 for n in numbers]

@@ -24,6 +24,7 @@ from pipeline.plan import Plan, merge_due, save_plan
 from pipeline.run import ShardIndex
 from pipeline.runner import prepare
 from pipeline.stage import PictureStage
+from pipeline.stages.captions import CaptionStage
 from pipeline.stages.ingest import deal
 from pipeline.table import commit, read_parquet, shard_name
 
@@ -106,6 +107,11 @@ class Shelf:
     @property
     def shards(self) -> range:
         return range(len(self.index))
+
+    @property
+    def caption_stages(self) -> list[str]:
+        """Stages that measure captions: they need no other stage's part."""
+        return [n.name for n in self.plan.nodes if isinstance(n.stage, CaptionStage)]
 
     def rows(self, shard: int) -> list[dict[str, Any]]:
         return self.plan.run.shard(shard).to_pylist()

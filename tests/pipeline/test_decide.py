@@ -11,6 +11,7 @@ from pipeline.config.job import Job
 from pipeline.rules import default_rules
 
 OK = {"status": "success"}
+ANY_SIZE = {"min_image_size": 1, "max_aspect_ratio": 1_000}
 DUPLICATE = {"reason": "duplicate", "when": "dup_group is not null"}
 SMALL = {"reason": "low_resolution", "when": "original_width < 100", "if_null": "drop"}
 
@@ -28,7 +29,7 @@ def judge(
         own | ({"dup_group": uids[captions[own["dup_group"]]]} if "dup_group" in own else {})
         for own in dedups or [{}] * len(downloads)
     ]
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     for stage, cells in (("download", downloads), ("dedup", groups)):
         for shard in shelf.shards:
             places = [captions.index(row["caption"]) for row in shelf.rows(shard)]
@@ -70,7 +71,7 @@ def test_two_rules_may_share_a_reason(shelf_of):
         OK | {"original_width": 50, "original_height": 50},
         OK | {"original_width": 200, "original_height": 50},
     ]
-    verdicts = judge(shelf_of(pairs(2), rules=rules), downloads)
+    verdicts = judge(shelf_of(pairs(2), rules=rules, download=ANY_SIZE), downloads)
     assert reasons(verdicts) == [["x_odd", "x_else"], ["x_odd"]]
 
 
@@ -95,7 +96,7 @@ def test_a_failed_row_gets_true_rules_beside_its_failure_but_no_unknown_ones(she
 
 def test_a_row_that_could_not_be_read_keeps_that_reason(shelf_of):
     shelf = shelf_of([{"url": None, "caption": "a cat"}, *pairs(1)])
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     cells = {"a cat": {"status": "invalid"}, pairs(1)[0]["caption"]: OK}
     shelf.lay("download", 0, [cells[row["caption"]] for row in shelf.rows(0)])
     shelf.lay("dedup", 0, [{}, {}])
@@ -108,6 +109,53 @@ def test_a_row_left_out_goes_with_a_true_rule_or_as_not_measured(shelf_of):
     rules = [SMALL, {"reason": "x_one", "when": "caption like '%number 1'"}]
     verdicts = judge(shelf_of(pairs(2), rules=rules), [{"status": "skipped"}] * 2)
     assert reasons(verdicts) == [["not_measured"], ["x_one"]]
+
+
+FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 60_000,
+              "format": "jpeg", "bytes": 1_000, "sha256": "ab" * 32}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "download", "due"),
+    [
+        ({}, {}, []),
+        ({"original_height": 63}, {"max_aspect_ratio": 9}, ["image_too_small"]),
+        ({"original_height": 64}, {"max_aspect_ratio": 9}, []),
+        ({"original_height": 150}, {"min_image_size": 151}, ["image_too_small"]),
+        ({"original_width": 601}, {}, ["image_aspect_ratio"]),
+        ({"original_width": 600}, {}, []),
+        ({"original_width": 301}, {"max_image_side": 300}, ["image_too_large"]),
+        ({"original_pixels": 60_001}, {"max_image_pixels": 60_000}, ["image_too_many_pixels"]),
+        ({"bytes": 2_001}, {"max_bytes": 2_000}, ["too_large"]),
+        ({"format": "gif"}, {"formats": ["jpeg", "png"]}, ["not_an_image"]),
+        ({"format": "gif"}, {}, []),
+        ({"robots_tag": "noai"}, {}, ["opted_out_robots_tag"]),
+        ({"robots_tag": "noai"}, {"respect_robots_tag": False}, []),
+        ({"tdm_reservation": True}, {}, ["opted_out_tdm"]),
+        ({"tdm_reservation": False}, {}, []),
+        ({"tdm_reservation": True}, {"respect_tdm_reservation": False}, []),
+        ({"robots_txt": "forbidden"}, {}, ["opted_out_robots_txt"]),
+        ({"robots_txt": "allowed"}, {}, []),
+    ],
+)  # fmt: skip
+def test_facts_of_the_fetch_are_judged_by_the_download_section(shelf_of, facts, download, due):
+    verdicts = judge(shelf_of(pairs(1), download=download), [FACTS | facts])
+    assert reasons(verdicts) == [due]
+
+
+@pytest.mark.parametrize(
+    ("given", "verify", "due"),
+    [
+        (" " + "AB" * 32 + " ", True, []),
+        ("cd" * 32, True, ["hash_mismatch"]),
+        ("cd" * 32, False, []),
+        ("", True, []),
+        (None, True, []),
+    ],
+)
+def test_the_promised_hash_is_held_against_what_is_stored(shelf_of, given, verify, due):
+    shelf = shelf_of([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
+    assert reasons(judge(shelf, [FACTS])) == [due]
 
 
 def group(leader: int, count: int) -> list[dict[str, Any]]:
@@ -176,7 +224,7 @@ def test_clip_score_ranks_where_it_is_measured(shelf_of):
 
     rules = [DUPLICATE]
     shelf = shelf_of(pairs(3), rules=rules, embed={"model": "winnow-tiny"})
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     rows = shelf.rows(0)
     shelf.lay("download", 0, [OK | {"original_pixels": 100}] * 3)
     shelf.lay_vectors(0, np.ones((3, 8)), [0.1, 0.3, None])
@@ -222,7 +270,8 @@ def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):
     folder = tmp_path_factory.mktemp("law")
     rules = [SMALL, {"reason": "x_odd", "when": "original_width % 2 = 1"}, DUPLICATE]
     shelf = Shelf.of(
-        make_job(folder, pairs(len(cells)), shard_size=shard_size, rules=rules), folder
+        make_job(folder, pairs(len(cells)), shard_size=shard_size, rules=rules, download=ANY_SIZE),
+        folder,
     )
     downloads, dedups = [], []
     for cell in cells:

@@ -145,7 +145,7 @@ def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]
 def test_repeats_are_found_over_shards(shelf_of, drawings, shard_size: int):
     rows, pictures = family(drawings)
     shelf = shelf_of(random.Random(shard_size).sample(rows, len(rows)), shard_size=shard_size)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     lay_by_caption(shelf, pictures)
     shelf.work("dedup")
     same = [row["caption"] for row in rows[:3]]
@@ -162,7 +162,7 @@ def test_repeats_are_found_over_shards(shelf_of, drawings, shard_size: int):
 def test_the_surest_likeness_is_named(shelf_of, drawings):
     rows, pictures = family(drawings)
     shelf = shelf_of(rows)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     lay_by_caption(shelf, pictures)
     shelf.work("dedup")
     cells = shelf.read("dedup")
@@ -186,7 +186,7 @@ def test_the_surest_likeness_is_named(shelf_of, drawings):
 def test_each_likeness_can_be_left_out(shelf_of, drawings, settings_, size: int):
     rows, pictures = family(drawings)
     shelf = shelf_of(rows, dedup=settings_)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     lay_by_caption(shelf, pictures, phash_quality=dict.fromkeys(pictures, 99))
     shelf.work("dedup")
     assert [len(members) for members in groups(shelf)] == ([size] if size else [])
@@ -197,7 +197,7 @@ def test_flat_pictures_are_not_compared_by_hash(shelf_of):
     flat = [np.full((96, 96, 3), tone, np.uint8) for tone in (250, 251)]
     assert fetched(flat[0])["phash_quality"] < 50
     shelf = shelf_of(pairs(2))
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, flat)
     shelf.work("dedup")
     assert groups(shelf) == set()
@@ -205,7 +205,7 @@ def test_flat_pictures_are_not_compared_by_hash(shelf_of):
 
 def test_an_empty_shard_of_failures_is_no_trouble(shelf_of):
     shelf = shelf_of(pairs(4), shard_size=2, **TINY)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     for shard in shelf.shards:
         shelf.lay_pictures(shard, [None, None])
         shelf.lay_vectors(shard, np.zeros((2, 0)), [None, None])
@@ -232,7 +232,7 @@ def test_near_vectors_must_look_alike_too(shelf_of, drawings, thumbnail_similari
     stored = dict(zip(vectors, pictures, strict=True))
     config = {"phash_distance": None, "thumbnail_similarity": thumbnail_similarity}
     shelf = shelf_of(rows, shard_size=2, dedup=config, **TINY)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     lay_by_caption(shelf, stored)
     for shard in shelf.shards:
         captions = [row["caption"] for row in shelf.rows(shard)]
@@ -248,7 +248,7 @@ def test_near_vectors_must_look_alike_too(shelf_of, drawings, thumbnail_similari
 def test_a_row_without_a_vector_is_compared_by_the_rest(shelf_of, drawings):
     rows = pairs(3)
     shelf = shelf_of(rows, **TINY)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, [drawings[0], drawings[0], drawings[1]])
     vectors = np.stack([unit(np.random.default_rng(i)) for i in range(3)])
     shelf.lay_vectors(0, vectors, [0.3, None, 0.3])

@@ -177,7 +177,7 @@ def test_the_stage_measures_where_there_is_a_vector(shelf_of, tmp_path: Path, on
     images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")], "only_if": only_if}
     model = {"embed": {"model": "winnow-tiny"}, "audit_fraction": 0}
     shelf = shelf_of(pairs(3), images=images, **model)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     numbers = [int(row["caption"].split()[-1]) for row in shelf.rows(0)]
     shelf.lay("download", 0, [{"status": "success"}] * 3)
     own = np.zeros((3, 128))
@@ -192,7 +192,7 @@ def test_the_stage_measures_where_there_is_a_vector(shelf_of, tmp_path: Path, on
 def test_a_shard_without_any_vector_is_all_null(shelf_of, tmp_path: Path):
     images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")]}
     shelf = shelf_of(pairs(2), images=images, embed={"model": "winnow-tiny"})
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay("download", 0, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
     shelf.lay_vectors(0, np.zeros((2, 0)), [None, None])
     shelf.work("heads")

@@ -60,7 +60,7 @@ class Brightness(PictureStage):
 def shelf(shelf_of, drawings):
     """Seven rows; the pictures of rows 2 and 5 could not be had."""
     shelf = shelf_of(pairs(7))
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, [None if i in (2, 5) else drawings[i] for i in range(7)])
     return shelf
 
@@ -137,7 +137,7 @@ def test_one_decoding_feeds_every_stage_its_own_rows(shelf, tmp_path, monkeypatc
 
 def test_more_pictures_than_are_decoded_ahead(shelf_of, drawings, tmp_path: Path):
     shelf = shelf_of(pairs(150))
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, [drawings[i % 8] for i in range(150)])
     stage = Brightness(shelf.plan.job, batch=64)
     output = measured(shelf, [stage], {"brightness": np.ones(150, bool)}, tmp_path)["brightness"]
@@ -148,7 +148,7 @@ def test_more_pictures_than_are_decoded_ahead(shelf_of, drawings, tmp_path: Path
 
 def test_a_shard_without_pictures_has_arrays_without_width(shelf_of, tmp_path: Path):
     shelf = shelf_of(pairs(2))
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, [None, None])
     stage = Brightness(shelf.plan.job)
     output = measured(shelf, [stage], {"brightness": np.ones(2, bool)}, tmp_path)["brightness"]
@@ -168,7 +168,7 @@ def test_a_spoilt_picture_of_our_own_is_loud(shelf, tmp_path: Path):
 
 def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkeypatch):
     shelf = shelf_of(pairs(5), **BOTH)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     captions = [row["caption"] for row in shelf.rows(0)]
     shelf.lay_pictures(0, [None if i == 3 else drawings[i] for i in range(5)])
     decodes = count_decodes(monkeypatch)
@@ -210,7 +210,7 @@ def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkey
 def test_only_if_leaves_rows_out_but_for_the_audit(shelf_of, drawings, audit_fraction: float):
     embed = {"model": "winnow-tiny", "only_if": "caption like '%number 1'"}
     shelf = shelf_of(pairs(3), embed=embed, audit_fraction=audit_fraction)
-    shelf.work("captions")
+    shelf.work(*shelf.caption_stages)
     shelf.lay_pictures(0, drawings[:3])
     shelf.work("embed")
     known = {int(c.split()[-1]) for c, own in shelf.read("embed").items() if own["clip_score"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.run import Run, ShardIndex
+from pipeline.run import FORMAT, Run, ShardIndex
 from pipeline.storage import Folder
 
 INDEX = ShardIndex("abc", 25, ((10, "d0"), (10, "d1")), {"input_uid": "uid"}, {"shard_size": 10})
@@ -18,7 +18,7 @@ INDEX = ShardIndex("abc", 25, ((10, "d0"), (10, "d1")), {"input_uid": "uid"}, {"
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     folder = Folder(tmp_path / "runs" / "one")
-    folder.write("resolved.json", json.dumps({"name": "one"}).encode())
+    folder.write("resolved.json", json.dumps({"format": FORMAT, "name": "one"}).encode())
     folder.write("shards/index.json", INDEX.encode())
     return Run.open(folder.url)
 
@@ -47,8 +47,25 @@ def test_a_missing_index_or_state_is_none_yet(run: Run):
 def test_a_run_travels_to_other_processes(run: Run):
     run.lock()
     copy = pickle.loads(pickle.dumps(run))
-    assert (copy.folder.url, copy.index, copy.job) == (run.folder.url, INDEX, {"name": "one"})
+    assert (copy.folder.url, copy.index, copy.job) == (
+        run.folder.url,
+        INDEX,
+        {"format": FORMAT, "name": "one"},
+    )
     run.unlock()
+
+
+def test_a_folder_of_another_format_is_refused_and_left_alone(run: Run):
+    for written in ({"name": "one"}, {"name": "one", "format": FORMAT + 1}):
+        run.folder.write("resolved.json", json.dumps(written).encode())
+        before = sorted(path.stat().st_mtime_ns for path in Path(run.folder.path()).rglob("*"))
+        told = (
+            rf"format {written.get('format', 1)} of the run folder, this winnow reads .* {FORMAT}"
+        )
+        with pytest.raises(InputError, match=told):
+            Run.open(run.folder.url)
+        after = sorted(path.stat().st_mtime_ns for path in Path(run.folder.path()).rglob("*"))
+        assert after == before
 
 
 def test_what_is_no_run_names_the_nearest(run: Run, tmp_path: Path):

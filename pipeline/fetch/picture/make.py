@@ -13,6 +13,11 @@ from pipeline.fetch.picture.metadata import MetadataOversizeError
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.picture.sniff import looks_like, sniff
 
+DECODED = frozenset({"jpeg", "png", "webp", "gif"})
+"""Formats that are decoded whatever the job accepts; others on request alone."""
+JPEG_SIDE = 65_500
+"""Greatest side that libjpeg writes, pixels."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -39,22 +44,29 @@ class Made:
 def make_picture(data: bytes, recipe: Recipe) -> Made:
     """Decode, resize and encode, within the recipe's limits; they are checked on the header first.
 
+    Only what protects the process is refused here: a picture that is merely too small, too long or
+    of a format that the job does not want is stored, and goes by a rule over its facts.
+
     `resize_mode` has img2dataset's meanings: `keep_ratio` brings the shorter side to `image_size`,
     `center_crop` cuts the middle square out of that, `border` brings the longer side to it and adds
     white, `no` leaves the size. With `resize_only_if_bigger` a smaller picture is left as it is in
     all of them. MemoryError passes through.
     """
     sniffed = sniff(data)
-    if sniffed is None or sniffed.format not in recipe.formats:
-        return _refuse("not_an_image", f"the bytes look like {looks_like(data)}", Made())
-    found = Made(format=sniffed.format)
+    found = Made(format=sniffed.format if sniffed is not None else None)
+    if sniffed is None or not (sniffed.format in DECODED or sniffed.format in recipe.formats):
+        return _refuse("not_an_image", f"the bytes look like {looks_like(data)}", found)
     width, height = sniffed.width, sniffed.height
     if not 0 < min(width, height) <= max(width, height) < 1 << 31:
         return _refuse("decode_error", f"{sniffed.format} header cut short or broken", found)
     found = replace(found, original_width=width, original_height=height)
-    if fault := _limits(width, height, recipe):
-        return _refuse(*fault, found)
+    if width * height > recipe.max_image_pixels:
+        told = f"{width}×{height} (at most {recipe.max_image_pixels} pixels)"
+        return _refuse("image_too_many_pixels", told, found)
     width, height = _target(width, height, recipe)
+    if max(width, height) > JPEG_SIDE or width * height > recipe.max_image_pixels:
+        told = f"{found.original_width}×{found.original_height} would be stored as {width}×{height}"
+        return _refuse("image_too_large", told, found)
     scale = min(1.0, max(width / sniffed.width, height / sniffed.height))
     try:
         pixels, turned = decode(data, sniffed, scale, recipe.max_metadata_bytes)
@@ -86,19 +98,6 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
 
 def _refuse(reason: str, detail: str, found: Made) -> Made:
     return replace(found, reason=reason, detail=printable(detail))
-
-
-def _limits(width: int, height: int, recipe: Recipe) -> tuple[str, str] | None:
-    size = f"{width}×{height}"
-    if min(width, height) < recipe.min_image_size:
-        return "image_too_small", f"{size} (at least {recipe.min_image_size})"
-    if max(width, height) > recipe.max_image_side:
-        return "image_too_large", f"{size} (at most {recipe.max_image_side} a side)"
-    if width * height > recipe.max_image_pixels:
-        return "image_too_many_pixels", f"{size} (at most {recipe.max_image_pixels} pixels)"
-    if max(width, height) / min(width, height) > recipe.max_aspect_ratio:
-        return "image_aspect_ratio", f"{size} (at most {recipe.max_aspect_ratio:g}:1)"
-    return None
 
 
 def _target(width: int, height: int, recipe: Recipe) -> tuple[int, int]:

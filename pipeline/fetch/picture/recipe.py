@@ -20,9 +20,6 @@ class Recipe:
     resize_only_if_bigger: bool
     encode_quality: int
     formats: tuple[str, ...]
-    min_image_size: int
-    max_image_side: int
-    max_aspect_ratio: float
     max_image_pixels: int
     max_metadata_bytes: int
     decode_memory_mb: int

@@ -1,0 +1,30 @@
+"""The caption's language."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.models.language import identify_languages, language_digest
+from pipeline.stages.captions import CaptionStage
+from pipeline.table import Column
+
+
+class LanguageStage(CaptionStage):
+    """`language` and its score."""
+
+    name = "language"
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return (
+            Column("language", pa.string(), "ISO 639-1 code (py3langid)."),
+            Column("language_score", pa.float32(), "Its probability, 0–1."),
+        )
+
+    def models(self) -> dict[str, str]:
+        return {"language: py3langid": language_digest()}
+
+    def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
+        languages, scores = identify_languages(captions)
+        return {"language": languages, "language_score": scores.tolist()}

@@ -1,0 +1,41 @@
+"""The caption's toxicity, by the model that the job names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config.sections import ToxicityConfig
+from pipeline.models.toxicity import check_toxicity, load_toxicity, toxicity_digest
+from pipeline.stages.captions import CaptionStage
+from pipeline.table import Column
+
+
+class ToxicityStage(CaptionStage):
+    """`toxicity`."""
+
+    name = "toxicity"
+
+    @property
+    def _config(self) -> ToxicityConfig:
+        assert self.job.captions.toxicity is not None
+        return self.job.captions.toxicity
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        text = "Probability of being toxic, 0–1, by `captions.toxicity.model`."
+        return (Column("toxicity", pa.float32(), text),)
+
+    def settings(self) -> dict[str, Any]:
+        recipe = self._config.recipe()
+        recipe.pop("checkpoint", None)  # `models` covers its content, wherever it lies
+        return recipe
+
+    def models(self) -> dict[str, str]:
+        return {f"toxicity: {self._config.model}": toxicity_digest(self._config)}
+
+    def check(self) -> None:
+        check_toxicity(self._config)
+
+    def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
+        return {"toxicity": load_toxicity(self._config)(captions).tolist()}
