@@ -210,13 +210,13 @@ def claim(run: Run, job_file: Path | None) -> None:
             f"{run.folder.url} holds files that are no run's ({names[0]}, …); "
             "give the job another `name` or `output`"
         )
-    run.check_format()
     owner = run.job.get("job_file")
     mine = str(job_file.resolve()) if job_file is not None else None
     if owner and mine and owner != mine and Path(owner).is_file():
         raise InputError(
             f"{run.folder.url} belongs to the job {owner}; give this one another `name` or `output`"
         )
+    run.check_format()
 
 
 def _write_job(run: Run, job: Job, job_file: Path | None) -> None:

@@ -177,5 +177,5 @@ def test_a_sound_job_is_planned(desk, monkeypatch, capsys):
         cli.main()
     assert end.value.code == 0
     stages = [row["stage"] for row in json.loads(out.getvalue())["stages"]]
-    assert stages == ["ingest", "captions", "download", "dedup", "decide", "export"]
+    assert stages == ["ingest", "captions", "pii", "download", "dedup", "decide", "export"]
     assert not (desk / "runs").exists()

@@ -29,7 +29,7 @@ from pipeline.stages.ingest import deal
 from pipeline.table import read_parquet, write_parquet
 
 TINY_FOLDER = files("pipeline") / "models" / "data" / "winnow-tiny"
-NAMES = ["captions", "download", "dedup", "decide", "export"]
+NAMES = ["captions", "pii", "download", "dedup", "decide", "export"]
 
 
 def test_every_row_is_kept_or_has_a_reason(lab, counts):
