@@ -24,6 +24,8 @@ FIXED = settings(
 )  # fmt: skip
 QUIET = {"respect_robots_txt": False, "host_failures": None, "deadline": 3.0}
 NOT_THE_ANSWERS_FAULT = {"download_internal", "decoder_crash", "host_failing", "dns_failure"}
+# An empty line among the headers ends them: what follows is then no picture.
+HEARD = {"opted_out_robots_tag", "opted_out_tdm", "http_malformed", "not_an_image", "too_large"}
 _hosts = itertools.count()
 
 # What servers say, more or less, and now and then anything at all.
@@ -78,6 +80,37 @@ def test_any_answer_ends_with_a_picture_or_a_reason(batch, site, run):
         if row["status"] == "success":
             assert row["bytes"] >= len(GOOD)
     assert outcome.seconds < 5
+
+
+_refusal = st.sampled_from([b"X-Robots-Tag: noai", b"tdm-reservation : 1"])
+
+
+@st.composite
+def refusing_answers(draw: st.DrawFn) -> bytes:
+    """A site's no on a line of its own, somewhere among headers of any kind."""
+    before, after = (draw(st.lists(_header, max_size=4)) for _ in range(2))
+    head = b"HTTP/1.1 200 OK\r\n" + b"".join(line + draw(_end) for line in before)
+    rest = b"".join(line + draw(_end) for line in after)
+    return (
+        head
+        + b"\r\n" * (not head.endswith(b"\n"))
+        + draw(_refusal)
+        + b"\r\n"
+        + rest
+        + (b"\r\n\r\n" + GOOD)
+    )
+
+
+@given(batch=st.lists(refusing_answers(), min_size=12, max_size=12))
+@settings(FIXED, max_examples=40)
+def test_a_sites_no_is_heard_among_any_headers(batch, site, run):
+    site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
+
+    roots = [site.under(f"host-{next(_hosts)}.test") for _ in batch]
+    outcome = run([f"{root}/{i}" for i, root in enumerate(roots)], QUIET)
+
+    for data, row in zip(batch, outcome.rows, strict=True):
+        assert row["fetch_reason"] in HEARD, (data, row["error_message"])
 
 
 _day = st.sampled_from(["Fri, ", "Mon, ", "", "x, "])

@@ -17,14 +17,16 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
     and deflate are read, by hand: the size after decoding must be bounded while decoding.
     Raises FetchError: too_large, http_malformed (also for a body shorter than its length).
     """
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdigit() and int(declared) > cap:
+    # `head` has seen to it that a length is a number, and that there is none beside chunks.
+    text = response.headers.get("Content-Length")
+    declared = None if text is None else int(text)
+    if declared is not None and declared > cap:
         raise FetchError("too_large", f"Content-Length {declared} (at most {cap})")
     inflater = _inflater(response.headers.get("Content-Encoding", ""))
     read, blocks, kept = 0, [], 0
     # In one piece where the length is known and modest; else as it comes, lest it be a lie.
-    whole = declared.isdigit() and int(declared) <= _MODEST
-    while block := response.read(int(declared)) if whole and not read else response.read1(_BLOCK):
+    piece = declared if declared is not None and declared <= _MODEST else None
+    while block := response.read(piece) if piece and not read else response.read1(_BLOCK):
         read += len(block)
         if inflater is not None:
             block = inflater.decompress(block, cap - kept + 1)
@@ -32,10 +34,9 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
         if max(read, kept) > cap:
             raise FetchError("too_large", f"more than {cap} bytes")
         blocks.append(block)
-    if not read and not declared and "Transfer-Encoding" not in response.headers:
-        # Also what a head looks like that ends in its middle.
+    if not read and declared is None and "Transfer-Encoding" not in response.headers:
         raise FetchError("http_malformed", "the connection was closed before any byte of a body")
-    if declared.isdigit() and "Transfer-Encoding" not in response.headers and read < int(declared):
+    if declared is not None and read < declared:
         raise FetchError("http_malformed", f"{read} of {declared} bytes came")
     if inflater is not None and not inflater.eof:
         raise FetchError("http_malformed", "the compressed body is cut short")

@@ -15,6 +15,7 @@ from urllib3.util import Url
 
 from pipeline.fetch.failure import FetchError
 from pipeline.fetch.web.addresses import AddressGuard
+from pipeline.fetch.web.head import Answer
 from pipeline.fetch.web.hosts import HostGate, Manners
 from pipeline.fetch.web.sockets import clock, connect, tls_context
 
@@ -26,6 +27,7 @@ class _Guarded:
     environment are not used: behind one, no address could be checked.
     """
 
+    response_class: type[Any] = Answer
     guard: AddressGuard
     host: str
     port: int
