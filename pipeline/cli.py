@@ -250,7 +250,9 @@ def main() -> None:
 def entry() -> None:
     """`main` in a process of its own."""
     import pipeline.quiet_exit  # noqa: F401 - for its effect
+    from pipeline.processes import keep_working_folder_out
 
+    keep_working_folder_out()
     # Threads that spin while they wait halve the speed of whatever else runs; before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

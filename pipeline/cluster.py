@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.errors import InputError
+from pipeline.processes import keep_working_folder_out
 from pipeline.threads import VARIABLE
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _connect(address: str) -> "Client":
 def _local(config: ClusterConfig) -> Any:
     from distributed import Nanny, Scheduler, SpecCluster
 
+    keep_working_folder_out()
     shape = Shape.of(config)
 
     def worker(kind: str, threads: int) -> dict[str, Any]:

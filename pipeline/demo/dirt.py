@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.demo.phrases import VOCABULARY
 from pipeline.demo.pictures import Picture
 from pipeline.demo.plan import FULL_SIZE, Plan, Row, make_plan
 from pipeline.demo.web import write_site
+from pipeline.processes import spawning
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures drawn and of all."""
@@ -112,10 +112,8 @@ def _draw(todo: Sequence[Picture], folder: Path, processes: int, progress: Progr
         for chunk in chunks:
             advance(_draw_chunk(chunk))
         return
-    # A forked copy of a process that already runs threads (torch's, say) can hang.
-    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        processes, context, initializer=cv2.setNumThreads, initargs=(1,)
+        processes, spawning(), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
         for drawn in pool.map(_draw_chunk, chunks):
             advance(drawn)

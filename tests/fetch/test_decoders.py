@@ -127,6 +127,16 @@ def _program(path: Path, text: str) -> str:
     return str(path)
 
 
+def test_decoders_execute_nothing_of_the_working_folder(tmp_path, monkeypatch):
+    for name in ("pipeline", "cv2", "json", "numpy", "socket", "dataclasses"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('executed')")
+    monkeypatch.chdir(tmp_path)
+    decoders = Decoders(recipe(), 1, 20.0)
+
+    assert decoders.make(GOOD).reason is None
+    decoders.close()
+
+
 def test_decoders_that_cannot_start_are_no_pictures_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", _program(tmp_path / "dead", "raise SystemExit(1)"))
 
@@ -136,7 +146,7 @@ def test_decoders_that_cannot_start_are_no_pictures_fault(tmp_path, monkeypatch)
 
 LIAR = """
 import socket, sys
-sock = socket.socket(fileno=int(sys.argv[3]))
+sock = socket.socket(fileno=int(sys.argv[-2]))
 sock.sendall(b"\\0\\0\\0\\5ready")
 sock.recv(1 << 20)
 sock.sendall({answer!r})

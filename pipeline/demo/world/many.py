@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 from pipeline.demo.world.canvas import Pixels
 from pipeline.demo.world.draw import draw
 from pipeline.demo.world.scene import Scene, random_scene
+from pipeline.processes import spawning
 
 _CHUNK = 250
 
@@ -32,9 +32,7 @@ def draw_many(
     if processes <= 1 or len(jobs) <= 1:
         chunks = [_chunk(job) for job in jobs]
     else:
-        # A forked copy of a process that already runs threads (torch's, say) can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, initializer=cv2.setNumThreads,
+        with ProcessPoolExecutor(processes, spawning(), initializer=cv2.setNumThreads,
                                  initargs=(1,)) as pool:  # fmt: skip
             chunks = list(pool.map(_chunk, jobs))
     if not chunks:

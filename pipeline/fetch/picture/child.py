@@ -1,8 +1,8 @@
 """A decoding process: pictures in, small pictures out, and nobody else harmed if it dies.
 
-`python -m pipeline.fetch.picture.child FD RECIPE`, started by `decoders`. Frames on the socket FD:
-a picture's bytes after their length (4 bytes, big endian); in answer the lengths of a JSON object
-and of all that follows it, then the object, then the bytes whose sizes it names.
+`python -P -m pipeline.fetch.picture.child FD RECIPE`, started by `decoders`. Frames on the socket
+FD: a picture's bytes after their length (4 bytes, big endian); in answer the lengths of a JSON
+object and of all that follows it, then the object, then the bytes whose sizes it names.
 """
 
 import dataclasses

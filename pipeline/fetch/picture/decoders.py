@@ -35,7 +35,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        command = [sys.executable, "-m", "pipeline.fetch.picture.child"]
+        command = [sys.executable, "-P", "-m", "pipeline.fetch.picture.child"]
         here = str(Path(pipeline.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs:
