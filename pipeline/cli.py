@@ -2,17 +2,27 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from pipeline.errors import InputError
+from pipeline.endings import CODES, endings
+
+
+class _Commands(TyperGroup):
+    """The commands, whose endings are ours: click would say \"Aborted!\" and 1 to Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with endings():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="winnow",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,8 +30,7 @@ app = typer.Typer(
     help="From a list of scraped (url, caption) rows to a clean image-text dataset, and from the "
     "dataset to a text-to-image model. Start with `winnow demo`, or write a job file with one "
     "line, `input: pairs.parquet`, and `winnow run job.yaml`.",
-    epilog="Exit codes: 0 done; 2 the job or the input is wrong, nothing was done; 3 done, but "
-    "some shards are quarantined and listed; 1 a bug.",
+    epilog=CODES,
 )
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
@@ -61,9 +70,9 @@ def _show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
     if as_json:
         print(json.dumps(value, indent=2, default=str))
         return
-    from rich.console import Console
+    from pipeline.progress import console
 
-    Console().print(render(value))
+    console().print(render(value))
 
 
 @app.command()
@@ -94,21 +103,23 @@ def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  
 @app.command()
 def status(run_folder: RunFolder, json_: Json = False) -> None:
     """How far a run is: shards done per stage, quarantined ones, disk used."""
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.status import render
     from pipeline.inspect.status import status as read
-    from pipeline.run import Run
 
-    _show(read(Run.open(run_folder)), json_, render)
+    with reading(run_folder) as run:
+        _show(read(run), json_, render)
 
 
 @app.command()
 def stats(run_folder: RunFolder, json_: Json = False) -> None:
     """Count rows by reason, recomputed from the parts' files."""
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.stats import render
     from pipeline.inspect.stats import stats as read
-    from pipeline.run import Run
 
-    _show(read(Run.open(run_folder)), json_, render)
+    with reading(run_folder) as run:
+        _show(read(run), json_, render)
 
 
 @app.command()
@@ -118,11 +129,12 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Say why one row was kept or dropped: every measurement and every rule."""
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.explain import explain as read
     from pipeline.inspect.explain_text import render
-    from pipeline.run import Run
 
-    _show(read(Run.open(run_folder), sample_), json_, render)
+    with reading(run_folder) as run:
+        _show(read(run, sample_), json_, render)
 
 
 @app.command()
@@ -185,10 +197,11 @@ def forget(
 @app.command()
 def report(run_folder: RunFolder, json_: Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.report import write_report
-    from pipeline.run import Run
 
-    path = write_report(Run.open(run_folder))
+    with reading(run_folder) as run:
+        path = write_report(run)
     print(json.dumps({"report": path}) if json_ else path)
 
 
@@ -236,15 +249,9 @@ def demo(
 
 
 def main() -> None:
-    """Entry point: InputError becomes one line and exit code 2."""
-    try:
+    """Entry point: what is no bug ends with one line and a code (`endings`)."""
+    with endings():
         app()
-    except InputError as error:
-        print(f"winnow: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("winnow: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
 
 
 def entry() -> None:

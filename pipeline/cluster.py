@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.sections import ClusterConfig
-from pipeline.errors import InputError
+from pipeline.errors import GOES_ON, ClusterLostError, InputError
 from pipeline.processes import keep_working_folder_out
 from pipeline.threads import VARIABLE
 
@@ -51,7 +51,10 @@ class Cluster:
 
 @contextlib.contextmanager
 def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
-    """Start the local cluster, or connect. InputError if the scheduler does not answer."""
+    """Start the local cluster, or connect.
+
+    InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
+    """
     import dask
     from distributed import Client
 
@@ -62,14 +65,16 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
         "distributed.scheduler.no-workers-timeout": "5 minutes",
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
-        "distributed.logging.distributed": "error",
+        # What goes wrong comes to the driver, which says it in one line and logs the rest.
+        "distributed.logging.distributed": "critical",
     }
-    with dask.config.set(settings), contextlib.ExitStack() as stack:
+    with dask.config.set(settings), _quiet(), contextlib.ExitStack() as stack:
         if config.scheduler is None:
-            cluster, workers = _local(config), Shape.of(config).workers
-            stack.enter_context(contextlib.closing(cluster))
-            client = stack.enter_context(Client(cluster, set_as_default=False))
-            client.wait_for_workers(workers + 1, timeout=60)
+            workers = Shape.of(config).workers
+            with _starting():
+                cluster = stack.enter_context(contextlib.closing(_local(config)))
+                client = stack.enter_context(Client(cluster, set_as_default=False))
+                client.wait_for_workers(workers + 1, timeout=60)
             yield Cluster(client, workers, True)
             return
         client = stack.enter_context(_connect(config.scheduler))
@@ -79,6 +84,35 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
         _share_hosts(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
         yield Cluster(client, len(info), {"net", "compute"} <= kinds)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's own pages of log on a scheduler that went away: the driver says it in a line."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, OSError, TimeoutError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ClusterLostError(
+            f"a local worker could not be started ({type(cause).__name__}: {cause}); it may say "
+            "why above. Give it more room (`cluster.memory_limit`) or start fewer "
+            f"(`cluster.compute_workers`), and {GOES_ON}"
+        ) from error
 
 
 def _share_hosts(client: "Client") -> None:
@@ -125,7 +159,7 @@ def _local(config: ClusterConfig) -> Any:
             "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", VARIABLE: str(threads)},
             "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
             "dashboard": False,
-            "silence_logs": logging.ERROR,
+            "silence_logs": logging.CRITICAL,
             # Whoever reaches a Dask worker can run code on it.
             "host": "127.0.0.1",
         }
@@ -137,4 +171,4 @@ def _local(config: ClusterConfig) -> Any:
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     }
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
+    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)

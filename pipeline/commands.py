@@ -7,24 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.job import Job
+from pipeline.endings import DONE, PARTLY
 from pipeline.errors import InputError
-from pipeline.progress import reporter
+from pipeline.progress import console, reporter
 from pipeline.run import Run
 
 if TYPE_CHECKING:
     from pipeline.forgetting import Named
-
-DONE, PARTLY = 0, 3
+    from pipeline.runner import Prepared
 
 
 def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
     """A whole run with training, sampling and report: the exit code and what to tell."""
-    from pipeline.inspect.stats import stats
-    from pipeline.runner import execute, prepare
+    from pipeline.inspect.damage import watched
+    from pipeline.runner import prepare
 
     prepared = prepare(job)
     if prepared.job.train is not None or prepared.job.sample is not None:
         check_training(prepared.job, prepared.run)
+    with watched(prepared.run):
+        return _run_all(job, prepared, job_file)
+
+
+def _run_all(job: Job, prepared: "Prepared", job_file: Path | None) -> tuple[int, dict[str, Any]]:
+    from pipeline.inspect.stats import stats
+    from pipeline.runner import execute
+
     with reporter() as told:
         result = execute(prepared, job_file, told)
     run = result.run
@@ -51,16 +59,17 @@ def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
 
 def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool) -> int:
     """Fetch the rows that `where` matches again, and what follows; the exit code."""
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.stats import stats
     from pipeline.retrying import lines, retry
 
-    run = Run.open(run_folder)
-    before = _exported(run)
-    with reporter() as told:
-        result, tried = retry(run, where, scheduler, told)
-    answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run)}
-    if result is not None:
-        answer["report"] = ensure_report(run)
+    with reading(run_folder) as run:
+        before = _exported(run)
+        with reporter() as told:
+            result, tried = retry(run, where, scheduler, told)
+        answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run)}
+        if result is not None:
+            answer["report"] = ensure_report(run)
     answer["quarantined"] = result.quarantined if result is not None else []
     answer["notes"] = model_note(run) if _exported(run) != before else []
     _tell(answer, lines(tried), as_json)
@@ -70,15 +79,16 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
 def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_json: bool) -> int:
     """Take rows down and bring the export up to date; the exit code."""
     from pipeline.forgetting import forget, lines
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.stats import stats
 
-    run = Run.open(run_folder)
-    with reporter() as told:
-        result, answer = forget(run, named, dry_run, told)
-    words = lines(answer)
-    answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
-    if not dry_run and run.index:
-        answer["report"] = ensure_report(run)
+    with reading(run_folder) as run:
+        with reporter() as told:
+            result, answer = forget(run, named, dry_run, told)
+        words = lines(answer)
+        answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
+        if not dry_run and run.index:
+            answer["report"] = ensure_report(run)
     answer["quarantined"] = result.quarantined if result is not None else []
     _tell(answer, words, as_json)
     return PARTLY if answer["quarantined"] else DONE
@@ -111,20 +121,18 @@ def _tell(answer: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
 
 def render_answer(answer: dict[str, Any], last: Any = None) -> None:
     """The counts, then `last`, then the paths that a user opens next."""
-    from rich.console import Console
-
     from pipeline.inspect.stats import render
 
-    console = Console()
-    console.print(render(answer))
+    screen = console()
+    screen.print(render(answer))
     if last is not None:
-        console.print(last)
+        screen.print(last)
     paths = {what: answer.get(what) for what in ("model", "report", "grid")}
     if answer["export"]:
         paths = {"shards": f"{answer['run']}/{answer['export']['folder']}", **paths}
     for what, path in paths.items():
         if path:
-            console.print(f"{what:>6}: {path}", highlight=False, soft_wrap=True)
+            screen.print(f"{what:>6}: {path}", highlight=False, soft_wrap=True)
     for lost in answer["quarantined"]:
         print(
             f"winnow: shard {lost['shard']:05d} is quarantined at {lost['stage']}: "
@@ -157,15 +165,15 @@ def ensure_report(run: Run) -> str:
 
 
 def show_query(run_folder: str, sql: str, as_json: bool) -> None:
+    from pipeline.inspect.damage import reading
     from pipeline.inspect.query import query, render
 
-    table = query(Run.open(run_folder), sql)
+    with reading(run_folder) as run:
+        table = query(run, sql)
     if as_json:
         print(json.dumps(table.to_pylist(), indent=1, default=str))
         return
-    from rich.console import Console
-
-    Console().print(render(table))
+    console().print(render(table))
 
 
 def check_training(job: Job, run: Run) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 from pipeline import tasks
 from pipeline.cluster import Cluster
-from pipeline.errors import ClusterLostError, InputError, PlanMismatchError
+from pipeline.errors import GOES_ON, ClusterLostError, InputError, PlanMismatchError, StoppedError
 from pipeline.exporting import Exporter, run_export
 from pipeline.freshness import SHARD, Due
+from pipeline.inspect.damage import find_damage
 from pipeline.plan import Node, Plan, merge_due, read_merged, whole_standing
 from pipeline.progress import Reporter
 from pipeline.run import ShardIndex
 from pipeline.runlog import Log
 from pipeline.stage import PictureStage
 from pipeline.stages.download import HELD_BACK
+from pipeline.storage import full
 
 
 @dataclass(frozen=True)
@@ -244,9 +246,7 @@ class Driver:
             future = next(self._completed)
             ticket = self._tickets.pop(future)
             if future.status in ("cancelled", "lost"):
-                raise ClusterLostError(
-                    "the scheduler went away; the same command goes on from here"
-                )
+                raise ClusterLostError("the scheduler went away; start it again, and " + GOES_ON)
             if future.status == "finished":
                 self._note(ticket, future.result())
             else:
@@ -279,9 +279,13 @@ class Driver:
 
     def _fail(self, ticket: Ticket, error: BaseException, trace: Any) -> None:
         """Quarantine the shard; the job goes on. What concerns every shard ends the run."""
-        if isinstance(error, InputError | PlanMismatchError) or ticket.shard < 0:
+        if isinstance(error, InputError | PlanMismatchError | StoppedError) or ticket.shard < 0:
             raise error
+        if (stopped := full(error, self.plan.run.folder)) is not None:
+            raise stopped from error
         text = f"{type(error).__name__}: {error}"
+        if (damage := find_damage(self.plan.run, [ticket.shard])) is not None:
+            text = f"{damage} ({text})"
         stage = "+".join(ticket.names) or "prepare"
         self._lost.add(ticket.shard)
         self.quarantined.append({"stage": stage, "shard": ticket.shard, "error": text})

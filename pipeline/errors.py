@@ -16,9 +16,34 @@ class PartError(Exception):
     """
 
 
-class ClusterLostError(RuntimeError):
-    """The cluster went away under a run; what was committed stands."""
+class DamagedError(Exception):
+    """A file that was once written whole was cut or changed from outside.
+
+    The shard concerned is quarantined; else the command ends with this line and exit code 2.
+    """
+
+
+class StoppedError(RuntimeError):
+    """What a run needs went away under it; what was committed stands, and nothing is amiss.
+
+    The command line prints the line and ends with exit code 3.
+    """
+
+
+GOES_ON = "the same command goes on from here"
+"""The next step after a StoppedError."""
+
+
+class ClusterLostError(StoppedError):
+    """The cluster went away, or could not be started."""
+
+
+class StorageError(StoppedError):
+    """A disk takes no more: it is full, over its quota, broken, or read-only by now."""
 
 
 class PlanMismatchError(RuntimeError):
-    """A worker would make other parts than the driver planned: its files or packages differ."""
+    """A worker would make other parts than the driver planned: its files or packages differ.
+
+    The command line prints it and ends with exit code 2.
+    """

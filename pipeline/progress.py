@@ -21,6 +21,16 @@ from rich.table import Column
 from rich.text import Text
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would exit with 1, which says that something is amiss
+
+
+def console() -> Console:
+    """stdout, for what a person reads. BrokenPipeError if nobody reads it any more."""
+    return _Screen()
+
+
 class Reporter(Protocol):
     """Hears how far each stage is."""
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
+from pipeline.inspect.damage import blame
 from pipeline.inspect.parts import StageParts, stage_parts
 from pipeline.inspect.plain import rows
 from pipeline.inspect.view import connect
@@ -109,6 +110,7 @@ def choose(run: Run, where: str) -> Chosen:
             query = f"SELECT {_CELLS} FROM samples WHERE ({where}\n)"  # noqa: S608 - the user's own
             found = db.sql(query).to_arrow_table()
         except duckdb.Error as error:
+            blame(run, error)
             line = next((x for x in str(error).splitlines() if x.strip()), type(error).__name__)
             raise InputError(
                 f"{PLACE}: {line}; try_cast and `case when` spare such rows"

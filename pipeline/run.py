@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from pipeline.errors import InputError
+from pipeline.errors import DamagedError, InputError
 from pipeline.storage import Folder
 from pipeline.table import read_parquet, shard_name
 
@@ -90,16 +90,28 @@ class Run:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """The resolved job as it was written at the start of the last run."""
-        return dict(json.loads(self.folder.read("resolved.json")))
+        """The resolved job as it was written at the start of the last run. DamagedError."""
+        return self._values("resolved.json")
 
     @property
     def state(self) -> dict[str, Any]:
-        """Fingerprints of the last run's stages, `state.json`."""
+        """Fingerprints of the last run's stages, `state.json`. DamagedError."""
         try:
-            return dict(json.loads(self.folder.read("state.json")))
-        except (FileNotFoundError, ValueError):
+            return self._values("state.json")
+        except FileNotFoundError:
             return {}
+
+    def _values(self, name: str) -> dict[str, Any]:
+        try:
+            values = json.loads(self.folder.read(name))
+            if isinstance(values, dict):
+                return values
+        except ValueError:
+            pass
+        raise DamagedError(
+            f"{self.folder.path(name)} was cut or changed from outside; "
+            "`winnow run JOB.yaml` writes it anew"
+        )
 
     def shard(self, shard: int, columns: list[str] | None = None) -> pa.Table:
         return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)
@@ -107,13 +119,17 @@ class Run:
     def lock(self) -> None:
         """Keep other drivers out until `unlock` or the end of this process, however it ends.
 
-        InputError if one holds the lock. Object stores have no locks: there it is the user's care.
+        InputError if one holds the lock, and if the folder cannot be written to. Object stores have
+        no locks: there it is the user's care.
         """
         if not self.folder.is_local:
             return
         path = Path(self.folder.path(".lock"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
+        except OSError as error:
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -124,10 +140,19 @@ class Run:
                 f"{self.folder.url} is locked by a running winnow (process {owner}); "
                 "wait for it, or give this job another `name` or `output`"
             ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
+        try:
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
+        except OSError as error:
+            handle.close()
+            raise self._unwritable(error) from error
         self._lock = handle
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self.folder.url} cannot be written to: {error.strerror}; "
+            "mend that, or give the job another `output`"
+        )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.erasing.finish import finish_undone
-from pipeline.errors import InputError, PartError
+from pipeline.errors import DamagedError, InputError, PartError
 from pipeline.exporting import Exporter, finish
 from pipeline.layouts.registry import asked as layouts_asked
 from pipeline.layouts.registry import check as check_layouts
@@ -210,7 +210,10 @@ def claim(run: Run, job_file: Path | None) -> None:
             f"{run.folder.url} holds files that are no run's ({names[0]}, …); "
             "give the job another `name` or `output`"
         )
-    owner = run.job.get("job_file")
+    try:
+        owner = run.job.get("job_file")
+    except DamagedError:
+        return  # it is written anew
     mine = str(job_file.resolve()) if job_file is not None else None
     if owner and mine and owner != mine and Path(owner).is_file():
         raise InputError(

@@ -1,7 +1,9 @@
 """Files under one folder, local or on any fsspec store, written whole or not at all."""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -9,6 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+
+from pipeline.errors import StorageError
+
+_FULL = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE}
+)
+"""What only a disk can answer: nothing that a program does wrong looks like it."""
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+"""What a disk answers who may not write there."""
+_WORDS = re.compile(
+    "|".join(re.escape(os.strerror(code)) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+    # numpy's words for a short write, of which C's library keeps the cause to itself.
+    + r"|\d+ requested and \d+ written"
+)
 
 
 class Folder:
@@ -50,7 +66,7 @@ class Folder:
         """Names directly inside a folder, sorted; none if it is not there."""
         try:
             entries = self._fs.ls(self.path(name), detail=False, refresh=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
 
@@ -62,8 +78,9 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file or folder; nothing happens if it is not there."""
-        if self.exists(name):
-            self._fs.rm(self.path(name), recursive=True)
+        with self._writing(name):
+            if self.exists(name):
+                self._fs.rm(self.path(name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole: temporary name, fsync, rename; on an object store one PUT."""
@@ -72,7 +89,27 @@ class Folder:
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[Path]:
-        """A local path to fill; the file takes its place under `name` when the block ends well."""
+        """A local path to fill; the file takes its place under `name` when the block ends well.
+
+        StorageError, naming the file, if the disk does not take it.
+        """
+        with self._writing(name), self._create(name) as path:
+            yield path
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            path = self.path(name)
+            if (why := _refused(error)) or (why := _forbidden(error, self._root)):
+                raise StorageError(f"{path} cannot be written: {why}; {_MEND}") from error
+            raise
+
+    @contextlib.contextmanager
+    def _create(self, name: str) -> Iterator[Path]:
         if not self.is_local:
             with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
                 path = Path(scratch) / "file"
@@ -98,11 +135,12 @@ class Folder:
 
     def rename(self, name: str, to: str) -> None:
         """Give a file another name, in place of what bears it; a store copies, then removes."""
-        if self.is_local:
-            Path(self.path(name)).replace(self.path(to))
-            return
-        self._fs.cp_file(self.path(name), self.path(to))
-        self._fs.rm(self.path(name))
+        with self._writing(to):
+            if self.is_local:
+                Path(self.path(name)).replace(self.path(to))
+                return
+            self._fs.cp_file(self.path(name), self.path(to))
+            self._fs.rm(self.path(name))
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
@@ -121,5 +159,61 @@ class Folder:
             return 0
         orphans = list(Path(self.path()).rglob("*.tmp"))
         for orphan in orphans:
-            shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
+            with self._writing(str(orphan.relative_to(self._root))):
+                shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
         return len(orphans)
+
+
+_MEND = "make room or mend that, and the same command goes on from here"
+
+
+def full(error: BaseException, folder: Folder) -> StorageError | None:
+    """The error as a StorageError if a full or broken disk is behind it; else None.
+
+    Wherever a scratch file was written, its disk is not known: the line tells the room on those of
+    the folder and of temporary files.
+    """
+    if isinstance(error, StorageError):
+        return error
+    why = _refused(error)
+    if why is None:
+        return None
+    rooms = [_room(folder.path(), "")] if folder.is_local else []
+    rooms.append(_room(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
+    return StorageError(f"a disk takes no more: {why}; there are {', '.join(rooms)}; {_MEND}")
+
+
+def _room(path: str, what: str) -> str:
+    return f"{shutil.disk_usage(path).free / 1e6:,.1f} MB at {path}{what}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.append(one)
+            yield one
+            waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+
+
+def _refused(error: BaseException) -> str | None:
+    """The disk's own words, if the error or one behind it is the disk's."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _FULL:
+            return os.strerror(one.errno)
+        # Of libraries in C++ and Rust (DuckDB, torch, safetensors) the words alone come through.
+        if (found := _WORDS.search(str(one))) is not None:
+            return found[0]
+    return None
+
+
+def _forbidden(error: BaseException, root: str) -> str | None:
+    """The same for what is forbidden, if it is about a file below `root`."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _FORBIDDEN:
+            names = (str(name) for name in (one.filename, one.filename2) if name)
+            if any(name.startswith(root) for name in names):
+                return os.strerror(one.errno)
+    return None

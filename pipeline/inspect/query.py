@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import InputError
+from pipeline.inspect.damage import blame
 from pipeline.inspect.files import READ_ONLY
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import connect
@@ -25,7 +26,8 @@ def query(run: Run, sql: str) -> pa.Table:
     """The result of one SELECT over the view `samples` (see `pipeline.inspect.view.connect`).
 
     Raises InputError for bad SQL, with DuckDB's own first line and the nearest column or table,
-    and for a statement that is no query. Nothing outside the run is read; nothing is written.
+    and for a statement that is no query; DamagedError and StorageError. Nothing outside the run
+    is read; nothing is written.
     """
     with connect(run) as db:
         try:
@@ -37,6 +39,7 @@ def query(run: Run, sql: str) -> pa.Table:
                 raise InputError("sql: one SELECT over `samples` is due, no other statement")
             result: pa.Table = db.sql(sql).to_arrow_table()
         except duckdb.Error as error:
+            blame(run, error)
             columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
             raise InputError(f"sql: {_first_line(error)}{_hint(str(error), columns)}") from error
     return result

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import DamagedError, InputError
 from pipeline.run import FORMAT, Run, ShardIndex
 from pipeline.storage import Folder
 
@@ -40,8 +40,14 @@ def test_a_missing_index_or_state_is_none_yet(run: Run):
     run.folder.remove("shards")
     assert run.index is None
     assert run.state == {}
+
+
+def test_a_torn_state_is_not_taken_for_none(run: Run):
     run.folder.write("state.json", b'{"half": ')
-    assert run.state == {}
+    with pytest.raises(
+        DamagedError, match=r"state\.json was cut or changed from outside; `winnow run"
+    ):
+        _ = run.state
 
 
 def test_a_run_travels_to_other_processes(run: Run):

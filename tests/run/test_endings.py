@@ -1,0 +1,274 @@
+"""What ends a run before its end, and is no bug, ends it with one line and its own exit code."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from distributed import Client
+from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
+
+from pipeline.errors import ClusterLostError, StorageError
+
+GOES_ON = "the same command goes on from here"
+
+
+def line_of(ended: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line with which a command ended with this code."""
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
+    told = [line for line in ended.stderr.splitlines() if line.startswith("winnow: ")]
+    assert len(told) == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1] == told[0], ended.stderr
+    return told[0]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """`disk(kilobytes, options)`: a small disk of its own, in memory; again to change its size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted: list[str] = []
+
+    def mount(kilobytes: int, options: str = "rw") -> Path:
+        how = ["remount", options] if mounted else [options]
+        options = ",".join([*how, f"size={kilobytes}k"])
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("there is no `mount`")
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        mounted.append(options)
+        return folder
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "where"),
+    [(32, "runs/job, "), (180, "/parts/download-"), (600, "/export/")],
+    ids=["ingest", "part", "export"],
+)
+def test_a_full_disk(kilobytes, where, alone, disk):
+    folder = disk(kilobytes)
+    job = alone.job(alone.site.rows, output=str(folder / "runs"))
+
+    line = line_of(alone.winnow("run", str(job)), 3)
+
+    assert str(folder) in line
+    assert where in line
+    assert "No space left on device" in line
+    assert line.endswith(GOES_ON)
+    disk(20_000)
+    ended = alone.winnow("run", str(job))
+    assert ended.returncode == 0, ended.stderr
+    assert "36 kept" in ended.stdout
+
+
+def test_a_disk_without_room_for_temporary_files(alone, disk):
+    folder = disk(100)
+    ended = alone.winnow("run", str(alone.job()), env={**os.environ, "TMPDIR": str(folder)})
+
+    line = line_of(ended, 3)
+    assert f"0.1 MB at {folder} for temporary files (TMPDIR names another)" in line
+
+
+def test_a_limit_of_a_files_size(alone):
+    """As a file system's own, or a user's; no privilege is needed to try it."""
+    ended = alone.winnow(
+        "run",
+        str(alone.job()),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
+    )
+
+    assert "File too large" in line_of(ended, 3)
+
+
+def test_a_disk_that_is_full_before_any_work(alone, disk):
+    folder = disk(40)
+    with contextlib.suppress(OSError):
+        (folder / "ballast").write_bytes(bytes(1 << 20))
+
+    line = line_of(alone.winnow("run", str(alone.job(output=str(folder / "runs")))), 2)
+
+    assert f"{folder}/runs/job cannot be written to: No space left on device" in line
+
+
+def test_a_folder_that_is_not_writable(alone, disk):
+    folder = disk(1_000, "ro")
+    job = alone.job(output=str(folder / "runs"))
+
+    ended = alone.winnow("run", str(job))
+
+    assert line_of(ended, 2) == (
+        f"winnow: {folder}/runs/job cannot be written to: Read-only file system; "
+        "mend that, or give the job another `output`"
+    )
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_folder_that_becomes_read_only(alone, disk):
+    """As a disk does after an error."""
+    folder = disk(20_000)
+    job = alone.job(output=str(folder / "runs"))
+    assert alone.winnow("run", str(job)).returncode == 0
+    disk(20_000, "ro")
+
+    for command in (
+        ["retry", "--where", "true"],
+        ["forget", "--url", alone.site.rows[0]["url"]],
+    ):
+        line = line_of(alone.winnow(command[0], f"{folder}/runs/job", *command[1:]), 2)
+        assert "cannot be written to: Read-only file system" in line
+    line = line_of(alone.winnow("report", f"{folder}/runs/job"), 3)
+    assert f"{folder}/runs/job/report.html cannot be written: Read-only file system" in line
+    for command in (["status"], ["stats"], ["sql", "select count(*) from samples"]):
+        assert alone.winnow(command[0], f"{folder}/runs/job", *command[1:]).returncode == 0
+
+
+def test_a_file_in_the_folders_place(alone):
+    (alone.folder / "file").write_text("x")
+
+    line = line_of(alone.winnow("run", str(alone.job(output=str(alone.folder / "file")))), 2)
+
+    assert "file/job cannot be written to: Not a directory" in line
+
+
+@contextlib.contextmanager
+def _dask(folder: Path):
+    """A scheduler and a worker in processes of their own: the scheduler's, and its file."""
+    file = folder / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(
+        [*start, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **quiet
+    )
+    start = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
+    worker = subprocess.Popen(
+        [*start, "--nthreads", "2", "--no-dashboard", "--no-nanny"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        **quiet,
+    )
+    try:
+        yield scheduler, file
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+
+
+def test_a_scheduler_that_dies(alone, slow_site):  # noqa: F811
+    _delay(slow_site, 0.3)
+    job = alone.job(download={"thread_count": 2})
+    with _dask(alone.folder) as (scheduler, file):
+        values = yaml.safe_load(job.read_text())
+        values["cluster"] = {"scheduler": str(file)}
+        job.write_text(yaml.safe_dump(values))
+        end = time.monotonic() + 60
+        while not file.exists():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        command = [sys.executable, "-m", "pipeline", "run", str(job)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        _wait_for(alone.folder / "runs" / "job", "parts/download-*/00000.json", process)
+        scheduler.send_signal(signal.SIGKILL)
+        out, err = process.communicate(timeout=100)
+
+    ended = subprocess.CompletedProcess(command, process.returncode, out, err)
+    line = line_of(ended, 3)
+    assert line == f"winnow: the scheduler went away; start it again, and {GOES_ON}"
+
+
+def test_a_worker_that_cannot_be_started(alone, monkeypatch):
+    broken = alone.folder / "python"
+    broken.write_text(
+        f'#!/bin/sh\ncase "$*" in *spawn_main*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", os.fsencode(broken))
+
+    with pytest.raises(ClusterLostError) as caught:
+        alone.run(alone.job())
+
+    assert str(caught.value).startswith("a local worker could not be started (")
+    assert str(caught.value).endswith(GOES_ON)
+
+
+def test_ctrl_c(alone, slow_site):  # noqa: F811
+    _delay(slow_site, 0.3)
+    command = [sys.executable, "-m", "pipeline", "run", str(alone.job())]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    _wait_for(alone.folder / "runs" / "job", "parts/download-*/00000.json", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    ended = subprocess.CompletedProcess(command, process.returncode, out, err)
+    assert line_of(ended, 130) == f"winnow: stopped; {GOES_ON}"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("command", ["status", "stats", "sql", "explain", "report"])
+def test_output_that_nobody_reads(command, as_json, finished):
+    words = {"sql": ["select * from samples"], "explain": [finished.site.rows[0]["url"]]}
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        ended = subprocess.run(
+            [sys.executable, "-m", "pipeline", command, str(finished.folder / "runs" / "job"),
+             *words.get(command, []), *(["--json"] if as_json else [])],
+            stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.fixture(scope="module")
+def finished(site, threads, tmp_path_factory):
+    from lab import Lab
+
+    lab = Lab(site, tmp_path_factory.mktemp("finished"), threads)
+    lab.run(lab.job())
+    return lab
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), OSError("1000 requested and 60 written"),
+     RuntimeError("IO Error: Could not write file: No space left on device")],
+)  # fmt: skip
+def test_a_task_whose_disk_is_full_ends_the_run_and_not_its_shard(error, lab, monkeypatch):
+    def run(self, shard, wanted):
+        raise error
+
+    monkeypatch.setattr("pipeline.stages.captions.CaptionsStage.run", run)
+
+    with pytest.raises(StorageError, match="a disk takes no more: "):
+        lab.run(lab.job())
+
+
+def test_a_bug_stays_loud(lab, monkeypatch):
+    def merge(self, shards, prepared):
+        raise ZeroDivisionError("no disk, no cluster, no damage")
+
+    monkeypatch.setattr("pipeline.stages.decide.DecideStage.merge", merge)
+    monkeypatch.setattr("sys.argv", ["winnow", "run", str(lab.job())])
+    from pipeline.cli import main
+
+    with pytest.raises(ZeroDivisionError):
+        main()
