@@ -16,6 +16,7 @@ from pipeline.threads import VARIABLE
 if TYPE_CHECKING:
     from distributed import Client
 
+GONE = f"the scheduler went away; start it again, and {GOES_ON}"
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
@@ -84,6 +85,50 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
         _share_hosts(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
         yield Cluster(client, len(info), {"net", "compute"} <= kinds)
+
+
+@contextlib.contextmanager
+def reaching() -> Iterator[None]:
+    """Ask the scheduler in the block; ClusterLostError if it is gone, however Dask then fails."""
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except (OSError, TimeoutError, ClosedClientError) as error:
+        raise ClusterLostError(GONE) from error
+
+
+def next_answer(completed: Any) -> tuple[Any, Any]:
+    """The next future that is done, and its result, or its exception and traceback.
+
+    Waits for one; ClusterLostError if the scheduler is gone.
+    """
+    with reaching():
+        future = next(completed)
+        if future.status in ("cancelled", "lost"):
+            raise ClusterLostError(GONE)
+        if future.status == "finished":
+            answer = future.result()
+        else:
+            answer = future.exception(), future.traceback()
+        future.release()
+        return future, answer
+
+
+def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError | None:
+    """A task's error as the cluster's, if no worker could do it; None if it is the task's own.
+
+    A shard that kills its workers is that shard's fault; what works on `every_shard` is nobody's.
+    """
+    from distributed import KilledWorker
+    from distributed.scheduler import NoValidWorkerError
+
+    if isinstance(error, NoValidWorkerError) or (every_shard and isinstance(error, KilledWorker)):
+        return ClusterLostError(
+            f"no worker is left that could do this: {' '.join(str(error).split())}; "
+            f"give the workers more memory, or start them again, and {GOES_ON}"
+        )
+    return None
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import tasks
-from pipeline.cluster import Cluster
-from pipeline.errors import GOES_ON, ClusterLostError, InputError, PlanMismatchError, StoppedError
+from pipeline.cluster import Cluster, clusters_fault, next_answer, reaching
+from pipeline.errors import InputError, PlanMismatchError
 from pipeline.exporting import Exporter, run_export
 from pipeline.freshness import SHARD, Due
 from pipeline.inspect.damage import find_damage
@@ -227,12 +227,13 @@ class Driver:
         kinds = {self.plan.by_name[n].stage.resource for n in ticket.names if n != "export"}
         kind = kinds.pop() if kinds else "compute"
         run_url, digest = self.plan.run.folder.url, self.plan.digest
-        future = self.cluster.client.submit(
-            work, run_url, digest, *args,
-            resources=self.cluster.resources(kind), pure=False, retries=0,
-            # Earlier stages first: they are cheap, and downloads wait for them.
-            priority=-(self._place(ticket.names) * len(self.index) + max(ticket.shard, 0)),
-        )  # fmt: skip
+        # Earlier stages first: they are cheap, and downloads wait for them.
+        priority = -(self._place(ticket.names) * len(self.index) + max(ticket.shard, 0))
+        with reaching():
+            future = self.cluster.client.submit(
+                work, run_url, digest, *args, priority=priority, pure=False, retries=0,
+                resources=self.cluster.resources(kind),
+            )  # fmt: skip
         self._tickets[future] = ticket
         self._completed.add(future)
 
@@ -243,17 +244,14 @@ class Driver:
     def _drain(self, on_lost: Callable[[int], None] | None = None) -> None:
         """Take answers until nothing is in flight."""
         while self._tickets:
-            future = next(self._completed)
+            future, answer = next_answer(self._completed)
             ticket = self._tickets.pop(future)
-            if future.status in ("cancelled", "lost"):
-                raise ClusterLostError("the scheduler went away; start it again, and " + GOES_ON)
-            if future.status == "finished":
-                self._note(ticket, future.result())
+            if isinstance(answer, tasks.Done):
+                self._note(ticket, answer)
             else:
-                self._fail(ticket, future.exception(), future.traceback())
+                self._fail(ticket, *answer)
                 if on_lost is not None:
                     on_lost(ticket.shard)
-            future.release()
 
     def _note(self, ticket: Ticket, done: tasks.Done) -> None:
         for name, digest in done.digests.items():
@@ -279,10 +277,11 @@ class Driver:
 
     def _fail(self, ticket: Ticket, error: BaseException, trace: Any) -> None:
         """Quarantine the shard; the job goes on. What concerns every shard ends the run."""
-        if isinstance(error, InputError | PlanMismatchError | StoppedError) or ticket.shard < 0:
-            raise error
-        if (stopped := full(error, self.plan.run.folder)) is not None:
+        stopped = full(error, self.plan.run.folder) or clusters_fault(error, ticket.shard < 0)
+        if stopped is not None:
             raise stopped from error
+        if isinstance(error, InputError | PlanMismatchError) or ticket.shard < 0:
+            raise error
         text = f"{type(error).__name__}: {error}"
         if (damage := find_damage(self.plan.run, [ticket.shard])) is not None:
             text = f"{damage} ({text})"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from distributed import Client
+from distributed import Client, KilledWorker
+from distributed.scheduler import NoValidWorkerError
 from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
 
+from pipeline.cluster import clusters_fault
 from pipeline.errors import ClusterLostError, StorageError
 
 GOES_ON = "the same command goes on from here"
@@ -260,6 +262,27 @@ def test_a_task_whose_disk_is_full_ends_the_run_and_not_its_shard(error, lab, mo
 
     with pytest.raises(StorageError, match="a disk takes no more: "):
         lab.run(lab.job())
+
+
+class _Dead(KilledWorker):
+    def __init__(self):
+        pass
+
+    def __str__(self):
+        return "it died\n4 times"
+
+
+@pytest.mark.parametrize(("error", "every_shard", "is_clusters"), [
+    (_Dead(), True, True), (_Dead(), False, False), (KeyError(), True, False),
+    (NoValidWorkerError("key", set(), set(), {"net": 1.0}, 300.0), False, True),
+])  # fmt: skip
+def test_whose_fault_a_dead_worker_is(error, every_shard, is_clusters):
+    fault = clusters_fault(error, every_shard)
+
+    assert (fault is not None) == is_clusters
+    if fault is not None:
+        assert str(fault).startswith("no worker is left that could do this: ")
+        assert str(fault).count("\n") == 0
 
 
 def test_a_bug_stays_loud(lab, monkeypatch):
