@@ -50,7 +50,9 @@ class Job(Section):
         "any fsspec URL; or a list of them."
     )
     input_format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
-        "auto", description="Format of the input; auto goes by the file name."
+        "auto",
+        description="Format of the input; auto goes by the file name. Cells may be quoted in CSV, "
+        "not in TSV.",
     )
     columns: Columns = Field(Columns(), description="Which input column holds what.")
     name: str | None = Field(

@@ -33,7 +33,7 @@ from pipeline.stages.rows import forgotten, to_table
 from pipeline.table import SHARD_COLUMNS, digest_of, shard_name
 from pipeline.tombstones import Tombstones
 
-VERSION = 1
+VERSION = 2
 _SMALL = 256 << 20
 """Bytes of input below which a few buckets do."""
 _TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned"}

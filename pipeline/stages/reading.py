@@ -9,18 +9,16 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.stages.delimited import BLOCK, BOM, read_header, read_rows
 from pipeline.stages.listing import PACKED, Source, first_line
 
 NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
 """The field's columns of numbers; in text formats every other passthrough column is text."""
-BLOCK = 32 << 20
 BATCH = 10_000
 _LINES_TRIED = 100
-_BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -81,7 +79,7 @@ def _check_lines(source: Source) -> None:
     with source.open() as handle:
         lines = (handle.readline(BLOCK) for _ in range(_LINES_TRIED))
         filled = [line for line in lines if line.strip()]
-    if filled and filled[0].removeprefix(_BOM).strip() in (b"[", b"[{"):
+    if filled and filled[0].removeprefix(BOM).strip() in (b"[", b"[{"):
         raise InputError(f"input: {source.url} is a JSON array; write one object a line")
     if filled and not any(_parse_line(line) for line in filled):
         raise InputError(
@@ -136,72 +134,26 @@ def _refuse_twins(source: Source, names: list[str]) -> None:
         raise InputError(f"input: {source.url} has two columns named `{twins[0]}`; rename one")
 
 
-def _parsing(source: Source, note: Callable[[Any], str] | None = None) -> pc.ParseOptions:
-    return pc.ParseOptions(
-        delimiter="," if source.format == "csv" else "\t",
-        newlines_in_values=True,
-        invalid_row_handler=note,
-    )
-
-
 def _header(source: Source) -> list[str]:
     """The columns' names; one without a name (a pandas index) goes by its place."""
-    with source.open() as handle:
-        line = next((line for line in handle if line.removeprefix(_BOM).strip()), b"")
-    if not line:
-        return []
-    ended = pa.BufferReader(line.rstrip(b"\r\n") + b"\n")
-    found = pc.read_csv(ended, parse_options=_parsing(source)).column_names
+    found = [name.decode() for name in read_header(source)]
     names = [name or f"column_{i}" for i, name in enumerate(found, start=1)]
     _refuse_twins(source, names)
     return names
 
 
 def _read_delimited(source: Source) -> Iterator[Raw]:
-    """CSV or TSV. Arrow reads it as Latin-1, in which every byte has a meaning: its handler of rows
-    of the wrong length fails on text that is not UTF-8."""
-    broken: list[str] = []
-
-    def note(row: Any) -> str:
-        broken.append(row.text.encode("latin-1").decode(errors="replace"))
-        return "skip"
-
     names = _header(source)
-    if not names:
-        return
-    header = 1  # read as a row, so that no name of it matters to Arrow
-    with source.open() as handle:
-        reader = pc.open_csv(
-            handle,
-            read_options=pc.ReadOptions(
-                block_size=BLOCK, use_threads=False, encoding="latin-1",
-                autogenerate_column_names=True,
-            ),
-            parse_options=_parsing(source, note),
-            convert_options=pc.ConvertOptions(
-                column_types={f"f{i}": pa.binary() for i in range(len(names))}, null_values=[""],
-                strings_can_be_null=True, quoted_strings_can_be_null=False,
-            ),
-        )  # fmt: skip
-        for batch in reader:
-            rows = batch.slice(header)
-            columns = [[_latin1(cell) for cell in column.to_pylist()] for column in rows.columns]
-            yield Raw(rows.num_rows, dict(zip(names, columns, strict=True)), list(broken))
-            broken.clear()
-            header = 0
-    if broken:
-        yield Raw(0, dict.fromkeys(names, ()), broken)
-
-
-def _latin1(cell: bytes | None) -> bytes | None:
-    """The file's own bytes, which Arrow turned from Latin-1 into UTF-8."""
-    return cell if cell is None or cell.isascii() else cell.decode().encode("latin-1")
+    for rows in read_rows(source, len(names)):
+        columns = dict(zip(names, rows.columns, strict=True))
+        broken = [line.decode(errors="replace") for line in rows.broken]
+        yield Raw(len(rows.columns[0]), columns, broken)
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
     """A JSON object, bytes that are not UTF-8 as lone surrogates; None if it is no object."""
     try:
-        value = json.loads(line.removeprefix(_BOM).decode(errors="surrogateescape"))
+        value = json.loads(line.removeprefix(BOM).decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -223,7 +175,7 @@ def _read_lines(source: Source) -> Iterator[Raw]:
 
     with source.open() as handle:
         for line in handle:
-            if not line.removeprefix(_BOM).strip():
+            if not line.removeprefix(BOM).strip():
                 continue
             row = _parse_line(line)
             if row is None:

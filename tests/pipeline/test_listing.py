@@ -18,6 +18,7 @@ from lists import (
     read,
     read_bytes,
     seen,
+    tsv_bytes,
 )
 
 from pipeline.config.load import parse_job
@@ -72,7 +73,7 @@ def test_files_may_use_different_names_of_the_field(tmp_path: Path):
 
 
 def test_the_format_can_be_told(tmp_path: Path):
-    rows = read_bytes(tmp_path, "x.txt", csv_bytes(ROWS, mark="\t"), input_format="tsv")
+    rows = read_bytes(tmp_path, "x.txt", tsv_bytes(ROWS), input_format="tsv")
     assert len(rows) == len(ROWS)
 
 
