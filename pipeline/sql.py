@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,6 @@ import pyarrow as pa
 from pipeline.errors import InputError
 
 _COLUMN_ERROR = re.compile(r'Referenced column "([^"]+)" not found')
-_ORDER = "_winnow_order"
 _REFUSED = {
     "SUBQUERY": "no SELECT",
     "WINDOW": "no OVER",
@@ -38,6 +37,14 @@ def connect() -> duckdb.DuckDBPyConnection:
             "threads": "1",
         }
     )
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """The name, with as many `_` behind it as make it none of these; SQL knows no case."""
+    used = {other.casefold() for other in taken}
+    while name in used:
+        name += "_"
+    return name
 
 
 def columns_of(expression: str, schema: Mapping[str, pa.DataType], place: str) -> tuple[str, ...]:
@@ -173,12 +180,13 @@ def evaluate(table: pa.Table, expressions: Sequence[str]) -> list[npt.NDArray[np
 
 
 def _evaluate(table: pa.Table, expressions: Sequence[str]) -> list[npt.NDArray[np.int8]]:
-    numbered = table.append_column(_ORDER, pa.array(np.arange(table.num_rows)))
+    order = free_name("place", table.column_names)
+    numbered = table.append_column(order, pa.array(np.arange(table.num_rows)))
     verdicts = ", ".join(
         f"coalesce((({text}\n))::TINYINT, -1) AS v{i}" for i, text in enumerate(expressions)
     )
     with connect() as db:
         db.register("samples", numbered)
-        query = f"SELECT {verdicts} FROM samples ORDER BY {_ORDER}"  # noqa: S608 - nothing else in it
+        query = f"SELECT {verdicts} FROM samples ORDER BY samples.{order}"  # noqa: S608 - nothing else in it
         result = db.sql(query).to_arrow_table()
     return [result[f"v{i}"].to_numpy().astype(np.int8) for i in range(len(expressions))]

@@ -16,6 +16,7 @@ from pipeline.inspect.files import SCHEME, RunFiles
 from pipeline.inspect.parts import StageParts, index_of, schema_of, stage_parts
 from pipeline.reasons import VOCABULARY
 from pipeline.run import Run
+from pipeline.sql import free_name
 from pipeline.table import shard_name
 
 OWN_COLUMNS = ("shard", "row", "verdict")
@@ -90,6 +91,7 @@ def _define(
     taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}
     first = f"shards/{shard_name(shards[0])}.parquet" if shards else None
     own = _types(db, run, first) if first else {"uid": "VARCHAR", "repeats": "INTEGER"}
+    file = free_name("file", own)
 
     def has(shard: int) -> tuple[bool, ...]:
         return tuple(shard in part.sidecars for part in parts)
@@ -97,7 +99,7 @@ def _define(
     groups = [(present, list(members)) for present, members in groupby(shards, has)]
     branches = [
         _branch(members, [p for p, there in zip(parts, present, strict=True) if there], parts, own,
-                of_stage, taken)
+                of_stage, taken, file)
         for present, members in groups
     ]  # fmt: skip
     if not branches:
@@ -109,7 +111,7 @@ def _define(
     db.execute("CREATE VIEW samples AS SELECT * EXCLUDE (aligned) FROM checked")
     columns = ", ".join(f"s.{quote(name)}" for name in own)
     if shards:
-        listed = f"SELECT {_place()}, {columns} FROM {_source(shards, 's')}"
+        listed = f"SELECT {_place(file)}, {columns} FROM {_source(shards, 's', file)}"
     else:
         listed = f"SELECT s.shard, s.row, {columns} FROM checked s"
     db.execute(f"CREATE VIEW listed AS {listed}")
@@ -123,22 +125,26 @@ def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]
     return types
 
 
-def _source(shards: Sequence[int], alias: str) -> str:
+def _source(shards: Sequence[int], alias: str, file: str) -> str:
+    """The shards' files; `file` names the column that DuckDB adds for the file's own name.
+
+    It adds `file_row_number` too, a name that `ingest` therefore gives to no column of a list.
+    """
     paths = [_url("shards", shard) for shard in shards]
-    return f"read_parquet({paths}, filename = true, file_row_number = true) AS {alias}"
+    return f"read_parquet({paths}, filename = '{file}', file_row_number = true) AS {alias}"
 
 
-def _place() -> str:
-    return "parse_filename(s.filename, true)::INTEGER AS shard, s.file_row_number AS row"
+def _place(file: str) -> str:
+    return f"parse_filename(s.{file}, true)::INTEGER AS shard, s.file_row_number AS row"
 
 
 def _branch(
     shards: list[int], present: Sequence[StageParts], parts: Sequence[StageParts],
-    own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str],
+    own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str], file: str,
 ) -> str:  # fmt: skip
     """The rows of shards that have the same parts, each column under the same name and order."""
     alias: Callable[[StageParts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
-    columns = [_place()]
+    columns = [_place(file)]
     columns += [
         f"s.{quote(name)}" + (f" AS {quote(f'input_{name}')}" if name in taken else "")
         for name in own
@@ -154,7 +160,7 @@ def _branch(
     columns.append(f"{_verdict(decide)} AS verdict")
     same = " AND ".join(f"{alias(part)}.uid = s.uid" for part in present) or "true"
     columns.append(f"({same}) AS aligned")
-    source = _source(shards, "s")
+    source = _source(shards, "s", file)
     for part in present:
         paths = [_url(part.folder, shard) for shard in shards]
         source += f" POSITIONAL JOIN read_parquet({paths}) AS {alias(part)}"

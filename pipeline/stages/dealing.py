@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from pipeline.run import Run
 from pipeline.table import shard_name, write_parquet
 
+ORDER, SHARD = "_order", "_shard"
+"""Columns that rows have while they are dealt: their place in the list or shard, and the shard."""
 Changes = dict[int, dict[int, dict[str, Any]]]
 """Rows to rewrite in standing shards: shard -> row -> values."""
 
@@ -22,16 +24,16 @@ class Spread:
     def __init__(self, folder: Path, schema: pa.Schema, buckets: int) -> None:
         self.buckets = buckets
         self._folder = folder
-        self._schema = schema.append(pa.field("_order", pa.int64())).append(
-            pa.field("_shard", pa.int32())
+        self._schema = schema.append(pa.field(ORDER, pa.int64())).append(
+            pa.field(SHARD, pa.int32())
         )
         self._writers: dict[tuple[str, int], pa.RecordBatchStreamWriter] = {}
 
     def add(self, heap: str, table: pa.Table, first: int, shard: int | None = None) -> None:
         """Add rows; `first` is the order of the table's first row, `shard` where old rows stand."""
         n = table.num_rows
-        table = table.append_column("_order", pa.array(range(first, first + n), pa.int64()))
-        table = table.append_column("_shard", pa.array([shard] * n, pa.int32())).cast(self._schema)
+        table = table.append_column(ORDER, pa.array(range(first, first + n), pa.int64()))
+        table = table.append_column(SHARD, pa.array([shard] * n, pa.int32())).cast(self._schema)
         bucket = pa.array(
             [int(uid[:4], 16) * self.buckets >> 16 for uid in table["uid"].to_pylist()]
         )
@@ -70,7 +72,7 @@ def merge(table: pa.Table) -> pa.Table:
     """One row per uid, the first in the input's order; `repeats` counts them."""
     if table.num_rows == 0:
         return table
-    table = table.sort_by([("uid", "ascending"), ("_order", "ascending")])
+    table = table.sort_by([("uid", "ascending"), (ORDER, "ascending")])
     uids = table["uid"].combine_chunks()
     changes = pc.not_equal(uids[1:], uids[:-1]).to_numpy(zero_copy_only=False)
     first = np.flatnonzero(np.concatenate([[True], changes]))
@@ -82,16 +84,16 @@ def merge(table: pa.Table) -> pa.Table:
 
 def note_changes(merged: pa.Table, old: pa.Table, changes: Changes) -> None:
     """Rows that stand, but whose passthrough values or repeats changed, by shard and row."""
-    names = [name for name in merged.column_names if name not in ("_order", "_shard")]
+    names = [name for name in merged.column_names if name not in (ORDER, SHARD)]
     place = pc.index_in(old["uid"], value_set=merged["uid"].combine_chunks())
     now = merged.select(names).take(place)
     changed = np.zeros(old.num_rows, bool)
     for name in names:
         changed |= ~_same(old[name], now[name])
     rows = now.filter(pa.array(changed)).to_pylist()
-    where = old.select(["_shard", "_order"]).filter(pa.array(changed)).to_pylist()
+    where = old.select([SHARD, ORDER]).filter(pa.array(changed)).to_pylist()
     for row, place in zip(rows, where, strict=True):
-        changes.setdefault(place["_shard"], {})[place["_order"]] = row
+        changes.setdefault(place[SHARD], {})[place[ORDER]] = row
 
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,8 @@ from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.run import Run, ShardIndex
 from pipeline.stages.dealing import (
+    ORDER,
+    SHARD,
     Changes,
     Dealer,
     Spread,
@@ -36,8 +38,8 @@ from pipeline.tombstones import Tombstones
 VERSION = 2
 _SMALL = 256 << 20
 """Bytes of input below which a few buckets do."""
-_TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned"}
-"""Names that exports and the SQL view add beside the stages' columns."""
+_TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
+"""Names that exports, the SQL view (DuckDB's `file_row_number` too) and the dealing add."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def look(job: Job, taken: frozenset[str]) -> Listing:
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
     used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _TAKEN_LATER}
     for name, kind in others.items():
-        free = name
+        free = name or _by_place(schemas)
         while free.casefold() in used:
             free = f"input_{free}"
         used.add(free.casefold())
@@ -116,6 +118,11 @@ def _others(
             if name not in pair:
                 others[name] = _common(others.get(name, kind), kind)
     return others
+
+
+def _by_place(schemas: list[dict[str, pa.DataType]]) -> str:
+    """What a column without a name is called: SQL has no name for it."""
+    return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
 
 
 def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:

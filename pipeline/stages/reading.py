@@ -109,14 +109,15 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
         if source.format == "parquet":
             with source.open() as handle:
                 fields = list(pq.read_schema(handle))
-            _refuse_twins(source, [field.name for field in fields])
-            return {field.name: _kept_type(field.type) for field in fields}
-        if source.format == "jsonl":
-            first = next(_read_lines(source), Raw(0, {}, []))
-            names = list(first.columns)
+            kinds = [(field.name, _kept_type(field.type)) for field in fields]
         else:
-            names = _header(source)
-        return {name: pa.float64() if name in NUMBERS else pa.string() for name in names}
+            if source.format == "jsonl":
+                names = list(next(_read_lines(source), Raw(0, {}, [])).columns)
+            else:
+                names = _header(source)
+            kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
+    _check_names(source, [name for name, _ in kinds])
+    return dict(kinds)
 
 
 def _kept_type(kind: pa.DataType) -> pa.DataType:
@@ -128,18 +129,19 @@ def _kept_type(kind: pa.DataType) -> pa.DataType:
     return pa.string()
 
 
-def _refuse_twins(source: Source, names: list[str]) -> None:
+def _check_names(source: Source, names: list[str]) -> None:
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise InputError(f"input: {source.url} has two columns named `{twins[0]}`; rename one")
+    for name in names:
+        if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"input: {source.url}: the column name {name!a} is no text")
 
 
 def _header(source: Source) -> list[str]:
     """The columns' names; one without a name (a pandas index) goes by its place."""
     found = [name.decode() for name in read_header(source)]
-    names = [name or f"column_{i}" for i, name in enumerate(found, start=1)]
-    _refuse_twins(source, names)
-    return names
+    return [name or f"column_{i}" for i, name in enumerate(found, start=1)]
 
 
 def _read_delimited(source: Source) -> Iterator[Raw]:

@@ -113,6 +113,14 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "a column twice": (
         text("x.csv", "url,caption,url\nu,c,v\n"), {"input": "x.csv"}, ["two columns named `url`"],
     ),
+    "a column name that is no text": (
+        text("x.jsonl", '{"url": "u", "caption": "c", "\\ud800": 1}\n'), {"input": "x.jsonl"},
+        ["the column name '\\ud800' is no text"],
+    ),
+    "a column name with NUL": (
+        text("x.jsonl", '{"url": "u", "caption": "c", "a\\u0000": 1}\n'), {"input": "x.jsonl"},
+        ["the column name 'a\\x00' is no text"],
+    ),
     # The job's keys.
     "unknown key": (None, {"shardsize": 5}, ["unknown key `shardsize`", "`shard_size`"]),
     "unknown key in a section": (

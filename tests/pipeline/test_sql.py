@@ -139,3 +139,12 @@ def test_any_comparison_is_sqls_own(rows, line):
         due_either = True if True in known else None if None in known else False
         assert {1: True, 0: False, -1: None}[int(got_both)] is due_both
         assert {1: True, 0: False, -1: None}[int(got_either)] is due_either
+
+
+def test_no_column_of_the_rows_is_taken_for_their_order():
+    columns = {
+        name: ["c", "b", "a"] for name in ("place", "PLACE_", "_winnow_order", "v0", "samples")
+    }
+    rules = [f"\"{name}\" = 'a'" for name in columns]
+    for verdict in evaluate(pa.table(columns), rules):
+        assert verdict.tolist() == [0, 0, 1]

@@ -1,0 +1,60 @@
+"""A list's own columns, whatever they are called: every command reads the run that holds them."""
+
+from pathlib import Path
+
+import pytest
+from shelf import Shelf, make_job, pairs
+
+from pipeline.forgetting import forget
+from pipeline.inspect.explain import explain
+from pipeline.inspect.query import query
+from pipeline.inspect.stats import stats
+from pipeline.inspect.view import quote
+from pipeline.progress import Lines
+from pipeline.run import Run
+from pipeline.runner import _write_job, _write_state
+
+NAMES = [
+    # DuckDB's own, and what the queries here call their tables and columns.
+    "filename", "FileName", "file_row_number", "file_index", "rowid", "s", "p", "p0", "n", "name",
+    "v0", "size", "out", "key", "shard", "Row", "verdict", "aligned", "checked", "samples", "gone",
+    "listed", "one_file", "_winnow_order", "_order", "_shard", "group", "Reason", "uid",
+    # Other programs', and odd ones.
+    "__index_level_0__", "", " ", "a.b", 'say "hi"', "it's", "two words", "größe", "袋鼠", "a\nb",
+    "%s", "{x}", "select", "order", "*", "column_1", "<b>", "input_shard",
+]  # fmt: skip
+
+
+def own_column(run: Run, name: str) -> str:
+    """What the list's column is called in the run."""
+    (found,) = (own for own, source in run.index.passthrough.items() if source == name)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_column_can_be_read_by_every_command(tmp_path: Path, name: str):
+    rows = [row | {name: f"value {i % 2}"} for i, row in enumerate(pairs(4))]
+    rules = [{"reason": "x_odd", "when": "caption like '%1'"}]
+    shelf = Shelf.of(make_job(tmp_path, rows, shard_size=2, rules=rules), tmp_path)
+    run = shelf.plan.run
+    _write_job(run, shelf.plan.job, None)
+    _write_state(shelf.plan, None)
+    assert stats(run)["unfinished"] == 4
+    shelf.work("captions")
+    for shard in shelf.shards:
+        shelf.lay("download", shard, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
+    shelf.work("dedup", "decide")
+    told = stats(run)
+    assert (told["conserved"], told["failed"], told["misaligned"]) == (True, 4, 0)
+    own = own_column(run, name)
+    found = query(
+        run, f"select caption, {quote(own)} as value, shard, row from samples"
+    ).to_pylist()
+    assert {row["caption"]: row["value"] for row in found} == {r["caption"]: r[name] for r in rows}
+    assert sorted((r["shard"], r["row"]) for r in found) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    answer = explain(run, rows[1]["url"])
+    assert (answer["reasons"], answer["rules"][0]["result"]) == (["timeout", "x_odd"], True)
+    assert answer["passthrough"] == {own: rows[1][name]}
+    with (tmp_path / "said.txt").open("w") as said:
+        _, dry = forget(run, [("url", rows[1]["url"], "--url")], True, Lines(said))
+    assert (dry["rows"], dry["related"]) == (1, 0)
