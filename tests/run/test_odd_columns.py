@@ -33,7 +33,7 @@ def test_all_of_them_at_once_through_a_whole_run(lab: Lab):
         {"reason": "x_order", "when": "_winnow_order = '_winnow_order 3'"},
         {"reason": "x_file", "when": "filename = 'filename 4' or v0 = 'v0 4'"},
     ]
-    result = lab.run(lab.job(rows, rules=rules, export={"formats": ["datacomp"]}))
+    result = lab.run(lab.job(rows, rules=rules))
     run = result.run
     assert stats(run)["reasons"] == {"x_order": 1, "x_file": 1}
     own = {name: own_column(run, name) for name in NAMES}
