@@ -147,7 +147,7 @@ def preview_all(job: Job) -> dict[str, Any]:
 
     answer = preview(job)
     if job.train is not None or job.sample is not None:
-        from pipeline.rules import resolve
+        from pipeline.stages.registry import resolve
         from train.handover import foresee
 
         job, run = resolve(job), Run(answer["run"])
@@ -198,7 +198,7 @@ def sample_from(job: Job, run: Run, prompts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _finished(job: Job) -> tuple[Job, Run]:
-    from pipeline.rules import resolve
+    from pipeline.stages.registry import resolve
 
     job = resolve(job)
     run = Run.open(f"{job.output.rstrip('/')}/{job.name}")

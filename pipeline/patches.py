@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import PartError
-from pipeline.stage import Output, ShardData, Stage
+from pipeline.shard import ShardData
+from pipeline.stage import Output, Stage
 from pipeline.table import Sidecar, file_digest, read_parquet
 from pipeline.tars import merge_rows
 

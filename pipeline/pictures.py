@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import PartError
-from pipeline.stage import Output, PictureStage, Session, ShardData
+from pipeline.shard import ShardData
+from pipeline.stage import Output, PictureStage, Session
 from pipeline.threads import worker_threads
 
 Decoded = tuple[int, dict[str, Any]]

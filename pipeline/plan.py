@@ -16,8 +16,9 @@ from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
 from pipeline.freshness import SHARD, Due, why_stale
 from pipeline.run import Run, ShardIndex
-from pipeline.stage import Mask, ShardData, Stage
-from pipeline.stages import stages_for
+from pipeline.shard import Mask, ShardData
+from pipeline.stage import Stage
+from pipeline.stages.registry import stages_for
 from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
 
 MERGED, PREPARED = "merged", "prepared"

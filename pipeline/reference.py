@@ -17,10 +17,12 @@ from pydantic_core import PydanticUndefined
 from pipeline.config.base import ROLES, role_of
 from pipeline.config.job import Job
 from pipeline.config.sections import Head
-from pipeline.layouts.registry import GROUP, packaged
+from pipeline.layouts.registry import GROUP
+from pipeline.layouts.registry import registered as layouts
 from pipeline.reasons import FETCH, INGEST, RULES, TAKEDOWN
-from pipeline.rules import default_rules, fetch_rules
-from pipeline.stages import stages_for
+from pipeline.rules import fetch_rules
+from pipeline.stages.registry import default_rules, optional, stages_for
+from pipeline.stages.registry import registered as stages
 from pipeline.table import SHARD_COLUMNS, Column
 
 _MADE = "<!-- Made by `make docs` from the code; edit there. -->\n"
@@ -36,7 +38,9 @@ def config_page() -> str:
         "\n".join(f"- *{role}*: {text}." for role, text in ROLES.items()) + "\n",
     ]
     parts += _section(Job, "")
-    rows = "\n".join(f"| `{name}` | {_cell(one.text)} |" for name, one in packaged().items())
+    rows = "\n".join(f"| `{name}` | {_cell(one.text)} |" for name, one in layouts().items())
+    for name in optional():
+        parts += _section(stages()[name].Config, f"measure.{name}")
     parts.append(
         "## Layouts\n\nWhat `export.formats` may name. Other packages bring more by entry points "
         f"`{GROUP}`.\n\n| layout | files |\n| --- | --- |\n{rows}\n"
@@ -135,6 +139,7 @@ def columns_page() -> str:
         captions={"vocabulary": "words.txt"},
         embed={"model": "winnow-tiny"},
         images={"heads": (Head(name="my_head", kind="linear", weights="head.safetensors"),)},
+        measure={name: {} for name in optional()},
         rules=(),
     )
     schema = {column.name: column.type for column in SHARD_COLUMNS}

@@ -12,7 +12,8 @@ from pipeline.errors import PartError
 from pipeline.freshness import SHARD, Due, changed_inputs
 from pipeline.patches import is_same, marked, patched
 from pipeline.plan import Node, Plan
-from pipeline.stage import Output, Rows, ShardData, TableStage, drawn_for_audit
+from pipeline.shard import Rows, ShardData, drawn_for_audit
+from pipeline.stage import Output, TableStage
 from pipeline.storage import Folder
 from pipeline.table import (
     Sidecar,

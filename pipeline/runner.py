@@ -23,10 +23,9 @@ from pipeline.layouts.registry import check as check_layouts
 from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
 from pipeline.progress import Reporter
 from pipeline.provenance import provenance
-from pipeline.rules import resolve
 from pipeline.run import FORMAT, Run, ShardIndex
-from pipeline.stages import stages_for
 from pipeline.stages.ingest import Listing, deal, is_current, look
+from pipeline.stages.registry import resolve, stages_for
 from pipeline.table import ASIDE, read_parquet, settle, shard_name
 
 

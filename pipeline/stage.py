@@ -3,114 +3,22 @@
 A new measurement is one file in `stages/` and one line in `stages/__init__.py`.
 """
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.config.job import Job
-from pipeline.run import Run
-from pipeline.sql import evaluate
-from pipeline.table import Column, read_parquet, shard_name
-
-Rows = npt.NDArray[np.bool_]
-"""A mark per row of a shard, shape (rows,)."""
-
-
-@dataclass(frozen=True)
-class Mask:
-    """A stage's `only_if`, the columns it reads, and those it hides in rows that it leaves out."""
-
-    stage: str
-    only_if: str
-    reads: tuple[str, ...]
-    hides: frozenset[str]
-
-
-@dataclass(frozen=True)
-class ShardData:
-    """One shard's rows with every column that stands beside them.
-
-    `columns` says in which folder a column lies (`shards` or a part folder), `folders` where a
-    stage's parts lie. Through `masks`, a row that one of them leaves out looks as if it had never
-    been measured, although it was: for the audit, or under an earlier mask that let it in.
-    """
-
-    run: Run
-    shard: int
-    columns: Mapping[str, str]
-    folders: Mapping[str, str]
-    masks: tuple[Mask, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return shard_name(self.shard)
-
-    def table(self, *names: str) -> pa.Table:
-        """The named columns (and `uid`), in the shard's order. KeyError for an unknown name."""
-        table = self._measured(names)
-        for mask in self.masks:
-            for name in sorted(mask.hides.intersection(names)):
-                blank = pa.scalar("skipped" if name == "status" else None, table[name].type)
-                shown = pc.if_else(pa.array(self.lets_in(mask)), table[name], blank)
-                table = table.set_column(table.column_names.index(name), name, shown)
-        return table
-
-    def lets_in(self, mask: Mask) -> Rows:
-        """Rows for which the mask's condition is true, read through the masks before it."""
-        before = replace(self, masks=self.masks[: self.masks.index(mask)])
-        (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
-        return np.asarray(verdict == 1)
-
-    def left_out(self) -> Rows:
-        """Rows that at least one of the masks leaves out."""
-        found = np.zeros(self._measured(()).num_rows, bool)
-        for mask in self.masks:
-            found |= ~self.lets_in(mask)
-        return found
-
-    def _measured(self, names: Sequence[str]) -> pa.Table:
-        wanted = list(dict.fromkeys(["uid", *names]))
-        by_folder: dict[str, list[str]] = {}
-        for name in wanted:
-            by_folder.setdefault(self.columns[name], []).append(name)
-        found = {
-            name: column
-            for folder, members in by_folder.items()
-            for name, column in self._read(folder, members).items()
-        }
-        return pa.table({name: found[name] for name in wanted})
-
-    def _read(self, folder: str, names: list[str]) -> dict[str, pa.ChunkedArray]:
-        table = read_parquet(self.run.folder, f"{folder}/{self.name}.parquet", names)
-        return {name: table[name] for name in names}
-
-    @contextlib.contextmanager
-    def file(self, stage: str, suffix: str) -> Iterator[Path]:
-        """A local path of an earlier stage's companion file, e.g. ("download", "tar")."""
-        with self.run.folder.local(f"{self.folders[stage]}/{self.name}.{suffix}") as path:
-            yield path
-
-    def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
-        """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""
-        with self.file(stage, suffix) as path:
-            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
-
-
-def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
-    """The random share of rows that is measured although a mask leaves it out.
-
-    Drawn by the uid's last digits, so that every run draws the same rows and all stages do.
-    """
-    return np.array([int(uid[-8:], 16) for uid in uids], np.int64) < fraction * 2**32
+from pipeline.config.job import Job, Rule
+from pipeline.config.load import check_section
+from pipeline.config.sections import MeasureConfig
+from pipeline.shard import Mask, Rows, ShardData
+from pipeline.table import Column
 
 
 @dataclass
@@ -123,16 +31,53 @@ class Output:
 
 
 class Stage(ABC):
-    """A stage with its settings. Instances are small, picklable and hold no model."""
+    """A stage with its settings: all there is to say of one stands in its class.
+
+    Instances are small, picklable and hold no model. A stage is part of a job if the job has its
+    name under `measure:`; those that come with winnow and have keys of their own override `of`.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    rank: ClassVar[int]
+    """Stages run in this order (and by name): captions below 10, the fetch 10, pictures below 30,
+    what reads their columns or vectors below 40. A stage reads columns of lower ranks."""
+    rules_rank: ClassVar[int | None] = None
+    """Where its default rules stand among those of others; None: by its rank."""
+    step: ClassVar[str] = "Other rules"
+    """What the rules over its columns are called in the report's funnel."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version is part of the fingerprint: another one may judge otherwise."""
     resource: ClassVar[Literal["net", "compute"]] = "compute"
     whole: ClassVar[bool] = False
     """Reads all shards at once (a barrier), not one."""
+    Config: ClassVar[type[MeasureConfig]] = MeasureConfig
+    """Its section, `measure.<name>`: pydantic fields with descriptions, as in `pipeline.config`."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "Stage | None":
+        """The job's stage, None if the job does without; `schema` holds the shards' columns.
+
+        InputError for a section that is not as `Config` has it.
+        """
+        if cls.name not in job.measure:
+            return None
+        stage = cls(job)
+        _ = stage.section
+        return stage
+
+    @property
+    def section(self) -> Any:
+        """The job's `measure.<name>`, checked: an instance of `Config`."""
+        values = self.job.measure.get(self.name)
+        return check_section(self.Config, values or {}, f"measure.{self.name}")
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Rules over its columns for a job that names none."""
+        return ()
 
     @property
     @abstractmethod
@@ -147,7 +92,8 @@ class Stage(ABC):
     @property
     def only_if(self) -> str | None:
         """SQL over earlier columns; rows that fail it are not measured."""
-        return None
+        only_if: str | None = self.section.only_if
+        return only_if
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -164,7 +110,8 @@ class Stage(ABC):
 
         So a new key with a default makes nothing stale. A default that changes is a new `version`.
         """
-        return {}
+        recipe: dict[str, Any] = self.section.recipe()
+        return recipe
 
     def gates(self) -> dict[str, Any]:
         """Settings that decide which rows are refused, not what is measured of the others.
@@ -182,13 +129,16 @@ class Stage(ABC):
 
     def recipe(self, upstream: Mapping[str, str]) -> dict[str, Any]:
         """Everything that the fingerprint covers; `upstream` maps stages read to fingerprints."""
-        return {
+        recipe = {
             "stage": self.name,
             "version": self.version,
             "settings": self.settings(),
             "models": self.models(),
             "upstream": dict(sorted(upstream.items())),
         }
+        if self.packages:
+            recipe["packages"] = {name: version(name) for name in self.packages}
+        return recipe
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
         """A few counts of a whole part, for its sidecar, where the stage has any to tell."""

@@ -15,7 +15,8 @@ from pipeline.freshness import Due, why_stale
 from pipeline.pictures import measure_pictures
 from pipeline.plan import MERGED, PREPARED, Node, Plan, load_plan, with_merged
 from pipeline.renewal import Renewal
-from pipeline.stage import PictureStage, ShardData, TableStage, WholeStage
+from pipeline.shard import ShardData
+from pipeline.stage import PictureStage, TableStage, WholeStage
 from pipeline.table import Sidecar, commit, read_parquet, read_sidecar
 
 P = ParamSpec("P")

@@ -15,7 +15,7 @@ LEVELS = (
     ("endings", "storage", "tars"),
     ("table", "sql", "config"),
     ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),
-    ("stage", "rules", "sharing"),
+    ("shard", "stage", "rules", "sharing", "plugins"),
     ("stages",),
     ("plan", "patches", "renewal", "pictures", "progress"),
     ("tasks", "cluster", "provenance"),

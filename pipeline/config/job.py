@@ -75,6 +75,9 @@ class Job(Section):
     download: DownloadConfig = Field(DownloadConfig(), description="Fetching.")
     embed: EmbedConfig = Field(EmbedConfig(), description="CLIP vectors.")
     images: ImagesConfig = Field(ImagesConfig(), description="Picture measurements.")
+    measure: dict[str, dict[str, Any] | None] = Field(
+        {}, description="Further measurements, by name, each with its own section."
+    )
     dedup: DedupConfig = Field(DedupConfig(), description="Repeats.")
     rules: tuple[Rule, ...] | None = Field(
         None, description="The judgements, in order; null: the default rules (docs/reasons.md)."

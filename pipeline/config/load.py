@@ -3,13 +3,15 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.job import Job
 from pipeline.errors import InputError
+
+S = TypeVar("S", bound=BaseModel)
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
@@ -45,7 +47,15 @@ def parse_job(values: dict[str, Any], place: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{place}: {_explain(error)}") from error
+        raise InputError(f"{place}: {_explain(error, Job)}") from error
+
+
+def check_section(model: type[S], values: Any, place: str) -> S:
+    """Check one section against its model; InputError names the key at fault within `place`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{place}: {_explain(error, model)}") from error
 
 
 def _siblings(path: Path) -> list[Path]:
@@ -79,12 +89,12 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: `{key}` is not there")
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     # An unknown key is often the misspelling of one that is then said to be missing.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     place = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key `{place}`; {_nearest(first['loc'])}"
+        return f"unknown key `{place}`; {_nearest(first['loc'], model)}"
     if first["type"] == "missing":
         hint = "; write e.g. `input: pairs.parquet`" if place == "input" else ""
         return f"key `{place}` is missing{hint}"
@@ -99,10 +109,10 @@ def _explain(error: ValidationError) -> str:
     return f"`{place}`: {message}{shown}" if place else message
 
 
-def _nearest(loc: tuple[int | str, ...]) -> str:
+def _nearest(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     """A likely spelling of an unknown key, or the section that has it."""
-    name, known = str(loc[-1]), _keys_at(loc[:-1])
-    near = [f"{key}.{name}" for key in _keys_at(()) if name in _keys_at((key,))]
+    name, known = str(loc[-1]), _keys_at(loc[:-1], model)
+    near = [f"{key}.{name}" for key in _keys_at((), model) if name in _keys_at((key,), model)]
     near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean `{near[0]}`?"
@@ -122,13 +132,13 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
     return text
 
 
-def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    """Keys of the section at a place; none where there is no section."""
-    model: type[BaseModel] | None = Job
+def _keys_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """Keys of the section at a place within the model; none where there is no section."""
+    here: type[BaseModel] | None = model
     for part in loc:
-        if model is not None and isinstance(part, str) and part in model.model_fields:
-            model = _model_of(model.model_fields[part].annotation)
-    return list(model.model_fields) if model is not None else []
+        if here is not None and isinstance(part, str) and part in here.model_fields:
+            here = _model_of(here.model_fields[part].annotation)
+    return list(here.model_fields) if here is not None else []
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

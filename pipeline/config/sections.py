@@ -123,6 +123,12 @@ class ImagesConfig(Section):
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
+class MeasureConfig(Section):
+    """What every section under `measure:` has; a stage's own adds its keys."""
+
+    only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
+
+
 class DedupConfig(Section):
     """Which rows count as the same picture."""
 

@@ -1,14 +1,16 @@
 """Measurements on the caption alone: what they share, and its lengths."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.stage import Output, Rows, ShardData, TableStage
+from pipeline.config.job import Job, Rule
+from pipeline.shard import Rows, ShardData
+from pipeline.stage import Output, TableStage
 from pipeline.table import Column
 
 MEASURED = 2_000
@@ -49,8 +51,21 @@ class CaptionsStage(CaptionStage):
     """The caption's lengths."""
 
     name = "captions"
+    rank = 0
+    step = "Caption rules"
     version = 2
     whole_text = True
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "CaptionsStage | None":
+        return cls(job)
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Lengths after DataComp's basic filter (Gadre et al., 2023), loosened for titles."""
+        return (
+            Rule(reason="caption_short", when="caption_chars < 5 or caption_words < 2"),
+            Rule(reason="caption_long", when="caption_chars > 1000"),
+        )
 
     @property
     def writes(self) -> tuple[Column, ...]:

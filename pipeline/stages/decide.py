@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.errors import InputError
 from pipeline.rules import FACTS, fetch_rules
+from pipeline.shard import Mask, ShardData, drawn_for_audit
 from pipeline.sql import columns_of, evaluate
-from pipeline.stage import Mask, Output, ShardData, WholeStage, drawn_for_audit
+from pipeline.stage import Output, WholeStage
 from pipeline.stages.download import expected_columns
 from pipeline.table import Column
 

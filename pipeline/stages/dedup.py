@@ -4,7 +4,7 @@ A group is led by its smallest uid and holds what is near its leader, so that a 
 steps does not join pictures that have nothing in common, and every run finds the same groups.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config.job import Job, Rule
 from pipeline.neighbours import NO_PAIRS, Pairs, cosine_pairs, hamming_pairs
-from pipeline.stage import Output, ShardData, WholeStage
+from pipeline.shard import ShardData
+from pipeline.stage import Output, WholeStage
 from pipeline.stages.groups import Likeness, classes_of, solve
 from pipeline.table import Column
 
@@ -25,6 +27,16 @@ class DedupStage(WholeStage):
     """`dup_group`: null for a picture without repeats, else the leader's uid."""
 
     name = "dedup"
+    rank = 40
+    step = "Repeated pictures"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "DedupStage | None":
+        return cls(job)
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """One picture of each group."""
+        return (Rule(reason="duplicate", when="dup_group is not null"),)
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.errors import InputError
 from pipeline.fetch.failure import printable
-from pipeline.stage import Output, Rows, ShardData, TableStage
+from pipeline.shard import Rows, ShardData
+from pipeline.stage import Output, TableStage
 from pipeline.stages.rows import as_text
 from pipeline.table import Column, file_digest, read_parquet, read_sidecar
 
@@ -70,6 +71,8 @@ class DownloadStage(TableStage):
     """
 
     name = "download"
+    rank = 10
+    step = "Size and shape rules"
     version = 3
     resource = "net"
 
@@ -77,6 +80,10 @@ class DownloadStage(TableStage):
         super().__init__(job)
         self._schema = schema
         self.expected = expected_columns(job, schema)
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "DownloadStage | None":
+        return cls(job, schema)
 
     @property
     def config(self) -> DownloadConfig:

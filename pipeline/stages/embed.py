@@ -1,11 +1,13 @@
 """CLIP vectors of picture and caption, and their cosine (Radford et al., 2021)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.job import Job, Rule
 from pipeline.config.sections import EmbedConfig
 from pipeline.models.clip import Clip, check_clip, clip_digest, load_clip
 from pipeline.stage import Measured, PictureStage
@@ -38,6 +40,16 @@ class EmbedStage(PictureStage):
     """`clip_score`, and float16 vectors `img.npy` and `txt.npy` of shape (rows, dim)."""
 
     name = "embed"
+    rank = 20
+    step = "Caption fits picture"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "EmbedStage | None":
+        return cls(job) if job.embed.model else None
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """The line of LAION-400M (Schuhmann et al., 2021) less a margin."""
+        return (Rule(reason="low_clip_score", when="clip_score < 0.2", if_null="drop"),)
 
     @property
     def reads(self) -> tuple[str, ...]:

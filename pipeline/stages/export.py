@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.errors import PartError
-from pipeline.stage import ShardData
+from pipeline.shard import ShardData
 from pipeline.table import digest_of
 
 VERSION = 1

@@ -1,16 +1,19 @@
 """Judges on the CLIP picture vectors: one embedding, many judgements, and no pixel read again."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.job import Job
 from pipeline.models.clip import load_clip
 from pipeline.models.clip_source import find_source
 from pipeline.models.heads import check_head, head_digest, make_judge
-from pipeline.stage import Output, ShardData, TableStage
+from pipeline.shard import ShardData
+from pipeline.stage import Output, TableStage
 from pipeline.table import Column
 
 
@@ -18,6 +21,12 @@ class HeadsStage(TableStage):
     """One column per head; null where there is no vector."""
 
     name = "heads"
+    rank = 30
+    step = "Picture content rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "HeadsStage | None":
+        return cls(job) if job.images.heads else None
 
     @property
     def reads(self) -> tuple[str, ...]:

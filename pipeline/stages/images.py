@@ -1,11 +1,13 @@
 """What the pictures show: the safety classifier on pixels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.job import Job, Rule
 from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
 from pipeline.stage import Measured, PictureStage
 from pipeline.table import Column
@@ -28,6 +30,17 @@ class ImagesStage(PictureStage):
     """`punsafe`, as LAION names it."""
 
     name = "images"
+    rank = 21
+    rules_rank = 19  # what is unsafe is called so before it is called badly captioned
+    step = "Picture content rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "ImagesStage | None":
+        return cls(job) if job.images.nsfw else None
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """open_nsfw's own advice for what is surely unsafe."""
+        return (Rule(reason="nsfw", when="punsafe > 0.8", if_null="drop"),)
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """The caption's language."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.job import Job
 from pipeline.models.language import identify_languages, language_digest
 from pipeline.stages.captions import CaptionStage
 from pipeline.table import Column
@@ -14,6 +15,12 @@ class LanguageStage(CaptionStage):
     """`language` and its score."""
 
     name = "language"
+    rank = 3
+    step = "Caption rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "LanguageStage | None":
+        return cls(job) if job.captions.language else None
 
     @property
     def writes(self) -> tuple[Column, ...]:

@@ -1,11 +1,12 @@
 """Personal data in the caption: e-mail addresses and phone numbers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.job import Job, Rule
 from pipeline.stages.captions import CaptionStage
 from pipeline.table import Column
 
@@ -38,6 +39,16 @@ class PIIStage(CaptionStage):
     """Counts of personal data."""
 
     name = "pii"
+    rank = 1
+    step = "Caption rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "PIIStage | None":
+        return cls(job)
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Any personal data."""
+        return (Rule(reason="pii", when="pii_email > 0 or pii_phone > 0"),)
 
     @property
     def writes(self) -> tuple[Column, ...]:

@@ -1,10 +1,11 @@
 """The caption's toxicity, by the model that the job names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.job import Job, Rule
 from pipeline.config.sections import ToxicityConfig
 from pipeline.models.toxicity import check_toxicity, load_toxicity, toxicity_digest
 from pipeline.stages.captions import CaptionStage
@@ -15,6 +16,16 @@ class ToxicityStage(CaptionStage):
     """`toxicity`."""
 
     name = "toxicity"
+    rank = 4
+    step = "Caption rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "ToxicityStage | None":
+        return cls(job) if job.captions.toxicity is not None else None
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Cautious: harmless captions of few words score high."""
+        return (Rule(reason="toxic_caption", when="toxicity > 0.8"),)
 
     @property
     def _config(self) -> ToxicityConfig:

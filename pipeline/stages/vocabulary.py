@@ -1,12 +1,13 @@
 """The user's own word list, held against the caption."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.job import Job, Rule
 from pipeline.errors import InputError
 from pipeline.stages.captions import CaptionStage
 from pipeline.table import Column, file_digest
@@ -55,6 +56,16 @@ class VocabularyStage(CaptionStage):
     """`vocabulary_hits`, of `captions.vocabulary`."""
 
     name = "vocabulary"
+    rank = 2
+    step = "Caption rules"
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "VocabularyStage | None":
+        return cls(job) if job.captions.vocabulary is not None else None
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Any listed word."""
+        return (Rule(reason="vocabulary", when="vocabulary_hits > 0"),)
 
     @property
     def _path(self) -> str:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.job import Job
 from pipeline.run import Run
-from pipeline.stage import ShardData
+from pipeline.shard import ShardData
 from pipeline.stages.download import DownloadStage
 
 

@@ -21,7 +21,8 @@ from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.fetch.writer import SampleWriter
 from pipeline.run import Run
-from pipeline.stage import Output, ShardData
+from pipeline.shard import ShardData
+from pipeline.stage import Output
 from pipeline.stages.download import DownloadStage
 from pipeline.table import check_columns
 

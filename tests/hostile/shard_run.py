@@ -20,10 +20,11 @@ from pipeline.config.job import Job
 from pipeline.reasons import FETCH
 from pipeline.rules import fetch_rules
 from pipeline.run import Run
+from pipeline.shard import ShardData
 from pipeline.sql import evaluate
-from pipeline.stage import Output, ShardData, TableStage
-from pipeline.stages import stages_for
+from pipeline.stage import Output, TableStage
 from pipeline.stages.download import expected_columns
+from pipeline.stages.registry import stages_for
 from pipeline.table import check_columns
 
 # A job that may reach loopback and has some patience; what must wait in vain asks for less.

@@ -61,15 +61,15 @@ def installed(tmp_path: Path, monkeypatch):
 
 
 def test_every_file_of_an_export_is_exactly_one_layouts(exported):
-    names = [name for name, layout in registry.packaged().items() if not layout.always]
+    names = [name for name, layout in registry.registered().items() if not layout.always]
     folder = place(exported(export={"formats": names}, vectors=True))
     for name in set(Folder(folder).files()) - registry.COMMON:
-        owners = [one.name for one in registry.packaged().values() if one.owns(name)]
+        owners = [one.name for one in registry.registered().values() if one.owns(name)]
         assert len(owners) == 1, f"{name}: {owners}"
 
 
 def test_every_layout_has_a_line_and_a_name_of_its_module():
-    for name, layout in registry.packaged().items():
+    for name, layout in registry.registered().items():
         assert type(layout).__module__ == f"pipeline.layouts.{name.replace('-', '_')}"
         assert layout.text
         assert layout.files

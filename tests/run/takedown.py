@@ -6,11 +6,11 @@ from lab import Lab
 
 from pipeline.forgetting import forget
 from pipeline.inspect.query import query
-from pipeline.layouts.registry import packaged
+from pipeline.layouts.registry import registered
 from pipeline.progress import Lines
 from pipeline.run import Run
 
-OPTIONAL = [name for name, layout in packaged().items() if not layout.always]
+OPTIONAL = [name for name, layout in registered().items() if not layout.always]
 """Every layout that may be asked for: a new one is taken down without a line here."""
 
 SETTINGS = {

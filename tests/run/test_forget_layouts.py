@@ -9,10 +9,10 @@ from leaks import leaks, secrets_of
 from takedown import folder, one, take
 
 from pipeline.layouts.base import Layout
-from pipeline.layouts.registry import packaged
+from pipeline.layouts.registry import registered
 from pipeline.storage import Folder
 
-LAYOUTS = packaged()
+LAYOUTS = registered()
 
 
 def exports(lab: Lab) -> list[Path]:

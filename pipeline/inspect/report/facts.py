@@ -9,16 +9,8 @@ from pipeline.inspect.plain import number
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import quote
 from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
+from pipeline.stages.registry import registered, step_of
 
-STEPS = {
-    "captions": "Caption rules",
-    "download": "Size and shape rules",
-    "images": "Picture content rules",
-    "heads": "Picture content rules",
-    "embed": "Caption fits picture",
-    "dedup": "Repeated pictures",
-}
-"""What the rules that read a stage's columns are called in the funnel."""
 READING = INGEST | FETCH | TAKEDOWN
 """Reasons that no rule gives: not to be read or fetched, refused by the fetch, or taken down."""
 LIMITS = {
@@ -87,13 +79,13 @@ def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) 
     if reason in FETCH:
         return "Not fetched" if kind_of(reason) == "failed" else "Refused by the fetch"
     if reason == "duplicate":
-        return STEPS["dedup"]
+        return step_of("dedup")
     if reason == "not_measured":
         return "Left out by only_if"
     columns = [name for rule in rules if rule.reason == reason for name in rule.columns]
     stages = [stage_of[name] for name in columns if name in stage_of]
-    latest = [stage for stage in STEPS if stage in stages]
-    return STEPS[latest[-1]] if latest else "Other rules"
+    latest = [name for name in registered() if name in stages]
+    return step_of(latest[-1] if latest else "")
 
 
 def reason_rows(

@@ -1,0 +1,80 @@
+"""Which stages there are, which of them a job has, and the rules of a job that names none."""
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+
+import pyarrow as pa
+
+from pipeline import stages
+from pipeline.config.job import Job, Rule
+from pipeline.errors import InputError
+from pipeline.plugins import discover
+from pipeline.stage import Stage
+from pipeline.stages.decide import DecideStage
+
+GROUP = "winnow.stages"
+"""Entry points that name a `Stage` class of another package."""
+
+
+@cache
+def registered() -> dict[str, type[Stage]]:
+    """All measuring stages by name, in the order in which they run.
+
+    InputError for one of another package that cannot serve.
+    """
+    found = discover(stages, Stage, GROUP, "stage")  # type: ignore[type-abstract]
+    found.pop(DecideStage.name)  # it measures nothing
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].whole, entry[1].rank, entry[0])))
+
+
+def optional() -> list[str]:
+    """Names that a job may have under `measure:`."""
+    return [name for name, kind in registered().items() if kind.of.__func__ is _by_name]  # type: ignore[attr-defined]
+
+
+_by_name = Stage.of.__func__  # type: ignore[attr-defined]
+
+
+def stages_for(job: Job, shard_schema: Mapping[str, pa.DataType]) -> list[Stage]:
+    """The job's stages in an order in which each reads only what stands.
+
+    `shard_schema` names the columns of a shard, passthrough ones included. InputError for a rule
+    or `only_if` that no stage of the job can answer, and for an unknown measurement.
+    """
+    found = _measuring(job, shard_schema)
+    schema = dict(shard_schema) | {c.name: c.type for stage in found for c in stage.writes}
+    return [*found, DecideStage(job, schema)]
+
+
+def _measuring(job: Job, schema: Mapping[str, pa.DataType]) -> list[Stage]:
+    for name in job.measure:
+        if name not in optional():
+            near = difflib.get_close_matches(name, optional(), n=1)
+            hint = f"did you mean `{near[0]}`?" if near else _there_are(optional())
+            raise InputError(f"measure: there is no measurement `{name}`; {hint}")
+    made = (kind.of(job, schema) for kind in registered().values())
+    return [stage for stage in made if stage is not None]
+
+
+def _there_are(names: list[str]) -> str:
+    return f"there are {', '.join(names)}" if names else "none is installed"
+
+
+def default_rules(job: Job) -> tuple[Rule, ...]:
+    """Cautious rules over what this job measures, in the order of cost."""
+    stages = sorted(
+        _measuring(job, {}), key=lambda s: s.rank if s.rules_rank is None else s.rules_rank
+    )
+    return tuple(rule for stage in stages for rule in stage.default_rules())
+
+
+def resolve(job: Job) -> Job:
+    """The job with its rules written out."""
+    return job if job.rules is not None else job.model_copy(update={"rules": default_rules(job)})
+
+
+def step_of(name: str) -> str:
+    """What the rules over a stage's columns are called in the funnel."""
+    kind = registered().get(name)
+    return kind.step if kind is not None else Stage.step

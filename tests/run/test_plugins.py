@@ -1,0 +1,127 @@
+"""docs/plugins.md, done: another package's measurements and layout, without a line elsewhere."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config.load import load_job
+from pipeline.errors import InputError
+from pipeline.inspect.explain import explain
+from pipeline.inspect.preview import preview
+from pipeline.inspect.query import query
+from pipeline.layouts import registry as layouts
+from pipeline.reference import columns_page, config_page
+from pipeline.stages import registry as stages
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch):
+    """`install(entry points)`: the page's package, found as an installed one is."""
+    site = tmp_path / "site"
+    monkeypatch.syspath_prepend(site)
+
+    def install(points: dict[str, dict[str, str]]) -> None:
+        (site / "my_winnow").mkdir(parents=True, exist_ok=True)
+        for code in blocks("python"):
+            name = re.match(r"# (\S+)", code)[1]
+            (site / name).write_text(code)
+        facts = site / "my_winnow-1.dist-info"
+        facts.mkdir(exist_ok=True)
+        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my-winnow\nVersion: 1\n")
+        lines = [
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
+            for group, found in points.items()
+        ]
+        (facts / "entry_points.txt").write_text("\n".join(lines))
+        stages.registered.cache_clear()
+        layouts.registered.cache_clear()
+
+    yield install
+    stages.registered.cache_clear()
+    layouts.registered.cache_clear()
+
+
+def page_points() -> dict[str, dict[str, str]]:
+    return tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
+
+
+def test_the_page_runs(own, installed, asked, counts):
+    installed(page_points())
+    sections = yaml.safe_load(blocks("yaml")[0])
+    rows = [dict(row) for row in own.site.rows[:6]]
+    rows[2]["caption"] = rows[2]["caption"].upper()
+    job = own.job(rows, rules=None, dedup={"phash_distance": None}, **sections)
+    result = own.run(job)
+    found = query(result.run, "select url, capitals, brightness, reason from samples").to_pylist()
+    loud = next(row for row in found if row["url"] == rows[2]["url"])
+    assert (loud["capitals"], loud["reason"]) == (1.0, "x_shouting")
+    assert all(0 < row["brightness"] < 1 for row in found)
+    seen = counts(result)
+    assert (seen["conserved"], seen["reasons"]) == (True, {"x_shouting": 1})
+    assert stages.step_of("shouting") == "Caption rules"
+    assert (
+        explain(result.run, rows[2]["url"])["summary"] == "dropped: x_shouting — capitals 1 > 0.9"
+    )
+    folder = Path(result.run.folder.path(result.exporter.name))
+    assert len((folder / "00000.captions.txt").read_text().splitlines()) == 5
+    assert json.loads((folder / "manifest.json").read_text())["layouts"] == {"plain-text": 1}
+    # Its settings are a part of its fingerprint alone, its mask is not.
+    asked.clear()
+    masked = own.run(job, "measure.brightness.only_if=caption_words > 3")
+    assert (masked.cached["brightness"], masked.cached["download"], asked) == (True, True, [])
+    other = own.run(job, "measure.brightness.channel=2")
+    assert (other.cached["brightness"], other.cached["shouting"], asked) == (False, True, [])
+
+
+def test_its_section_and_columns_are_documented(installed):
+    installed(page_points())
+    page = config_page()
+    assert "## `measure.brightness`" in page
+    assert "| `channel` | integer \\| null | null | 0 red, 1 green, 2 blue; else all. |" in page
+    assert "| `capitals` | float | Capitals among the caption's letters, 0–1. |" in columns_page()
+
+
+@pytest.mark.parametrize(
+    ("measure", "told"),
+    [
+        ({"brightnes": {}}, "there is no measurement `brightnes`; did you mean `brightness`?"),
+        ({"captions": {}}, "there is no measurement `captions`; there are brightness, shouting|"),
+        ({"brightness": {"chanel": 1}}, r"measure.brightness: .*`chanel`.*`channel`"),
+        ({"brightness": {"channel": 7}}, r"measure.brightness: .*`channel`"),
+        ({"brightness": {"only_if": "phash_qualiti > 1"}}, r"brightness.only_if: .*phash_quality"),
+    ],
+)
+def test_a_wrong_section_is_named_before_any_work(own, installed, measure, told):
+    installed(page_points())
+    with pytest.raises(InputError, match=told):
+        preview(load_job(own.job(own.site.rows[:2], measure=measure)))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("my_winnow.shouting:Missing", "cannot be used: .*Missing"),
+        ("my_winnow.shouting:Column", "is no Stage"),
+        ("pipeline.stage:TableStage", "is no Stage; it lacks run, writes|it lacks .*run"),
+        ("pipeline.stages.pii:PIIStage", "is called like another one"),
+    ],
+)
+def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, told):
+    installed({"winnow.stages": {"mine": value}})
+    with pytest.raises(InputError, match=rf"the stage `mine` of my-winnow .*({told})"):
+        stages.registered()
+
+
+def test_without_plugins_nothing_is_to_be_named(own):
+    with pytest.raises(InputError, match="no measurement `x`; none is installed"):
+        preview(load_job(own.job(own.site.rows[:2], measure={"x": {}})))
