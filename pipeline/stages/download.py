@@ -229,12 +229,12 @@ def _named_columns(job: Job) -> dict[str, str | None]:
 
 def expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
     """The shard's columns of hashes that the input promises, by kind."""
-    found = {}
+    found, own = {}, {column.name for column in _COLUMNS}
     for kind, named in _named_columns(job).items() if job.download.verify_hash else ():
         wanted = named or kind
         # An input's column is kept under another name where a stage writes that one.
         name = f"input_{wanted}" if f"input_{wanted}" in schema else wanted
-        if name in schema:
+        if name in schema and name not in own:
             found[kind] = name
     return found
 

@@ -111,6 +111,11 @@ def test_a_row_left_out_goes_with_a_true_rule_or_as_not_measured(shelf_of):
     assert reasons(verdicts) == [["not_measured"], ["x_one"]]
 
 
+def test_a_list_that_promises_no_hash_has_no_rule_about_one(shelf_of):
+    rules = shelf_of(pairs(1)).plan.by_name["decide"].stage.rules
+    assert "hash_mismatch" not in [rule.reason for rule in rules]
+
+
 FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 60_000,
               "format": "jpeg", "bytes": 1_000, "sha256": "ab" * 32}  # fmt: skip
 
@@ -155,6 +160,9 @@ def test_facts_of_the_fetch_are_judged_by_the_download_section(shelf_of, facts, 
 )
 def test_the_promised_hash_is_held_against_what_is_stored(shelf_of, given, verify, due):
     shelf = shelf_of([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
+    held = [rule.when for rule in shelf.plan.by_name["decide"].stage.rules if "sha256" in rule.when]
+    assert len(held) == verify
+    assert all('"input_sha256"' in when for when in held)
     assert reasons(judge(shelf, [FACTS])) == [due]
 
 
