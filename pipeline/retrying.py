@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from pipeline.inspect.plain import rows
 from pipeline.inspect.view import connect
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
+from pipeline.renewal import wanted_rows
 from pipeline.run import Run
 from pipeline.runner import Result, bring_up_to_date, replan, tidy
 from pipeline.sql import columns_of
@@ -72,7 +74,7 @@ def retry(
         tidy(run, reporter)
         index = run.index
         assert index is not None
-        chosen = choose(run, where)
+        chosen = _as_masked(plan, choose(run, where))
         again = chosen.again
         count = sum(map(len, again.values()))
         reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
@@ -116,6 +118,21 @@ def choose(run: Run, where: str) -> Chosen:
                 f"{PLACE}: {line}; try_cast and `case when` spare such rows"
             ) from error
     return Chosen(found)
+
+
+def _as_masked(plan: Plan, chosen: Chosen) -> Chosen:
+    """Without the rows that today's masks leave out, though they were fetched under another one."""
+    node, table = plan.by_name["download"], chosen.table
+    if not node.masks:
+        return chosen
+    rows, out = table["row"].to_numpy(), table["out"].to_pylist()
+    for shard in pc.unique(table["shard"]).to_pylist():
+        wanted = wanted_rows(plan, node, plan.data(shard))
+        for place in np.flatnonzero(pc.equal(table["shard"], shard).to_numpy()).tolist():
+            if out[place] is None and not wanted[rows[place]]:
+                out[place] = ONLY_IF
+    column = pa.array(out, pa.string())
+    return Chosen(table.set_column(table.column_names.index("out"), "out", column))
 
 
 def _told(run: Run, chosen: Chosen) -> dict[str, Any]:

@@ -168,6 +168,18 @@ def test_rows_that_only_if_skips_stay_skipped(own, asked):
     assert told["fetched"] == len(asked) == 4
 
 
+def test_rows_that_a_narrower_mask_leaves_out_are_not_tried(own, asked):
+    """They were fetched under a wider one, and a plain run would not fetch them now."""
+    rows = own.site.rows[:5]
+    own.run(own.job(rows, audit_fraction=0))
+    mask = {"only_if": "url not like '%/3.jpg'"}
+    own.run(own.job(rows, audit_fraction=0, download=mask))
+    asked.clear()
+    _, told = again(own, "true")
+    assert (told["left_out_by"], told["fetched"]) == ({"only_if": 1}, 4)
+    assert sorted(asked) == ["/0.jpg", "/1.jpg", "/2.jpg", "/4.jpg"]
+
+
 def test_no_match_does_nothing(alone):
     alone.run(alone.job(alone.site.rows[:3]))
     run = alone.folder / "runs" / "job"
