@@ -24,6 +24,12 @@ def read(text: str) -> Metadata:
     return read_metadata(text.encode())
 
 
+def spoilt(at: int, noise: bytes) -> bytes:
+    """The work with other bytes put into it."""
+    data = WORK.format(title="Apple").encode()
+    return data[:at] + noise + data[at:]
+
+
 def test_title_and_keywords_are_the_works_not_its_makers() -> None:
     assert read(WORK.format(title="Apple &amp; leaf")) == Metadata(
         "Apple & leaf", ("fruit", "a green apple")
@@ -77,9 +83,15 @@ def test_endless_title_is_cut() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200))
+@given(
+    st.binary(max_size=200) | st.builds(spoilt, st.integers(0, len(WORK)), st.binary(max_size=9))
+)
 def test_any_bytes_are_read_without_an_exception(data: bytes) -> None:
-    assert isinstance(read_metadata(data), Metadata)
+    found = read_metadata(data)
+    for text in (*found.keywords, *([] if found.title is None else [found.title])):
+        assert text
+        assert text == " ".join(text.split())
+    assert len(set(found.keywords)) == len(found.keywords)
 
 
 @settings(max_examples=100, deadline=None)

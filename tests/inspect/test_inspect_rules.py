@@ -51,8 +51,20 @@ def test_a_threshold_found_divides_as_the_database_does(
             assert answer == (mine,)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.text(max_size=60))
+COMPARISON = st.tuples(
+    st.sampled_from(["x", "X", '"a b"', '"A B"', "toxicity", "caption", "zzz"]),
+    st.sampled_from(["<", "<=", ">", ">=", "between", "+"]),
+    st.sampled_from(["1", "-2.5", "1e3", "0.1 and 2", "'1'", "x"]),
+).map(" ".join)
+NOISE = st.sampled_from(["and", "or", "not", "(", ")", "-", "--", "''"]) | st.text(max_size=9)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(COMPARISON | NOISE, max_size=6).map(" ".join))
 def test_no_text_breaks_the_reading(sql: str) -> None:
-    columns_in(sql, COLUMNS)
-    thresholds_in(sql, COLUMNS)
+    columns = columns_in(sql, COLUMNS)
+    assert set(columns) <= set(COLUMNS)
+    for found in thresholds_in(sql, COLUMNS):
+        assert found.column in columns
+        plain = f'"{found.column}" {found.op} {found.value!r}'
+        assert thresholds_in(plain, COLUMNS) == (found,)

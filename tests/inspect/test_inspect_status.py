@@ -1,4 +1,5 @@
 import io
+import os
 
 from made_run import many_samples, sample
 from rich.console import Console
@@ -39,11 +40,10 @@ def test_a_held_lock_means_running_and_names_the_process(make) -> None:
 
 def test_asking_leaves_the_lock_free(make) -> None:
     made = make([sample(0)])
-    made.run.lock()
-    made.run.unlock()
-    status(made.run)
-    made.run.lock()
-    made.run.unlock()
+    for _ in range(2):
+        with made.run.locked():
+            assert status(made.run)["process"] == str(os.getpid())
+        assert status(made.run)["running"] is False
 
 
 def test_parts_of_earlier_settings_are_told_apart(make) -> None:
