@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs openclipart demo-models clean
+.PHONY: help setup demo test test-fast check bench docs openclipart demo-models clean
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ demo: $(READY)  ## Draw, serve, curate, train, sample: the whole way in minutes
 
 test: $(READY)  ## Run all tests, offline
 	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## Run the quick tests only, in under a minute
+	$(BIN)/python -m pytest -m "not slow" --timeout 20
 
 check: $(READY)  ## Lint, format and types
 	$(BIN)/ruff check .

@@ -87,6 +87,7 @@ def test_train_leans_on_low_rooms_only(path):
             assert LEVEL[room] <= LEVEL["stage"] or room == "demo", f"{path.name} imports {name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["pipeline", "pipeline.cli", "pipeline.runner", "pipeline.plan"])
 def test_importing_the_command_line_loads_neither_torch_nor_dask(module):
     heavy = ("torch", "dask", "distributed")

@@ -144,6 +144,7 @@ def test_a_scene_of_another_world_is_refused():
         draw(Scene("dog", "cheese", "hill"), np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_many_pictures_do_not_depend_on_the_number_of_processes():
     alone, scenes = draw_many(260, seed=4, size=16)
     together, same = draw_many(260, seed=4, size=16, processes=2)

@@ -59,6 +59,7 @@ def test_a_kept_connection_that_the_server_closed_costs_no_row(serve, fetch, con
     assert max(server.requests[f"/{i}.jpg"] for i in range(40)) == 1
 
 
+@pytest.mark.slow
 def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
     lock, now, most = threading.Lock(), [0], [0]
 
@@ -89,6 +90,7 @@ def test_hosts_take_turns():
     assert by_turns(hosts) == ["a0", "b0", "c0", "a1", "c1", "a2", "a3"]
 
 
+@pytest.mark.slow
 def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
     finished: dict[str, float] = {}
 

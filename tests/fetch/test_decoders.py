@@ -80,6 +80,7 @@ def test_a_decoder_that_died_at_rest_costs_nothing(decoders):
     assert decoders.make(GOOD).reason is None
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_ended():
     before, slow = children(), Decoders(recipe(), 1, 2.0)
     assert slow.make(GOOD).reason is None
@@ -96,6 +97,7 @@ def test_a_decoder_that_hangs_is_ended():
     slow.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's data")
 def test_a_decoder_that_asks_for_too_much_memory_is_refused_it():
     small = Decoders(recipe(decode_memory_mb=256), 1, 20.0)

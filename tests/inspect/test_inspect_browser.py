@@ -10,7 +10,10 @@ from made_run import EVIL, Made, many_samples
 from pipeline.inspect.report import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
 
 
 def chromium(url: str, tmp_path: Path) -> str:

@@ -8,6 +8,8 @@ from made_run import EVIL, Made, many_samples, picture, sample
 
 from pipeline.inspect.report import report_is_current, write_report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def page(made: Made) -> str:

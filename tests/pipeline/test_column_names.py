@@ -31,6 +31,7 @@ def own_column(run: Run, name: str) -> str:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_any_column_can_be_read_by_every_command(tmp_path: Path, name: str):
     rows = [row | {name: f"value {i % 2}"} for i, row in enumerate(pairs(4))]

@@ -272,6 +272,7 @@ CELL = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(CELL, min_size=1, max_size=9), st.integers(1, 4))
 def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):

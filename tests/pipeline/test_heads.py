@@ -96,6 +96,7 @@ def test_a_zeroshot_head_is_the_softmax_share_of_its_prompts():
     assert asked == ["p1", "p2", "n1", "n2", "n3"]
 
 
+@pytest.mark.slow
 def test_a_zeroshot_head_knows_cats_from_kangaroos(drawings):
     from pipeline.demo.world import Scene, caption, draw
 

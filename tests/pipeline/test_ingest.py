@@ -286,6 +286,7 @@ TEXTS = st.none() | st.text(st.characters(exclude_categories=("Cs",)), max_size=
 LISTS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(LISTS, LISTS, st.integers(1, 7))
 def test_any_list_is_conserved_and_grows_in_place(tmp_path_factory, first, more, size):

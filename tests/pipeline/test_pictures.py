@@ -166,6 +166,7 @@ def test_a_spoilt_picture_of_our_own_is_loud(shelf, tmp_path: Path):
         measured(shelf, [stage], {"brightness": np.ones(7, bool)}, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkeypatch):
     shelf = shelf_of(pairs(5), **BOTH)
     shelf.work(*shelf.caption_stages)

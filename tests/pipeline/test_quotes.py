@@ -182,6 +182,7 @@ SOUP = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(SOUP, st.sampled_from([1, 7, 30, 1 << 20]))
 @example('a,"b\nhttp://c,d\ne,f"\n', 7)
@@ -201,6 +202,7 @@ CELL = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(CELL, CELL, CELL), max_size=12),

@@ -142,6 +142,7 @@ CELLS = st.none() | st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12))
 def test_any_list_gives_the_same_uids_in_every_format(tmp_path_factory, given_rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.demo.world import Scene, caption, parse_caption
 from pipeline.models.clip import load_clip
@@ -15,6 +16,7 @@ from train.folder import PACKAGED, resolve
 from train.tiny_clip_quality import accuracy_by_captions
 
 
+@pytest.mark.slow
 def test_winnow_base_draws_what_it_never_saw() -> None:
     scenes = [Scene("kangaroo", "cheese", "hill")] * 4 + [Scene("fish", "wood", "sea")] * 4
     pictures = draw(Path("winnow-base"), [caption(scene) for scene in scenes], seed=0)
@@ -40,6 +42,7 @@ def test_winnow_base_is_small_and_names_no_folder_of_its_making() -> None:
     assert ["_name_or_path" in text for text in texts] == [False] * len(texts) != []
 
 
+@pytest.mark.slow
 def test_the_drawn_export_shows_no_held_out_composition(tmp_path: Path) -> None:
     export = write_drawn_export(tmp_path, rows=200, seed=3, processes=1)
     scenes = [parse_caption(sample.caption) for sample in read_shards(open_export(export).shards)]

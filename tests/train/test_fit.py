@@ -19,6 +19,8 @@ from train.folder import digest
 from train.model import load
 from train.origin import course, fingerprint, resolution_and_rate
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "resolution": 16,
     "train_batch_size": 4,

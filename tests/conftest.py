@@ -1,0 +1,20 @@
+"""Which tests are slow: `make test-fast` leaves them out.
+
+Where a folder or a fixture tells it, the mark is given here, so that a new test has it from the
+start. A single slow test says so itself, `@pytest.mark.slow`. In the fast tier a test that takes
+longer than the Makefile's `--timeout` fails, so that one that forgot to is noticed.
+"""
+
+import pytest
+
+FOLDERS = {"run", "models", "hostile"}
+"""Below tests/: clusters and kills; CLIP itself; sites that make the fetcher wait, and fuzz."""
+FIXTURES = {"threads", "undisturbed", "stable_diffusion", "model", "published", "exported"}
+"""A cluster, trained models, Stable Diffusion, a BERT, a whole export for every test."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(config.rootpath).parts[1]
+        if folder in FOLDERS or FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
