@@ -1,34 +1,15 @@
-"""Small pictures made by Pillow, and what the resizer makes of them."""
+"""What the resizer makes of small pictures, and how near two must be to count as the same."""
 
 import io
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from plain_scenes import encoded, scene
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.picture.make import Made, make_picture
 from pipeline.fetch.picture.recipe import Recipe
-
-
-def scene(width: int = 96, height: int = 80) -> np.ndarray:
-    """A picture of four plain quarters (red, green; blue, white): uint8 (height, width, 3)."""
-    pixels = np.zeros((height, width, 3), dtype=np.uint8)
-    pixels[: height // 2, : width // 2] = (200, 30, 30)
-    pixels[: height // 2, width // 2 :] = (30, 200, 30)
-    pixels[height // 2 :, : width // 2] = (30, 30, 200)
-    pixels[height // 2 :, width // 2 :] = (240, 240, 240)
-    return pixels
-
-
-def encoded(image: Image.Image | np.ndarray, format: str = "JPEG", **options: Any) -> bytes:  # noqa: A002
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    if format == "JPEG":
-        options = {"quality": 95, "subsampling": 0} | options
-    stream = io.BytesIO()
-    image.save(stream, format, **options)
-    return stream.getvalue()
 
 
 def jpeg(width: int = 96, height: int = 80, **options: Any) -> bytes:

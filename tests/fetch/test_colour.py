@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from plain_pictures import encoded, scene, stored
+from plain_pictures import stored
+from plain_scenes import encoded, scene
 
 from pipeline.fetch.picture.colour import to_srgb
 

@@ -7,29 +7,17 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from plain_pictures import assert_same, encoded, jpeg, resize, scene, stored
+from plain_pictures import assert_same, jpeg, resize, stored
+from plain_scenes import encoded, scene, stored_as
 
 from pipeline.fetch.picture.decode import turn
-
-UNDO = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""By orientation: what makes of an upright picture the stored one (CIPA DC-008, tag 274)."""
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_exif_orientation_is_applied(orientation, format):  # noqa: A002
     upright = Image.fromarray(scene(96, 64))
-    undo = UNDO[orientation]
-    turned = upright if undo is None else upright.transpose(undo)
+    turned = stored_as(upright, orientation)
     exif = Image.Exif()
     exif[0x0112] = orientation
 
@@ -44,8 +32,7 @@ def test_exif_orientation_is_applied(orientation, format):  # noqa: A002
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turning_agrees_with_pillow(orientation):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8))
-    undo = UNDO[orientation]
-    turned = image if undo is None else image.transpose(undo)
+    turned = stored_as(image, orientation)
 
     assert np.array_equal(turn(np.asarray(turned), orientation), np.asarray(image))
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain_pictures import encoded, jpeg
+from plain_pictures import jpeg
+from plain_scenes import encoded
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.failure import StationError

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from loopback import Handler
-from plain_pictures import jpeg, pixels_of, scene
+from plain_pictures import jpeg, pixels_of
+from plain_scenes import scene
 
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from plain_pictures import assert_same, encoded, jpeg, pixels_of, resize, scene
+from plain_pictures import assert_same, jpeg, pixels_of, resize
+from plain_scenes import encoded, scene
 from sklearn.datasets import load_sample_image
 
 

@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from plain_pictures import encoded, jpeg, resize, scene
+from plain_pictures import jpeg, resize
+from plain_scenes import encoded, scene
 
 from pipeline.fetch.picture.metadata import (
     MetadataOversizeError,

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from plain_pictures import encoded, jpeg, resize
+from plain_pictures import jpeg, resize
+from plain_scenes import encoded
 
 from pipeline.fetch.picture.sniff import sniff
 

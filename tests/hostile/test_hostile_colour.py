@@ -20,33 +20,22 @@ from colour_profiles import (
 )
 from odd_pictures import deep_png, without_adobe
 from PIL import Image, ImageCms
-from plain_scenes import HEIGHT, WIDTH, encoded, scene
+from plain_scenes import HEIGHT, WIDTH, encoded, scene, stored_as
 from wire_pages import picture
 
 TOLERANCE = 3
 EDGE = 10
 SCENE = Image.fromarray(scene())
 GREY = SCENE.convert("L")
-# How a viewer undoes each EXIF orientation (CIPA DC-008, tag 274); here how it is done.
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 Case = tuple[bytes, Any]
 """A picture's bytes, and the RGB picture (Pillow) that must come of them."""
 
 
 def _turned(orientation: int, format: str) -> Case:  # noqa: A002
-    turn, exif = TURNS.get(orientation), Image.Exif()
+    exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = SCENE if turn is None else SCENE.transpose(turn)
     lossless = {"lossless": True} if format == "WEBP" else {}
-    return encoded(stored, format, exif=exif, **lossless), SCENE
+    return encoded(stored_as(SCENE, orientation), format, exif=exif, **lossless), SCENE
 
 
 def _profiled(image: Image.Image, profile: bytes, format: str = "PNG") -> Case:  # noqa: A002

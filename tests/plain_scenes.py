@@ -1,4 +1,4 @@
-"""Small harmless pictures, and how near two must be to count as the same."""
+"""Small harmless pictures, and how each EXIF orientation stores one."""
 
 import io
 from typing import Any
@@ -8,6 +8,17 @@ from PIL import Image
 
 WIDTH, HEIGHT = 96, 80
 COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (240, 240, 240))
+
+STORED_AS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""By EXIF orientation: what makes of an upright picture the stored one (CIPA DC-008, tag 274)."""
 
 
 def scene(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -26,6 +37,11 @@ def encoded(image: Image.Image | np.ndarray, format: str = "JPEG", **options: An
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
+
+
+def stored_as(upright: Image.Image, orientation: int) -> Image.Image:
+    """The pixels that a file of this EXIF orientation holds."""
+    return upright.transpose(STORED_AS[orientation]) if orientation in STORED_AS else upright
 
 
 GOOD = encoded(scene())
