@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import Loopback
+from loopback_site import Site
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.drive import downloader_class, fetch_urls
@@ -39,12 +39,12 @@ def config() -> Callable[..., DownloadConfig]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Loopback]]:
+def serve() -> Iterator[Callable[..., Site]]:
     """Start servers with given pages; they end with the test."""
-    servers: list[Loopback] = []
+    servers: list[Site] = []
 
-    def start(pages: dict[str, Any]) -> Loopback:
-        servers.append(Loopback(pages).__enter__())
+    def start(pages: dict[str, Any]) -> Site:
+        servers.append(Site(pages).__enter__())
         return servers[-1]
 
     yield start

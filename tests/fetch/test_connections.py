@@ -6,7 +6,7 @@ import urllib.request
 from typing import Any
 
 import pytest
-from loopback import Handler, Loopback
+from loopback_site import Handler, Site
 from plain_pictures import jpeg
 
 from pipeline.fetch import opener
@@ -115,7 +115,7 @@ def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
 
 
 def test_the_host_hears_who_asks(serve, fetch, config):
-    server: Loopback = serve({"/good.jpg": good})
+    server: Site = serve({"/good.jpg": good})
 
     formats = ("jpeg", "avif")
     fetch(

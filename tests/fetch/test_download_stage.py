@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from loopback import Handler
+from loopback_site import Handler
 from plain_pictures import jpeg, pixels_of
 from plain_scenes import scene
 

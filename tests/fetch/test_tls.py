@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from loopback import Loopback
+from loopback_site import Site
 from plain_pictures import jpeg
 
 pytestmark = pytest.mark.skipif(
@@ -44,23 +44,22 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(authority: Path) -> Iterator[Loopback]:
+def site(authority: Path) -> Iterator[Site]:
     pages = {
         "/a.jpg": lambda h: h.answer(200, jpeg()),
         "/slow.jpg": lambda h: h.drip(b"HTTP/1.1 200 OK\r\n\r\n" + jpeg(), 0.1),
     }
-    server = Loopback(pages)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "site.pem", authority / "site.key")
     names: list[str | None] = []
     context.sni_callback = lambda sock, name, ctx: names.append(name)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server = Site(pages, tls=context)
     server.names = names  # type: ignore[attr-defined]
     with server:
         yield server
 
 
-def https(server: Loopback, host: str, path: str = "/a.jpg") -> str:
+def https(server: Site, host: str, path: str = "/a.jpg") -> str:
     return f"https://{host}:{server.server_address[1]}{path}"
 
 

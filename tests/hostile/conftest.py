@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from hostile_dns import HostileDns, addresses
-from hostile_site import Page, Site
+from loopback_site import Page, Site
 from shard_run import Outcome, run_shard
 
 

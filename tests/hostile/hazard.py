@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hostile_site import Page, Site
+from loopback_site import Page, Site
 from peak_memory import IDLE_CHILD_MB
 from plain_scenes import GOOD
 from shard_run import Outcome

@@ -8,9 +8,9 @@ import math
 import time
 
 import pytest
-from hostile_site import Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loopback_site import Site
 from plain_scenes import GOOD
 
 from pipeline.fetch.failure import FetchError

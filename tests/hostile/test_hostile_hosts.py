@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from hazard import good
-from hostile_site import Handler
+from loopback_site import Handler
 from plain_scenes import GOOD
 from shard_run import IMPATIENT
 from wire_pages import after_refusals, hang_up, stalled, status

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 from hazard import good
-from hostile_site import Page
+from loopback_site import Page
 from wire_pages import picture, redirect, status
 
 TAG, TDM = "opted_out_robots_tag", "opted_out_tdm"

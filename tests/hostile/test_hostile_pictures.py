@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 from hazard import Hazard, assert_as_expected, by_options
-from hostile_site import Handler
+from loopback_site import Handler
 from odd_pictures import (
     GOOD_PNG,
     GOOD_WEBP,

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from hazard import good
-from hostile_site import Handler, Page
+from loopback_site import Handler, Page
 from wire_pages import after_refusals, hang_up, reset, status
 
 # Seconds before the second and the third try (with jitter), and what a busy machine adds.

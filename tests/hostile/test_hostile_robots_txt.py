@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from hazard import by_options, good
-from hostile_site import Handler, Page
+from loopback_site import Handler, Page
 from shard_run import IMPATIENT
 from wire_pages import flood, hang_up, redirect, reset, stalled, status
 

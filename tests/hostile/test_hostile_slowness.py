@@ -2,7 +2,7 @@
 
 import pytest
 from hazard import assert_little_memory, good
-from hostile_site import Page
+from loopback_site import Page
 from plain_scenes import GOOD
 from wire_pages import OK, drip, drip_body
 

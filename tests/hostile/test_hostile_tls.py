@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from certificates import Authority
 from hazard import good
-from hostile_site import Site
+from loopback_site import Site
 from plain_scenes import GOOD
 from shard_run import IMPATIENT
 from wire_pages import OK, drip_body, flood, redirect

@@ -3,7 +3,7 @@
 import socket
 import struct
 
-from hostile_site import Handler, Page
+from loopback_site import Handler, Page
 from plain_scenes import GOOD
 
 OK = b"HTTP/1.1 200 OK\r\n"
