@@ -194,8 +194,8 @@ def count_reasons(plan: Plan, shards: list[int]) -> dict[str, int]:
     folder = plan.by_name["decide"].folder
     for shard in shards:
         name = f"{folder}/{shard_name(shard)}.parquet"
-        reasons = read_parquet(plan.run.folder, name, ["reason"])["reason"].to_pylist()
-        counts.update("kept" if reason is None else reason for reason in reasons)
+        found = pc.value_counts(read_parquet(plan.run.folder, name, ["reason"])["reason"])
+        counts.update({row["values"] or "kept": row["counts"] for row in found.to_pylist()})
     return dict(counts.most_common())
 
 

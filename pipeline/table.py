@@ -157,6 +157,11 @@ def check_columns(columns: Iterable[Column], table: pa.Table, place: str) -> pa.
         raise PartError(f"{place}: {error}") from error
 
 
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows. `schema.empty_table()` imports pandas, which takes half a second."""
+    return pa.Table.from_batches([], schema)
+
+
 def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=100_000)
 

@@ -5,7 +5,6 @@ would go as the duplicate of one that itself goes.
 """
 
 import difflib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,9 +20,13 @@ from pipeline.shard import Mask, ShardData, drawn_for_audit
 from pipeline.sql import columns_of, evaluate
 from pipeline.stage import Output, WholeStage
 from pipeline.stages.download import expected_columns
-from pipeline.table import Column
+from pipeline.table import Column, empty
 
-DUPLICATE = "duplicate"
+DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
+Flags = npt.NDArray[np.bool_]
+_NOBODY = empty(
+    pa.schema({"shard": pa.int32(), "uid": pa.string(), "group": pa.string(), "clean": pa.bool_()})
+)
 
 
 class DecideStage(WholeStage):
@@ -92,30 +95,39 @@ class DecideStage(WholeStage):
     def prepare(self, shard: ShardData) -> pa.Table:
         """`reasons` but for `duplicate`, and `rank` values of the members of groups."""
         table = shard.table(*self.reads)
+        failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
+        has_failed = _flags(pc.is_valid(failed))
+        skipped = _flags(pc.equal(table["status"], "skipped"))
         verdicts = evaluate(table, [rule.when for rule in self.rules])
-        failed = _first_given(table["input_error"], table["fetch_reason"])
-        reasons: list[list[str]] = [[f] if f else [] for f in failed]
-        skipped = pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False)
-        # A row that failed or was left out lacks measurements for that very reason: its nulls say
-        # no more, and calling it unsafe would be a lie.
-        pictureless = np.array([f is not None for f in failed], bool) | skipped
+        taken: list[Flags] = []
         doubtful = np.zeros(table.num_rows, bool)
         for rule, verdict in zip(self.rules, verdicts, strict=True):
+            # A row that failed or was left out lacks measurements for that very reason: its nulls
+            # say no more, and calling it unsafe would be a lie.
+            unknown = (verdict == -1) & (rule.if_null == "drop") & ~has_failed & ~skipped
             if rule.reason == DUPLICATE:
                 doubtful |= verdict == 1
-                continue
-            unknown = (verdict == -1) & (rule.if_null == "drop") & ~pictureless
-            for row in np.flatnonzero((verdict == 1) | unknown):
-                if rule.reason not in reasons[row]:
-                    reasons[row].append(rule.reason)
-        for row in np.flatnonzero(skipped):
-            if not reasons[row]:
-                reasons[row].append("not_measured")
-        drawn = drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
+                taken.append(np.zeros(table.num_rows, bool))
+            else:
+                told = _flags(pc.equal(failed, rule.reason))  # by the fetch, in the same word
+                taken.append(((verdict == 1) | unknown) & ~told)
+        for i, rule in enumerate(self.rules):
+            for j in range(i):
+                if self.rules[j].reason == rule.reason:
+                    taken[i] &= ~taken[j]  # a reason is told once
+        measured = np.any([has_failed, *taken], axis=0)
+        given = np.stack([has_failed, *taken, skipped & ~measured], axis=1)
+        words = pa.array([*(rule.reason for rule in self.rules), NOT_MEASURED], pa.string())
+        row, place = np.nonzero(given)
+        values = pa.concat_arrays([failed.cast(pa.string()), words])
+        values = values.take(pa.array(np.where(place == 0, row, table.num_rows + place - 1)))
+        audit = shard.left_out()
+        if audit.any():
+            audit &= drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
         columns = {
             "uid": table["uid"],
-            "audit": pa.array(drawn & shard.left_out()),
-            "reasons": pa.array(reasons, pa.list_(pa.string())),
+            "audit": pa.array(audit),
+            "reasons": _lists(row, values, table.num_rows),
             "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
         }
         for name in self.job.dedup.prefer:
@@ -126,64 +138,78 @@ class DecideStage(WholeStage):
     def merge(
         self, shards: Sequence[ShardData], prepared: Callable[[ShardData], pa.Table]
     ) -> pa.Table:
-        members: dict[str, list[tuple[Any, ...]]] = {}
-        places: list[tuple[int, str, str]] = []
-        for shard in shards:
-            table = prepared(shard)
-            for row in table.filter(pc.is_valid(table["group"])).to_pylist():
-                places.append((shard.shard, row["uid"], row["group"]))
-                if row["reasons"]:
-                    continue
-                ranks = [-_number(v) for n, v in row.items() if n.startswith("rank_")]
-                members.setdefault(row["group"], []).append((*ranks, row["uid"]))
-        best = {group: min(rows)[-1] for group, rows in members.items()}
+        members = [_members(shard.shard, prepared(shard)) for shard in shards]
+        table = pa.concat_tables([_NOBODY, *members], promote_options="default").combine_chunks()
+        ranks = [name for name in table.column_names if name.startswith("rank_")]
+        order = [(name, "descending") for name in ranks]
+        clean = table.filter(table["clean"])
+        clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
+        groups, changes = clean["group"].combine_chunks(), np.ones(clean.num_rows, bool)
+        changes[1:] = _flags(pc.not_equal(groups[1:], groups[:-1]))
+        best = clean.filter(pa.array(changes))
+        found = pc.index_in(table["group"], value_set=best["group"].combine_chunks())
         return pa.table(
-            {
-                "shard": pa.array([shard for shard, _, _ in places], pa.int32()),
-                "uid": pa.array([uid for _, uid, _ in places], pa.string()),
-                "best": pa.array([best.get(group) for _, _, group in places], pa.string()),
-            }
+            {"shard": table["shard"], "uid": table["uid"], "best": best["uid"].take(found)}
         )
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
-        best = dict(zip(merged["uid"].to_pylist(), merged["best"].to_pylist(), strict=True))
-        order = [rule.reason for rule in self.rules]
-        reasons, dup_of = [], []
-        for uid, found in zip(
-            prepared["uid"].to_pylist(), prepared["reasons"].to_pylist(), strict=True
-        ):
-            kept = best.get(uid)
-            twin = kept if kept != uid else None
-            if twin is not None:
-                found = _in_order([*found, DUPLICATE], order)
-            reasons.append(found)
-            dup_of.append(twin)
-        first = [found[0] if found else None for found in reasons]
-        table = pa.table(
-            {
-                "uid": prepared["uid"],
-                "reason": pa.array(first, pa.string()),
-                "reasons": pa.array(reasons, pa.list_(pa.string())),
-                "dup_of": pa.array(dup_of, pa.string()),
-                "audit": prepared["audit"],
-            }
-        )
-        kept_rows = sum(reason is None for reason in first)
-        return Output(table, summary={"kept": kept_rows, "dropped": len(first) - kept_rows})
+        uids = prepared["uid"].combine_chunks()
+        best = merged["best"].combine_chunks()
+        best = best.take(pc.index_in(uids, value_set=merged["uid"].combine_chunks()))
+        is_twin = pc.fill_null(pc.not_equal(best, uids), False)
+        reasons = self._with_duplicate(prepared["reasons"].combine_chunks(), _flags(is_twin))
+        is_kept = pc.equal(pc.list_value_length(reasons), 0)
+        start = pc.if_else(is_kept, pa.scalar(None, pa.int32()), reasons.offsets[:-1])
+        first = reasons.values.take(start)
+        dup_of = pc.if_else(is_twin, best, pa.scalar(None, pa.string()))
+        columns = {"uid": uids, "reason": first, "reasons": reasons, "dup_of": dup_of}
+        table = pa.table({**columns, "audit": prepared["audit"]})
+        kept = first.null_count
+        return Output(table, summary={"kept": kept, "dropped": len(first) - kept})
+
+    def _with_duplicate(self, reasons: pa.ListArray, twins: Flags) -> pa.ListArray:
+        """The lists with `duplicate` among those of `twins`, whose reasons go by the rules' order:
+        failures first, `not_measured` last."""
+        if not twins.any():
+            return reasons
+        rules = [rule.reason for rule in self.rules]
+        known = list(dict.fromkeys([*rules, NOT_MEASURED]))
+        places = np.array([rules.index(r) if r in rules else len(rules) for r in known] + [-1])
+        values = reasons.flatten()
+        row = np.repeat(np.arange(len(reasons)), pc.list_value_length(reasons).to_numpy())
+        own = places[pc.fill_null(pc.index_in(values, value_set=pa.array(known)), -1).to_numpy()]
+        place = np.where(twins[row], own, np.arange(len(row)))
+        extra = np.flatnonzero(twins)
+        row = np.concatenate([row, extra])
+        place = np.concatenate([place, np.full(len(extra), rules.index(DUPLICATE))])
+        values = pa.concat_arrays([values, pa.repeat(DUPLICATE, len(extra))])
+        order = np.lexsort((place, row))
+        return _lists(row[order], values.take(pa.array(order)), len(reasons))
 
 
-def _first_given(*columns: pa.ChunkedArray) -> npt.NDArray[np.object_]:
-    result: npt.NDArray[np.object_] = np.array(pc.coalesce(*columns).to_pylist(), dtype=object)
+def _flags(column: pa.Array | pa.ChunkedArray) -> Flags:
+    """An Arrow boolean, null as false."""
+    result: Flags = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
     return result
 
 
-def _number(value: Any) -> float:
-    """For ranking: what is not known comes last."""
-    return float("-inf") if value is None or math.isnan(value) else float(value)
+def _lists(row: npt.NDArray[np.int64], values: pa.Array, rows: int) -> pa.ListArray:
+    """One list a row of the values whose `row`, in ascending order, it is."""
+    offsets = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _in_order(reasons: list[str], rules: list[str]) -> list[str]:
-    """Failures first, then the rules' order, `not_measured` last."""
-    place = {reason: i for i, reason in reversed(list(enumerate(rules)))}
-    last = len(rules)
-    return sorted(reasons, key=lambda r: place.get(r, last if r == "not_measured" else -1))
+def _members(shard: int, prepared: pa.Table) -> pa.Table:
+    """The members of groups: who they are, whether no other rule takes them, and their ranks."""
+    table = prepared.filter(pc.is_valid(prepared["group"]))
+    columns = {
+        "shard": pa.array(np.full(table.num_rows, shard, np.int32)),
+        "uid": table["uid"],
+        "group": table["group"],
+        "clean": pc.equal(pc.list_value_length(table["reasons"]), 0),
+    }
+    for name in table.column_names:
+        if name.startswith("rank_"):
+            known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
+            columns[name] = pc.if_else(pc.is_nan(known), -np.inf, known)  # unknown: last
+    return pa.table(columns)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from shelf import make_job, pairs, write_rows
 
 from pipeline.config.job import Job
+from pipeline.errors import PartError
 from pipeline.run import Run, ShardIndex
+from pipeline.runner import _account
 from pipeline.stages.ingest import deal, is_current, look
 from pipeline.table import shard_name
 from pipeline.uid import make_uid
@@ -88,6 +90,18 @@ def test_bad_rows_are_dealt_and_counted_like_others(dealt_of):
     errors = {row["input_error"]: row["repeats"] for row in dealt.rows() if row["input_error"]}
     assert errors == {"malformed_row": 2, "url_missing": 1}
     assert index.rows_in == 6 == sum(row["repeats"] for row in dealt.rows())
+
+
+def test_a_shard_that_lost_a_row_fails_the_account(dealt_of):
+    rows = pairs(5)
+    dealt = dealt_of([*rows, rows[0]], shard_size=2)
+    index = dealt.deal()
+    _account(dealt.run, index)
+    path = dealt.run.folder.path("shards/00001.parquet")
+    pq.write_table(dealt.run.shard(1).slice(0, 1), path)
+    with pytest.raises(PartError, match=r"ingest: 6 rows read, but [45] dealt"):
+        _account(dealt.run, index)
+    assert not dealt.run.folder.exists("shards/index.json")
 
 
 def test_the_same_list_is_current_until_it_changes(dealt_of):
