@@ -17,7 +17,7 @@ from pipeline.inspect.parts import StageParts, index_of, schema_of, stage_parts
 from pipeline.reasons import VOCABULARY
 from pipeline.run import Run
 from pipeline.sql import free_name
-from pipeline.table import shard_name
+from pipeline.table import empty, shard_name
 
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""
@@ -118,8 +118,7 @@ def _define(
 
 
 def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]:
-    empty = schema_of(run, file).empty_table()
-    db.register("one_file", empty)
+    db.register("one_file", empty(schema_of(run, file)))
     types = {str(r[0]): str(r[1]) for r in db.execute("DESCRIBE one_file").fetchall()}
     db.unregister("one_file")
     return types
