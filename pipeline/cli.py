@@ -198,7 +198,7 @@ def forget(
 def report(run_folder: RunFolder, json_: Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
     from pipeline.inspect.damage import reading
-    from pipeline.inspect.report import write_report
+    from pipeline.inspect.report.write import write_report
 
     with reading(run_folder) as run:
         path = write_report(run)

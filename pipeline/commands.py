@@ -159,9 +159,13 @@ def preview_all(job: Job) -> dict[str, Any]:
 
 def ensure_report(run: Run) -> str:
     """The report's path; it is written again only if what it shows has changed."""
-    from pipeline.inspect.report import report_is_current, write_report
+    from pipeline.inspect.report.source import report_is_current
 
-    return run.folder.path("report.html") if report_is_current(run) else write_report(run)
+    if report_is_current(run):
+        return run.folder.path("report.html")
+    from pipeline.inspect.report.write import write_report
+
+    return write_report(run)
 
 
 def show_query(run_folder: str, sql: str, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_run import EVIL, Made, many_samples
 
-from pipeline.inspect.report import write_report
+from pipeline.inspect.report.write import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.inspect.explain import explain
 from pipeline.inspect.explain_text import render
-from pipeline.inspect.report import write_report
+from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
 
 SECRETS = ("kangaroo number 3 made", "/3.jpg", "found on list 7", "crawl-x", "12f00d")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from made_run import EVIL, Made, many_samples, picture, sample
 
-from pipeline.inspect.report import report_is_current, write_report
+from pipeline.inspect.report.source import report_is_current
+from pipeline.inspect.report.write import write_report
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
 from pipeline.demo.world import caption, draw, random_scene
-from pipeline.inspect.report import write_report
+from pipeline.inspect.report.write import write_report
 from pipeline.runner import Result
 
 PICTURES = 36

@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.forgetting import read_list
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
-from pipeline.inspect.report import write_report
+from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
 from pipeline.progress import Lines
 from pipeline.retrying import retry

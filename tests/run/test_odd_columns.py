@@ -7,7 +7,7 @@ from lab import Lab
 from pipeline.forgetting import forget
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
-from pipeline.inspect.report import write_report
+from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
 from pipeline.progress import Lines
 from pipeline.run import Run

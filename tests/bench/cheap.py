@@ -1,0 +1,103 @@
+"""The cheap path, timed as a user runs it: a list without pictures, a new threshold, nothing to do.
+
+`python tests/bench/cheap.py [--rows 1000000] [--runs 3]` prints the medians of whole commands in
+seconds, and the greatest resident memory of any of their processes. Needs an idle machine.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+WORDS = ("kangaroo", "cheese", "hill", "grass", "wooden", "ship", "snow", "a", "of", "on", "made")
+
+
+def write_list(path: Path, rows: int) -> None:
+    """Pairs with captions of 1 to 12 words."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 13, rows)
+    words = np.array(WORDS)[rng.integers(0, len(WORDS), int(lengths.sum()))]
+    ends = np.cumsum(lengths)
+    captions = [
+        " ".join(words[end - n : end]) for end, n in zip(ends, lengths.tolist(), strict=True)
+    ]
+    urls = [f"https://example.org/{i}.jpg" for i in range(rows)]
+    pq.write_table(pa.table({"url": urls, "caption": captions}), path)
+
+
+def job(folder: Path, words: int) -> Path:
+    values = {
+        "input": str(folder / "pairs.parquet"),
+        "output": str(folder / "runs"),
+        "captions": {"toxicity": None, "language": False},
+        "images": {"nsfw": None},
+        "download": {"only_if": "false"},  # nothing is fetched
+        "audit_fraction": 0,
+        "rules": [{"reason": "caption_short", "when": f"caption_words < {words}"}],
+    }
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def timed(path: Path) -> tuple[float, float]:
+    """Seconds and MiB of one whole `winnow run`."""
+    command = [sys.executable, "-m", "pipeline", "run", str(path), "--json"]
+    begin = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _resident(process.pid))
+        time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit(f"cheap: `{' '.join(command)}` ended with {process.returncode}")
+    return time.monotonic() - begin, peak
+
+
+def _resident(parent: int) -> float:
+    """MiB of the largest process below `parent`, itself included."""
+    found, todo = 0.0, [parent]
+    while todo:
+        pid = todo.pop()
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            continue  # it has ended
+        line = next((x for x in status.splitlines() if x.startswith("VmRSS")), "VmRSS: 0")
+        found = max(found, int(line.split()[1]) / 1024)
+        todo += map(int, children)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    print(f"{given.rows:,} rows; {os.cpu_count()} cores, Python {platform.python_version()}")
+    with tempfile.TemporaryDirectory(prefix="winnow-bench-") as name:
+        folder = Path(name)
+        write_list(folder / "pairs.parquet", given.rows)
+        steps = {"first run": [timed(job(folder, 3))], "new threshold": [], "nothing to do": []}
+        for i in range(given.runs):
+            steps["new threshold"].append(timed(job(folder, 4 + i)))
+            steps["nothing to do"].append(timed(job(folder, 4 + i)))
+    for step, found in steps.items():
+        seconds = statistics.median(second for second, _ in found)
+        memory = max(peak for _, peak in found)
+        print(f"{step:>14}: {seconds:7.1f} s, largest process {memory:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
