@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class ShardData:
     columns: Mapping[str, str]
     folders: Mapping[str, str]
     masks: tuple[Mask, ...] = ()
+    _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
+    """Answers of `lets_in`, by stage."""
 
     @property
     def name(self) -> str:
@@ -60,9 +62,11 @@ class ShardData:
 
     def lets_in(self, mask: Mask) -> Rows:
         """Rows for which the mask's condition is true, read through the masks before it."""
-        before = replace(self, masks=self.masks[: self.masks.index(mask)])
-        (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
-        return np.asarray(verdict == 1)
+        if mask.stage not in self._let_in:
+            before = replace(self, masks=self.masks[: self.masks.index(mask)])
+            (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
+            self._let_in[mask.stage] = np.asarray(verdict == 1)
+        return self._let_in[mask.stage]
 
     def left_out(self) -> Rows:
         """Rows that at least one of the masks leaves out."""
