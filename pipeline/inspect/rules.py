@@ -42,6 +42,7 @@ def rules_of(run: Run, columns: Collection[str]) -> list[ShownRule]:
     """The rules that gave the verdicts, in their order; `columns` are those of the samples."""
     decide = run.state.get("stages", {}).get("decide", {}).get("settings", {})
     rules: list[dict[str, Any]] = decide.get("rules") or run.job.get("rules") or []
+    rules = [*decide.get("fetch_rules", ()), *rules]
     return [
         ShownRule(
             rule["reason"], rule["when"], rule.get("if_null", "keep"),

@@ -89,8 +89,13 @@ class DecideStage(WholeStage):
         return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`
 
     def settings(self) -> dict[str, Any]:
-        rules = [rule.recipe() for rule in self.rules]
-        return {"rules": rules, "prefer": list(self.job.dedup.prefer)}
+        given = len(self.job.rules or ())
+        own = [rule.recipe() for rule in self.rules]
+        return {
+            "fetch_rules": own[: len(own) - given],
+            "rules": own[len(own) - given :],
+            "prefer": list(self.job.dedup.prefer),
+        }
 
     def prepare(self, shard: ShardData) -> pa.Table:
         """`reasons` but for `duplicate`, and `rank` values of the members of groups."""
