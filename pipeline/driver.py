@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import tasks
-from pipeline.cluster import Cluster, clusters_fault, next_answer, reaching
 from pipeline.errors import InputError, PlanMismatchError
+from pipeline.executors.base import Executor, Failed, Handle
 from pipeline.exporting import Exporter, run_export
 from pipeline.freshness import SHARD, Due
 from pipeline.inspect.damage import find_damage
@@ -38,7 +38,7 @@ class Driver:
 
     plan: Plan
     index: ShardIndex
-    cluster: Cluster
+    executor: Executor
     reporter: Reporter
     parts: dict[str, dict[int, str]]
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -46,14 +46,10 @@ class Driver:
     worked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        from distributed import as_completed
-
-        self._completed = as_completed(loop=self.cluster.client.loop)
-        self._tickets: dict[Any, Ticket] = {}
+        self._tickets: dict[Handle, Ticket] = {}
         self._log = Log(self.plan.run.folder)
         self._lost: set[int] = set()
-        window = self.plan.job.cluster.window
-        self._window = window or self.cluster.workers + 2
+        self._window = self.plan.job.cluster.window or self.executor.workers + 2
 
     @property
     def shards(self) -> list[int]:
@@ -101,9 +97,6 @@ class Driver:
         self._drain()
 
     def close(self) -> None:
-        """Let go of what is still in flight: a task of a run that ended must not write."""
-        for future in self._tickets:
-            future.cancel()
         self._log.close()
 
     def _start(self, name: str, standing: Mapping[int, Any]) -> None:
@@ -221,7 +214,7 @@ class Driver:
                 )  # fmt: skip
         self._drain()
 
-    # Futures.
+    # Tasks and their answers.
 
     def _submit(self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any) -> None:
         kinds = {self.plan.by_name[n].stage.resource for n in ticket.names if n != "export"}
@@ -229,13 +222,8 @@ class Driver:
         run_url, digest = self.plan.run.folder.url, self.plan.digest
         # Earlier stages first: they are cheap, and downloads wait for them.
         priority = -(self._place(ticket.names) * len(self.index) + max(ticket.shard, 0))
-        with reaching():
-            future = self.cluster.client.submit(
-                work, run_url, digest, *args, priority=priority, pure=False, retries=0,
-                resources=self.cluster.resources(kind),
-            )  # fmt: skip
-        self._tickets[future] = ticket
-        self._completed.add(future)
+        handle = self.executor.submit(work, run_url, digest, *args, kind=kind, priority=priority)
+        self._tickets[handle] = ticket
 
     def _place(self, names: Sequence[str]) -> int:
         order = list(self.plan.by_name)
@@ -244,14 +232,14 @@ class Driver:
     def _drain(self, on_lost: Callable[[int], None] | None = None) -> None:
         """Take answers until nothing is in flight."""
         while self._tickets:
-            future, answer = next_answer(self._completed)
-            ticket = self._tickets.pop(future)
-            if isinstance(answer, tasks.Done):
-                self._note(ticket, answer)
-            else:
-                self._fail(ticket, *answer)
+            handle, answer = self.executor.next()
+            ticket = self._tickets.pop(handle)
+            if isinstance(answer, Failed):
+                self._fail(ticket, answer.error, answer.trace)
                 if on_lost is not None:
                     on_lost(ticket.shard)
+            else:
+                self._note(ticket, answer)
 
     def _note(self, ticket: Ticket, done: tasks.Done) -> None:
         for name, digest in done.digests.items():
@@ -277,10 +265,11 @@ class Driver:
 
     def _fail(self, ticket: Ticket, error: BaseException, trace: Any) -> None:
         """Quarantine the shard; the job goes on. What concerns every shard ends the run."""
-        stopped = full(error, self.plan.run.folder) or clusters_fault(error, ticket.shard < 0)
+        every_shard = ticket.shard < 0
+        stopped = full(error, self.plan.run.folder) or self.executor.fault(error, every_shard)
         if stopped is not None:
             raise stopped from error
-        if isinstance(error, InputError | PlanMismatchError) or ticket.shard < 0:
+        if isinstance(error, InputError | PlanMismatchError) or every_shard:
             raise error
         text = f"{type(error).__name__}: {error}"
         if (damage := find_damage(self.plan.run, [ticket.shard])) is not None:

@@ -17,6 +17,7 @@ from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.erasing.finish import finish_undone
 from pipeline.errors import DamagedError, InputError, PartError
+from pipeline.executors.opening import open_executor
 from pipeline.exporting import Exporter, finish
 from pipeline.layouts.registry import asked as layouts_asked
 from pipeline.layouts.registry import check as check_layouts
@@ -71,10 +72,9 @@ def replan(run: Run, scheduler: str | None = None) -> Plan:
     InputError if the list was never dealt, or a model or file of the job is out of reach.
     """
     values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
-    job = parse_job(values, f"{run.folder.url}/resolved.json")
     if scheduler is not None:
-        cluster = job.cluster.model_copy(update={"scheduler": scheduler})
-        job = job.model_copy(update={"cluster": cluster})
+        values["cluster"] = {**values.get("cluster", {}), "scheduler": scheduler}
+    job = parse_job(values, f"{run.folder.url}/resolved.json")
     if not run.index:
         again = run.job.get("job_file") or "JOB.yaml"
         raise InputError(
@@ -169,14 +169,12 @@ def _work(
             manifest = json.loads(exporter.folder.read("manifest.json"))
             names = [node.name for node in plan.nodes] + ["export"]
             return Result(plan.run, exporter, manifest["digest"], dict.fromkeys(names, True))
-    from pipeline.cluster import open_cluster
-
     if len(parts["download"]) < len(index) and plan.job.download.user_agent_contact is None:
         reporter.say("download.user_agent_contact is not set: sites cannot tell who asks them")
     facts = provenance(plan)
     plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
-    with open_cluster(plan.job.cluster) as cluster:
-        driver = Driver(plan, index, cluster, reporter, parts)
+    with open_executor(plan.job.cluster) as executor:
+        driver = Driver(plan, index, executor, reporter, parts)
         with contextlib.closing(driver):
             if again:
                 driver.fetch_again(again)

@@ -18,7 +18,8 @@ LEVELS = (
     ("shard", "stage", "rules", "sharing", "plugins"),
     ("stages",),
     ("plan", "patches", "renewal", "pictures", "progress"),
-    ("tasks", "cluster", "provenance"),
+    ("tasks", "provenance"),
+    ("executors",),
     ("layouts",),
     ("exporting", "inspect", "erasing"),
     ("driver",),
@@ -96,6 +97,16 @@ def test_importing_the_command_line_loads_neither_torch_nor_dask(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_two_rooms_know_dask():
+    knowing = {
+        str(path.relative_to(ROOT))
+        for package in ("pipeline", "train")
+        for path in _files(package)
+        if any(name.split(".")[0] in ("dask", "distributed") for name, _ in _imports(path))
+    }
+    assert knowing == {"pipeline/executors/dask.py", "pipeline/sharing.py"}
 
 
 def test_files_are_small_rooms():

@@ -186,12 +186,26 @@ class ExportConfig(Section):
 class ClusterConfig(Section):
     """Where the work runs. None of it changes a result."""
 
+    executor: Literal["auto", "inline", "dask"] = tuning(
+        "auto",
+        "`dask`: a local cluster, or the `scheduler`'s. `inline`: one process, one task at a time, "
+        "without Dask; for notebooks and small jobs. `auto` is `dask`.",
+    )
     scheduler: str | None = tuning(None, "Address (`tcp://…`) or scheduler file of a Dask cluster.")
     compute_workers: int | None = tuning(
-        None, "Local compute processes; default: cores / 4, at least 1.", ge=1
+        None, "Local compute processes of Dask; default: cores / 4, at least 1.", ge=1
     )
     threads: int | None = tuning(
         None, "Threads per compute process; default: they add up to the cores.", ge=1
     )
     window: int | None = tuning(None, "Shards in flight; default: workers + 2.", ge=1)
     memory_limit: str = tuning("auto", "Per local worker, as Dask reads it; 0 for none.")
+
+    @model_validator(mode="after")
+    def _a_scheduler_is_dasks(self) -> "ClusterConfig":
+        if self.executor == "inline" and self.scheduler is not None:
+            raise ValueError(
+                "`executor: inline` runs in one process, and `scheduler` is a cluster's: "
+                "remove one of them"
+            )
+        return self

@@ -1,4 +1,4 @@
-"""Fixtures of runs: one served site a session, and clusters to run on."""
+"""Fixtures of runs: one served site a session, and where to run."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from lab import Lab, Site
+from lab import DASK, Lab, Site
 from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
@@ -42,24 +42,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(url, folder, rows, dead)
 
 
-@pytest.fixture(scope="session")
-def threads() -> Iterator[str]:
-    """A scheduler whose worker threads live in this process, so that tests can break stages."""
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0"
-    ) as cluster:
-        yield cluster.scheduler_address
+@pytest.fixture
+def lab(site: Site, tmp_path: Path) -> Lab:
+    return Lab(site, tmp_path)
 
 
 @pytest.fixture
-def lab(site: Site, tmp_path: Path, threads: str) -> Lab:
-    return Lab(site, tmp_path, threads)
-
-
-@pytest.fixture
-def own(site: Site, tmp_path: Path, threads: str) -> Iterator[Lab]:
+def own(site: Site, tmp_path: Path) -> Iterator[Lab]:
     """A lab with a site of its own, whose pages a test may change."""
     folder = tmp_path / "site"
     shutil.copytree(site.folder / "www", folder / "www")
@@ -68,7 +57,7 @@ def own(site: Site, tmp_path: Path, threads: str) -> Iterator[Lab]:
         def moved(rows: list[dict[str, str]]) -> list[dict[str, str]]:
             return [{**row, "url": row["url"].replace(site.url, url)} for row in rows]
 
-        yield Lab(Site(url, folder, moved(site.rows), moved(site.dead)), tmp_path, threads)
+        yield Lab(Site(url, folder, moved(site.rows), moved(site.dead)), tmp_path)
 
 
 @pytest.fixture
@@ -88,8 +77,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def alone(site: Site, tmp_path: Path) -> Lab:
-    """Without a cluster: each run starts its own processes."""
-    return Lab(site, tmp_path)
+    """On Dask: each run starts its own processes."""
+    return Lab(site, tmp_path, DASK)
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +89,9 @@ def counts() -> Callable[[Result], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def rich(site, threads, tmp_path_factory) -> Lab:
+def rich(site, tmp_path_factory) -> Lab:
     """A run of every kind of part, with older settings' parts and exports beside today's."""
-    lab = Lab(site, tmp_path_factory.mktemp("rich"), threads)
+    lab = Lab(site, tmp_path_factory.mktemp("rich"))
     rows = [
         {**row, "caption": f"{row['caption']}, no. {i}.", "licence": f"licence of row {i}."}
         for i, row in enumerate(site.rows)
@@ -124,7 +113,7 @@ def rich(site, threads, tmp_path_factory) -> Lab:
 @pytest.fixture
 def copy(rich, tmp_path) -> Lab:
     """The same, to be changed."""
-    lab = Lab(rich.site, tmp_path, rich.scheduler)
+    lab = Lab(rich.site, tmp_path, rich.cluster)
     lab.rows, lab.digest = rich.rows, rich.digest
     shutil.copytree(rich.folder / "runs", tmp_path / "runs")
     lab.job(rich.rows, **SETTINGS)

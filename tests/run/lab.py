@@ -16,6 +16,10 @@ from pipeline.progress import Lines
 from pipeline.runner import Result, execute, prepare
 
 SHARD = 10
+INLINE = {"executor": "inline"}
+"""In this process, so that tests can break stages."""
+DASK: dict[str, Any] = {}
+"""Each run starts its own processes."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,11 @@ class Site:
 
 @dataclass
 class Lab:
-    """Job files and runs in one temporary folder."""
+    """Job files and runs in one temporary folder; `cluster` is the section of its jobs."""
 
     site: Site
     folder: Path
-    scheduler: str | None = None
+    cluster: dict[str, Any] = field(default_factory=lambda: dict(INLINE))
     said: list[str] = field(default_factory=list)
 
     def write(self, rows: list[dict[str, Any]], name: str = "rows.parquet") -> Path:
@@ -58,7 +62,7 @@ class Lab:
                 "per_host_rate": None,
             },
             "rules": [{"reason": "duplicate", "when": "dup_group is not null"}],
-            "cluster": {"scheduler": self.scheduler} if self.scheduler else {},
+            "cluster": self.cluster,
         }
         for name, value in sections.items():
             if isinstance(value, dict) and isinstance(values.get(name), dict):

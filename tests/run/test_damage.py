@@ -25,8 +25,8 @@ TORN = {"empty": b"", "null": b"null", "list": b"[]", "half": b'{"order": ["capt
 
 
 @pytest.fixture(scope="module")
-def finished(site, threads, tmp_path_factory):
-    lab = Lab(site, tmp_path_factory.mktemp("finished"), threads)
+def finished(site, tmp_path_factory):
+    lab = Lab(site, tmp_path_factory.mktemp("finished"))
     result = lab.run(lab.job())
     return lab, lab.folder / "runs" / "job", result.digest
 

@@ -15,8 +15,8 @@ from distributed import Client, KilledWorker
 from distributed.scheduler import NoValidWorkerError
 from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
 
-from pipeline.cluster import clusters_fault
 from pipeline.errors import ClusterLostError, StorageError
+from pipeline.executors.dask import clusters_fault
 
 GOES_ON = "the same command goes on from here"
 
@@ -210,9 +210,11 @@ def test_a_worker_that_cannot_be_started(alone, monkeypatch):
     assert str(caught.value).endswith(GOES_ON)
 
 
-def test_ctrl_c(alone, slow_site):  # noqa: F811
+@pytest.mark.parametrize("executor", ["inline", "dask"])
+def test_ctrl_c(alone, slow_site, executor):  # noqa: F811
     _delay(slow_site, 0.3)
-    command = [sys.executable, "-m", "pipeline", "run", str(alone.job())]
+    job = alone.job(cluster={"executor": executor})
+    command = [sys.executable, "-m", "pipeline", "run", str(job)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -241,10 +243,10 @@ def test_output_that_nobody_reads(command, as_json, finished):
 
 
 @pytest.fixture(scope="module")
-def finished(site, threads, tmp_path_factory):
+def finished(site, tmp_path_factory):
     from lab import Lab
 
-    lab = Lab(site, tmp_path_factory.mktemp("finished"), threads)
+    lab = Lab(site, tmp_path_factory.mktemp("finished"))
     lab.run(lab.job())
     return lab
 

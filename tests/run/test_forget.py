@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lab import Lab
+from lab import DASK, Lab
 from leaks import leaks, secrets_of
 from takedown import SETTINGS, SMALL, folder, one, rows_of, take
 
@@ -34,11 +34,11 @@ from pipeline.tombstones import Tombstones
 @pytest.fixture
 def own_cluster(copy) -> Lab:
     """The same, for commands in processes of their own."""
-    copy.scheduler = None
+    copy.cluster = DASK
     copy.job(copy.rows, **SETTINGS)
     resolved = folder(copy) / "resolved.json"
     values = json.loads(resolved.read_text())
-    values["cluster"]["scheduler"] = None
+    values["cluster"]["executor"] = "dask"
     resolved.write_text(json.dumps(values))
     return copy
 
@@ -382,7 +382,7 @@ def test_a_line_that_is_none_is_named(tmp_path):
 
 def test_a_url_of_no_form_is_found_as_it_is(copy, tmp_path):
     rows = [{"url": "no url", "caption": "a cat of wool"}, {"url": "No URL", "caption": "a dog"}]
-    lab = Lab(copy.site, tmp_path / "odd", copy.scheduler)
+    lab = Lab(copy.site, tmp_path / "odd", copy.cluster)
     lab.folder.mkdir()
     lab.run(lab.job([*lab.site.rows[:3], *rows]))
     _, answer = take(lab, ("url", "no url"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from lab import Lab
+from lab import DASK, Lab
 
 from pipeline.demo.web import Route, write_site
 
@@ -54,7 +54,7 @@ def _digest(run: Path) -> str:
 @pytest.fixture(scope="module")
 def calm(site, tmp_path_factory) -> str:
     """The export's digest of a run that nobody disturbs."""
-    lab = Lab(site, tmp_path_factory.mktemp("calm"))
+    lab = Lab(site, tmp_path_factory.mktemp("calm"), DASK)
     process = _start(lab.job(name="calm", download={"thread_count": 4}))
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -46,7 +46,7 @@ def test_the_result_is_that_of_a_fresh_run(own, tmp_path):
     own.run(own.job(rows, download={"only_if": f"{TENS} and {TWENTIES}"}, **sections))
     changed = own.run(own.job(rows, download={"only_if": TENS}, **sections))
     (tmp_path / "fresh").mkdir()
-    fresh = Lab(own.site, tmp_path / "fresh", own.scheduler)
+    fresh = Lab(own.site, tmp_path / "fresh", own.cluster)
     other = fresh.run(fresh.job(rows, download={"only_if": TENS}, **sections))
     assert changed.digest == other.digest
     text = "select uid, reason, reasons, audit from samples order by uid"

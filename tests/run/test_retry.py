@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lab import SHARD, Lab
+from lab import DASK, SHARD, Lab
 
 from pipeline.demo.web import Route, write_site
 from pipeline.errors import InputError
@@ -99,7 +99,7 @@ def test_a_retried_run_is_the_run_that_a_quiet_web_would_have_given(own, tmp_pat
     revive(own, "gone0.jpg", "gone1.jpg", "gone2.jpg")
     result, told = again(own)
     assert told["fetched"] == 3
-    fresh = Lab(own.site, tmp_path / "fresh", own.scheduler)
+    fresh = Lab(own.site, tmp_path / "fresh", own.cluster)
     fresh.folder.mkdir()
     other = fresh.run(fresh.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"}))
     text = "select * exclude (clip_score, punsafe, dup_sim) from samples order by shard, row"
@@ -285,7 +285,7 @@ def test_the_command_ends_in_words_and_paths(own):
     revive(own, "gone0.jpg", "gone1.jpg")
     run = own.folder / "runs" / "job"
     resolved = json.loads((run / "resolved.json").read_text())
-    resolved["cluster"]["scheduler"] = None
+    resolved["cluster"]["executor"] = "dask"
     (run / "resolved.json").write_text(json.dumps(resolved))
     done = own.winnow("retry", str(run), "--where", MISSING)
     assert done.returncode == 0, done.stderr
@@ -305,9 +305,8 @@ def test_the_command_ends_in_words_and_paths(own):
 @pytest.fixture
 def slow(own):
     """Pages that take a while the second time, so that there is time to kill."""
-    job = own.job(cluster={"scheduler": None}, embed={"model": "winnow-tiny"})
-    lab = Lab(own.site, own.folder)
-    lab.run(job)
+    lab = Lab(own.site, own.folder, DASK)
+    lab.run(lab.job(embed={"model": "winnow-tiny"}))
     revive(lab, "gone0.jpg", "gone1.jpg", "gone2.jpg")
     names = [f"gone{i}.jpg" for i in range(3)] + ["2.jpg"]
     write_site(lab.site.folder, {f"/{name}": Route(delay=0.7) for name in names})

@@ -359,9 +359,9 @@ def test_a_locked_folder_is_refused(lab):
         holder.unlock()
 
 
-def test_a_scheduler_that_does_not_answer_is_named(lab):
+def test_a_scheduler_that_does_not_answer_is_named(alone):
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9;"):
-        lab.run(lab.job(), "cluster.scheduler=tcp://127.0.0.1:9")
+        alone.run(alone.job(), "cluster.scheduler=tcp://127.0.0.1:9")
 
 
 def test_the_command_prints_progress_to_stderr_and_json_to_stdout(alone):
@@ -388,7 +388,7 @@ def test_quarantined_shards_end_in_exit_code_3(alone, monkeypatch):
 
 
 def test_relative_paths_reach_workers_whose_working_folder_is_another(lab, counts, monkeypatch):
-    # The cluster's threads share this process's folder, so it moves once the job is prepared.
+    # Tasks run in this process and share its folder, so it moves once the job is prepared.
     job_file = lab.job(lab.site.rows[:4], output="here", captions={"vocabulary": "words.txt"})
     (lab.folder / "words.txt").write_text("glorbex\n")
     elsewhere = lab.folder / "elsewhere"

@@ -72,7 +72,9 @@ def two_workers() -> Iterator[str]:
 def test_two_workers_together_keep_a_hosts_limits(
     site: Any, busy: _Site, two_workers: str, tmp_path: Any, counts: Callable[[Result], Any]
 ) -> None:
-    result = _fetch(Lab(site, tmp_path, two_workers), busy, per_host=PER_HOST, per_host_rate=None)
+    result = _fetch(
+        Lab(site, tmp_path, {"scheduler": two_workers}), busy, per_host=PER_HOST, per_host_rate=None
+    )
 
     assert counts(result)["kept"] == 40
     assert busy.most == PER_HOST
@@ -82,7 +84,7 @@ def test_two_workers_together_keep_a_hosts_limits(
 def test_two_workers_together_keep_a_hosts_pace(
     site: Any, busy: _Site, two_workers: str, tmp_path: Any
 ) -> None:
-    _fetch(Lab(site, tmp_path, two_workers), busy, per_host_rate=30)
+    _fetch(Lab(site, tmp_path, {"scheduler": two_workers}), busy, per_host_rate=30)
 
     assert max(busy.starts) - min(busy.starts) >= 41 / 30 * 0.95
     pauses = [b - a for a, b in zip(sorted(busy.starts)[:-1], sorted(busy.starts)[1:], strict=True)]

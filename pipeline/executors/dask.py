@@ -1,20 +1,24 @@
-"""Where tasks run: a local Dask cluster (one net worker, compute workers) or one that stands."""
+"""Tasks run on Dask: a local cluster (one net worker, compute workers) or one that stands."""
 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dask
+from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed
+from distributed.client import ClosedClientError
+from distributed.scheduler import NoValidWorkerError
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.errors import GOES_ON, ClusterLostError, InputError
+from pipeline.executors.base import Executor, Failed, Handle, Kind
 from pipeline.processes import keep_working_folder_out
+from pipeline.tasks import Done
 from pipeline.threads import VARIABLE
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 GONE = f"the scheduler went away; start it again, and {GOES_ON}"
 _THREAD_VARIABLES = (
@@ -37,28 +41,56 @@ class Shape:
         return cls(workers, config.threads or max(1, cores // workers))
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A client and what its workers offer."""
+class DaskExecutor(Executor):
+    """Hands tasks to a client's workers; `has_resources` says that these declare kinds of task."""
 
-    client: "Client"
-    workers: int
-    has_resources: bool
+    def __init__(self, client: Client, workers: int, has_resources: bool) -> None:
+        self.workers = workers
+        self._client, self._has_resources = client, has_resources
+        self._completed = as_completed(loop=client.loop)
+        self._flying: set[Any] = set()
 
-    def resources(self, kind: str) -> dict[str, float] | None:
-        """Dask resources of a task: none where the workers declare none."""
-        return {kind: 1.0} if self.has_resources else None
+    def submit(
+        self, work: Callable[..., Done], *args: Any, kind: Kind = "compute", priority: int = 0
+    ) -> Handle:
+        resources = {kind: 1.0} if self._has_resources else None
+        with _reaching():
+            future = self._client.submit(
+                work, *args, priority=priority, pure=False, retries=0, resources=resources
+            )
+        self._flying.add(future)
+        self._completed.add(future)
+        return future
+
+    def next(self) -> tuple[Handle, Done | Failed]:
+        with _reaching():
+            future = next(self._completed)
+            self._flying.discard(future)
+            if future.status in ("cancelled", "lost"):
+                raise ClusterLostError(GONE)
+            answer: Done | Failed
+            if future.status == "finished":
+                answer = future.result()
+            else:
+                answer = Failed(future.exception(), future.traceback())
+            future.release()
+            return future, answer
+
+    def cancel(self) -> None:
+        for future in self._flying:
+            future.cancel()
+        self._flying.clear()
+
+    def fault(self, error: BaseException, every_shard: bool) -> ClusterLostError | None:
+        return clusters_fault(error, every_shard)
 
 
 @contextlib.contextmanager
-def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
+def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
     """Start the local cluster, or connect.
 
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """
-    import dask
-    from distributed import Client
-
     settings = {
         # With 0, tasks that merely waited on a worker that died would fail with it.
         "distributed.scheduler.allowed-failures": 3,
@@ -76,7 +108,7 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
                 cluster = stack.enter_context(contextlib.closing(_local(config)))
                 client = stack.enter_context(Client(cluster, set_as_default=False))
                 client.wait_for_workers(workers + 1, timeout=60)
-            yield Cluster(client, workers, True)
+            yield DaskExecutor(client, workers, True)
             return
         client = stack.enter_context(_connect(config.scheduler))
         info = client.scheduler_info(n_workers=-1)["workers"]
@@ -84,35 +116,16 @@ def open_cluster(config: ClusterConfig) -> Iterator[Cluster]:
             raise InputError(f"cluster.scheduler: {config.scheduler} has no workers")
         _share_hosts(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
-        yield Cluster(client, len(info), {"net", "compute"} <= kinds)
+        yield DaskExecutor(client, len(info), {"net", "compute"} <= kinds)
 
 
 @contextlib.contextmanager
-def reaching() -> Iterator[None]:
+def _reaching() -> Iterator[None]:
     """Ask the scheduler in the block; ClusterLostError if it is gone, however Dask then fails."""
-    from distributed.client import ClosedClientError
-
     try:
         yield
     except (OSError, TimeoutError, ClosedClientError) as error:
         raise ClusterLostError(GONE) from error
-
-
-def next_answer(completed: Any) -> tuple[Any, Any]:
-    """The next future that is done, and its result, or its exception and traceback.
-
-    Waits for one; ClusterLostError if the scheduler is gone.
-    """
-    with reaching():
-        future = next(completed)
-        if future.status in ("cancelled", "lost"):
-            raise ClusterLostError(GONE)
-        if future.status == "finished":
-            answer = future.result()
-        else:
-            answer = future.exception(), future.traceback()
-        future.release()
-        return future, answer
 
 
 def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError | None:
@@ -120,9 +133,6 @@ def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError 
 
     A shard that kills its workers is that shard's fault; what works on `every_shard` is nobody's.
     """
-    from distributed import KilledWorker
-    from distributed.scheduler import NoValidWorkerError
-
     if isinstance(error, NoValidWorkerError) or (every_shard and isinstance(error, KilledWorker)):
         return ClusterLostError(
             f"no worker is left that could do this: {' '.join(str(error).split())}; "
@@ -160,7 +170,7 @@ def _starting() -> Iterator[None]:
         ) from error
 
 
-def _share_hosts(client: "Client") -> None:
+def _share_hosts(client: Client) -> None:
     """Let the workers spare hosts together. Here one net worker fetches; there, many may."""
     from pipeline.sharing import HostBookPlugin, HostBookWorkerPlugin
 
@@ -174,9 +184,7 @@ def _share_hosts(client: "Client") -> None:
         ) from error
 
 
-def _connect(address: str) -> "Client":
-    from distributed import Client
-
+def _connect(address: str) -> Client:
     try:
         if Path(address).is_file():
             return Client(scheduler_file=address, set_as_default=False, timeout="10s")
@@ -189,8 +197,6 @@ def _connect(address: str) -> "Client":
 
 
 def _local(config: ClusterConfig) -> Any:
-    from distributed import Nanny, Scheduler, SpecCluster
-
     keep_working_folder_out()
     shape = Shape.of(config)
 

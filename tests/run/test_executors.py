@@ -1,0 +1,159 @@
+"""One engine, two executors: the same parts, the same export, the same quarantine."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from lab import DASK, INLINE, Lab
+
+from pipeline.config.load import load_job
+from pipeline.errors import InputError
+from pipeline.executors.base import Failed
+from pipeline.executors.inline import InlineExecutor
+from pipeline.run import Run
+from pipeline.runner import replan
+from pipeline.table import read_sidecar
+from pipeline.tasks import Done
+
+EXECUTORS = pytest.mark.parametrize("cluster", [INLINE, DASK], ids=["inline", "dask"])
+
+
+def sidecars(run: Run) -> dict[str, str]:
+    """Digests of all parts that stand, merged and prepared ones too, by place."""
+    found = {}
+    for stage in run.folder.names("parts"):
+        folder = run.folder.sub(f"parts/{stage}")
+        for name in folder.names():
+            if name.endswith(".json") and (sidecar := read_sidecar(folder, name[:-5])):
+                found[f"{stage}/{name}"] = sidecar.digest
+    return found
+
+
+def test_the_same_parts_and_the_same_export(site, tmp_path):
+    answers = {}
+    for name, cluster in (("inline", INLINE), ("dask", DASK)):
+        (tmp_path / name).mkdir()
+        lab = Lab(site, tmp_path / name, cluster)
+        rows = lab.site.rows[:12] + lab.site.dead
+        only_if = {"only_if": "url not like '%1.jpg'"}
+        result = lab.run(lab.job(rows, download=only_if, embed={"model": "winnow-tiny"}))
+        assert result.quarantined == []
+        answers[name] = sidecars(result.run), result.digest
+    stages = {place.split("-")[0] for place in answers["inline"][0]}
+    assert {"captions", "download", "embed", "dedup", "decide"} <= stages
+    assert answers["inline"] == answers["dask"]
+
+
+@EXECUTORS
+def test_a_broken_shard_is_quarantined_and_tried_again(site, tmp_path, cluster):
+    lab = Lab(site, tmp_path, cluster)
+    job = lab.job()
+    first = lab.run(job)
+    # This part cannot be written: its place is taken by a folder.
+    (part,) = (tmp_path / "runs" / "job").glob("parts/captions-*/00001.parquet")
+    part.unlink()
+    part.mkdir()
+    (part / "in the way").touch()
+    broken = lab.run(job)
+    assert [(q["shard"], q["stage"]) for q in broken.quarantined] == [(1, "captions")]
+    assert broken.digest != first.digest
+    (told,) = [entry for entry in lab.log(broken) if entry["event"] == "failed"]
+    assert told["error"][0].startswith("Traceback")
+    assert "tasks.py" in "".join(told["error"])  # where it broke, not where it was told
+    (part / "in the way").unlink()
+    part.rmdir()
+    again = lab.run(job)
+    assert (again.quarantined, again.digest) == ([], first.digest)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from pipeline.config.load import load_job
+from pipeline.progress import Lines
+from pipeline.runner import execute, prepare
+
+path = Path(sys.argv[1])
+result = execute(prepare(load_job(path)), path, Lines(sys.stderr))
+heavy = [name for name in ("dask", "distributed") if name in sys.modules]
+print(json.dumps([len(result.quarantined), result.digest != "", heavy]))
+"""
+
+
+def test_inline_imports_no_dask(lab):
+    job = lab.job(lab.site.rows[:3])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(job)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [0, True, []]
+
+
+def test_inline_on_a_scheduler_is_refused_before_any_work(lab):
+    told = r"`executor: inline` runs in one process, and `scheduler` is a cluster's"
+    job = lab.job(lab.site.rows[:3])
+    with pytest.raises(InputError, match=told):
+        load_job(job, ["cluster.scheduler=tcp://127.0.0.1:9"])
+    assert not (lab.folder / "runs").exists()
+    result = lab.run(job)
+    with pytest.raises(InputError, match=told):
+        replan(result.run, "tcp://127.0.0.1:9")
+
+
+def _done(word: str) -> Done:
+    return Done({"word": word}, 0, {})
+
+
+def _fails(error: BaseException) -> Done:
+    raise error
+
+
+def test_inline_runs_the_highest_priority_first_and_nothing_before_it_is_asked():
+    executor, ran = InlineExecutor(), []
+
+    def work(word: str) -> Done:
+        ran.append(word)
+        return _done(word)
+
+    handles = {
+        executor.submit(work, word, priority=priority): word
+        for word, priority in (("c", -2), ("a", 0), ("b", -1), ("d", -2))
+    }
+    assert ran == []
+    for word in "abcd":
+        handle, answer = executor.next()
+        assert (handles[handle], answer.digests, ran[-1]) == (word, {"word": word}, word)
+
+
+class Panic(BaseException):
+    """As pyo3 raises when Rust panics."""
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), Panic("worse")])
+def test_inline_hands_an_exception_over(error):
+    executor = InlineExecutor()
+    handle = executor.submit(_fails, error)
+    assert executor.submit(_done, "next") != handle
+    failed, answer = executor.next()
+    assert failed == handle
+    assert isinstance(answer, Failed)
+    assert answer.error is error
+    assert answer.trace is error.__traceback__ is not None
+    assert executor.next()[1] == _done("next")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_inline_lets_through_what_ends_the_process(error):
+    executor = InlineExecutor()
+    executor.submit(_fails, error())
+    with pytest.raises(error):
+        executor.next()
+
+
+def test_what_is_cancelled_does_not_run():
+    executor = InlineExecutor()
+    executor.submit(_fails, AssertionError("it ran"))
+    executor.cancel()
+    executor.submit(_done, "after")
+    assert executor.next()[1] == _done("after")
