@@ -58,18 +58,25 @@ class Driver:
 
     def run(self) -> Exporter | None:
         """Everything from the first stale part to the export's last shard; None if none is left."""
-        single = [node for node in self.plan.nodes if not node.stage.whole]
-        for node in single:
-            self._start(node.name, self.parts[node.name])
-        self._run_shards(single)
-        for node in self.plan.nodes:
-            if node.stage.whole:
-                self._run_whole(node)
+        self.make(self.plan.nodes)
         if not self.shards:
             return None
         exporter = Exporter.of(self.plan, self.index, self.parts, self.shards)
         self._run_export(exporter)
         return exporter
+
+    def make(self, nodes: Sequence[Node]) -> None:
+        """Bring these stages' parts up to date, in the plan's order.
+
+        What they read must stand or be among them.
+        """
+        single = [node for node in nodes if not node.stage.whole]
+        for node in single:
+            self._start(node.name, self.parts[node.name])
+        self._run_shards(single)
+        for node in nodes:
+            if node.stage.whole:
+                self._run_whole(node)
 
     def fetch_again(self, rows: Mapping[int, Sequence[int]]) -> None:
         """Fetch rows again, by shard, before `run`, which then follows up what came out otherwise.

@@ -1,5 +1,6 @@
 """A job's run folder, dealt and planned by the real functions; tests may lay parts by hand."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,16 +15,17 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline import tasks
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
+from pipeline.driver import Driver
+from pipeline.executors.inline import InlineExecutor
 from pipeline.exporting import Exporter, finish, run_export
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.freshness import SHARD
-from pipeline.plan import Plan, merge_due, save_plan
+from pipeline.plan import Plan, save_plan
+from pipeline.progress import Lines
 from pipeline.run import ShardIndex
 from pipeline.runner import prepare
-from pipeline.stage import PictureStage
 from pipeline.stages.captions import CaptionStage
 from pipeline.stages.ingest import deal
 from pipeline.table import commit, read_parquet, shard_name
@@ -166,32 +168,17 @@ class Shelf:
         self.lay("embed", shard, [{"clip_score": score} for score in scores], files)
 
     def work(self, *stages: str) -> None:
-        """Let stages make their parts, as the driver's tasks do."""
+        """Let stages make their parts, as a run does; all that they read must have been made."""
+        parts = {n.name: dict(self.digests.get(n.name, {})) for n in self.plan.nodes}
+        parts |= {name: {} for name in stages}
+        reporter = Lines(io.StringIO())
+        driver = Driver(self.plan, self.index, InlineExecutor(), reporter, parts)
+        with contextlib.closing(driver):
+            driver.make([n for n in self.plan.nodes if n.name in stages])
+        assert driver.quarantined == []
         for name in stages:
-            stage = self.plan.by_name[name].stage
-            if stage.whole:
-                self._work_whole(name)
-                continue
-            for shard in self.shards:
-                url, digest = self.plan.run.folder.url, self.plan.digest
-                inputs = self.made_from(name, shard)
-                if isinstance(stage, PictureStage):
-                    done = tasks.run_pictures(url, digest, [name], shard, inputs)
-                else:
-                    done = tasks.run_table(url, digest, name, shard, inputs)
-                self.digests.setdefault(name, {})[shard] = done.digests[name]
-
-    def _work_whole(self, name: str) -> None:
-        url, digest = self.plan.run.folder.url, self.plan.digest
-        node = self.plan.by_name[name]
-        digests = {shard: self.made_from(name, shard) for shard in self.shards}
-        for shard, own in digests.items():
-            tasks.run_prepare(url, digest, name, shard, own)
-        due = merge_due(node, {shard: self.plan.due(node, own) for shard, own in digests.items()})
-        merged = tasks.run_merge(url, digest, name, sorted(digests), due.inputs)
-        for shard, own in digests.items():
-            done = tasks.run_whole(url, digest, name, shard, own, merged.digests[name])
-            self.digests.setdefault(name, {})[shard] = done.digests[name]
+            assert set(parts[name]) == set(self.shards), f"{name} reads what was not made"
+            self.digests[name] = parts[name]
 
     def read(self, stage: str) -> dict[str, dict[str, Any]]:
         """A stage's cells of all shards, by the row's caption."""
