@@ -154,7 +154,7 @@ def test_a_dry_run_only_counts(copy):
     result, answer = take(copy, ("url", one(copy, "0.jpg")["url"]), dry_run=True)
     assert (result, answer["dry_run"], answer["rows"]) == (None, True, 1)
     assert answer["rewritten"]["shards"] == 1
-    assert answer["rewritten"]["parts"] == 2 * 5 - 1  # both settings share the captions
+    assert answer["rewritten"]["parts"] == 2 * 6 - 2  # both settings share captions and pii
     assert answer["related"] == 1  # its copy
     after = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
     assert {p: d for p, d in after.items() if p.name != ".lock"} == {
