@@ -69,6 +69,10 @@ def reconsider(
         if old(name) != new(name) and new(name) is not True:
             reasons += given
     due = _is_in(stored["fetch_reason"], reasons)
+    # The header told the size of a picture that was refused for it.
+    fits = pc.less_equal(stored["original_pixels"], new("max_image_pixels"))
+    too_many = _is_in(stored["fetch_reason"], ["image_too_many_pixels"])
+    due &= ~too_many | np.array(pc.fill_null(fits, True).to_numpy(zero_copy_only=False), bool)
     if "avif" in new("formats") and "avif" not in old("formats"):
         avif = _is_in(stored["format"], ["avif"])
         due |= avif & _is_in(stored["fetch_reason"], ["not_an_image"])

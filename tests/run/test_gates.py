@@ -139,6 +139,22 @@ def test_what_was_said_is_a_fact_though_it_is_not_heeded(odd, asked):
     assert (said[0]["tdm_reservation"], said[0]["reason"]) == (True, "opted_out_tdm")
 
 
+def test_of_pictures_refused_for_their_pixels_those_are_asked_for_that_fit_now(odd, asked):
+    small = {f"/{i}.jpg" for i in range(5)}  # 96 × 96 pixels; long.jpg has 70 × 230
+    refused = reasons(run(odd, max_image_pixels=9_000))
+    assert {name for name, why in refused.items() if why == "image_too_many_pixels"} == {
+        "long.jpg", *(name[1:] for name in small)
+    }  # fmt: skip
+    asked.clear()
+    result = run(odd, max_image_pixels=10_000)
+    assert set(asked) == small
+    assert reasons(result)["long.jpg"] == "image_too_many_pixels"
+    run(odd, max_image_pixels=9_000)
+    asked.clear()
+    assert reasons(run(odd, max_image_pixels=10_000)) == reasons(result)
+    assert asked == []
+
+
 def stored(result) -> set[str]:
     """Names of the pictures that lie in the download stage's tars."""
     rows = query(result.run, "select url from samples where status = 'success'").to_pylist()
