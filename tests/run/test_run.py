@@ -76,6 +76,15 @@ def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
     assert lab.said == ["everything stands; nothing to do"]
 
 
+def test_a_run_object_knows_the_job_that_it_runs(lab):
+    """Not the one before, by which the folder was recognised: the report would stay stale."""
+    rules = [{"reason": "x_one", "when": "caption_words < 3"}]
+    lab.run(lab.job(rules=rules))
+    rules = [{"reason": "x_one", "when": "caption_words < 4"}]
+    result = lab.run(lab.job(rules=rules))
+    assert [rule["when"] for rule in result.run.job["rules"]] == ["caption_words < 4"]
+
+
 def test_rows_added_to_the_input_touch_new_shards_only(lab, counts):
     rows = lab.site.rows
     job = lab.job(rows[:20])
