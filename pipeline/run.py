@@ -88,6 +88,11 @@ class Run:
         except (ValueError, TypeError, KeyError):
             return None  # a torn index means: ingest again
 
+    def write_job(self, resolved: dict[str, Any]) -> None:
+        """Write `resolved.json`; `job`, read before at the folder's check, is this one from now."""
+        self.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
+        self.__dict__.pop("job", None)
+
     @cached_property
     def job(self) -> dict[str, Any]:
         """The resolved job as it was written at the start of the last run. DamagedError."""

@@ -224,8 +224,7 @@ def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
     if job_file is not None:
         resolved["job_file"] = str(job_file.resolve())
     # First, for it is by this file that `claim` knows a run's folder again.
-    run.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
-    run.__dict__.pop("job", None)  # read at the folder's check: that of the run before
+    run.write_job(resolved)
     if job_file is not None:
         run.folder.write("job.yaml", job_file.read_bytes())
 
