@@ -94,16 +94,15 @@ def run(
 @app.command()
 def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
     """Say what `winnow run` would do, stage by stage, and why. Does no work."""
-    from pipeline.commands import preview_all
-    from pipeline.inspect.preview import render
+    from pipeline.inspect.preview import preview, render
 
-    _show(preview_all(_load(job_file, set_)), json_, render)
+    _show(preview(_load(job_file, set_)), json_, render)
 
 
 @app.command()
 def status(run_folder: RunFolder, json_: Json = False) -> None:
     """How far a run is: shards done per stage, quarantined ones, disk used."""
-    from pipeline.inspect.damage import reading
+    from pipeline.damage import reading
     from pipeline.inspect.status import render
     from pipeline.inspect.status import status as read
 
@@ -114,7 +113,7 @@ def status(run_folder: RunFolder, json_: Json = False) -> None:
 @app.command()
 def stats(run_folder: RunFolder, json_: Json = False) -> None:
     """Count rows by reason, recomputed from the parts' files."""
-    from pipeline.inspect.damage import reading
+    from pipeline.damage import reading
     from pipeline.inspect.stats import render
     from pipeline.inspect.stats import stats as read
 
@@ -129,7 +128,7 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Say why one row was kept or dropped: every measurement and every rule."""
-    from pipeline.inspect.damage import reading
+    from pipeline.damage import reading
     from pipeline.inspect.explain import explain as read
     from pipeline.inspect.explain_text import render
 
@@ -197,11 +196,11 @@ def forget(
 @app.command()
 def report(run_folder: RunFolder, json_: Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
-    from pipeline.inspect.damage import reading
-    from pipeline.inspect.report.write import write_report
+    from pipeline.damage import reading
+    from pipeline.inspect.report.product import Report
 
     with reading(run_folder) as run:
-        path = write_report(run)
+        path = Report(run).write()
     print(json.dumps({"report": path}) if json_ else path)
 
 
@@ -212,10 +211,10 @@ def train(
     json_: Json = False,
 ) -> None:
     """Fine-tune the job's diffusion model on the run's export."""
-    from pipeline.commands import train_only
+    from pipeline.commands import make_only
 
-    path = train_only(_load(job_file, set_))
-    print(json.dumps({"model": path}) if json_ else path)
+    paths = make_only(_load(job_file, set_), "train")
+    print(json.dumps(paths) if json_ else paths["model"])
 
 
 @app.command()
@@ -228,10 +227,15 @@ def sample(
     json_: Json = False,
 ) -> None:
     """Draw pictures with the trained model, rerank them, and lay out the best nine."""
-    from pipeline.commands import sample_only
+    from pipeline.commands import make_only
 
-    answer = sample_only(_load(job_file, set_), tuple(prompt))
-    print(json.dumps(answer) if json_ else answer["grid"])
+    job = _load(job_file, set_)
+    if prompt and job.sample is not None:
+        job = job.model_copy(
+            update={"sample": job.sample.model_copy(update={"prompts": tuple(prompt)})}
+        )
+    paths = make_only(job, "sample")
+    print(json.dumps(paths) if json_ else paths["grid"])
 
 
 @app.command()

@@ -14,36 +14,23 @@ from pipeline.run import Run
 
 if TYPE_CHECKING:
     from pipeline.forgetting import Named
-    from pipeline.runner import Prepared
 
 
 def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
     """A whole run with training, sampling and report: the exit code and what to tell."""
-    from pipeline.inspect.damage import watched
-    from pipeline.runner import prepare
+    from pipeline.damage import watched
+    from pipeline.inspect.stats import stats
+    from pipeline.runner import execute, prepare
 
     prepared = prepare(job)
-    if prepared.job.train is not None or prepared.job.sample is not None:
-        check_training(prepared.job, prepared.run)
     with watched(prepared.run):
-        return _run_all(job, prepared, job_file)
-
-
-def _run_all(job: Job, prepared: "Prepared", job_file: Path | None) -> tuple[int, dict[str, Any]]:
-    from pipeline.inspect.stats import stats
-    from pipeline.runner import execute
-
-    with reporter() as told:
-        result = execute(prepared, job_file, told)
-    run = result.run
-    answer = {"run": run.folder.url, **stats(run)}
-    if result.exporter is None:
-        print("winnow: every shard is quarantined, so nothing is exported", file=sys.stderr)
-    if job.train is not None and result.exporter is not None:
-        answer["model"] = train_on(prepared.job, run)
-    if job.sample is not None and result.exporter is not None:
-        answer |= sample_from(prepared.job, run, job.sample.prompts)
-    answer["report"] = ensure_report(run)
+        with reporter() as told:
+            result = execute(prepared, job_file, told)
+        answer = {"run": result.run.folder.url, **stats(result.run), **result.paths}
+    if result.export is None:
+        lost = {one["stage"] for one in result.quarantined}
+        what = "shards of the export are" if "export" in lost else "every shard is"
+        print(f"winnow: {what} quarantined, so nothing is exported", file=sys.stderr)
     answer["quarantined"] = result.quarantined
     return (PARTLY if result.quarantined else DONE), answer
 
@@ -59,7 +46,7 @@ def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
 
 def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool) -> int:
     """Fetch the rows that `where` matches again, and what follows; the exit code."""
-    from pipeline.inspect.damage import reading
+    from pipeline.damage import reading
     from pipeline.inspect.stats import stats
     from pipeline.retrying import lines, retry
 
@@ -67,9 +54,8 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
         before = _exported(run)
         with reporter() as told:
             result, tried = retry(run, where, scheduler, told)
-        answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run)}
-        if result is not None:
-            answer["report"] = ensure_report(run)
+        paths = result.paths if result is not None else {}
+        answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run), **paths}
     answer["quarantined"] = result.quarantined if result is not None else []
     answer["notes"] = model_note(run) if _exported(run) != before else []
     _tell(answer, lines(tried), as_json)
@@ -78,8 +64,8 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
 
 def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_json: bool) -> int:
     """Take rows down and bring the export up to date; the exit code."""
+    from pipeline.damage import reading
     from pipeline.forgetting import forget, lines
-    from pipeline.inspect.damage import reading
     from pipeline.inspect.stats import stats
 
     with reading(run_folder) as run:
@@ -87,16 +73,18 @@ def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_jso
             result, answer = forget(run, named, dry_run, told)
         words = lines(answer)
         answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
-        if not dry_run and run.index:
-            answer["report"] = ensure_report(run)
+        answer |= result.paths if result is not None else {}
     answer["quarantined"] = result.quarantined if result is not None else []
     _tell(answer, words, as_json)
     return PARTLY if answer["quarantined"] else DONE
 
 
 def _exported(run: Run) -> str | None:
-    """The digest of the run's export."""
-    return (run.state.get("export") or {}).get("digest")
+    """What the run's finished export is known by; None without one."""
+    from pipeline.parts import recorded
+
+    export = recorded(run).get("export")
+    return export.digest if export is not None else None
 
 
 def model_note(run: Run) -> list[str]:
@@ -141,35 +129,8 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
         )
 
 
-def preview_all(job: Job) -> dict[str, Any]:
-    """What a run would do, training and sampling included."""
-    from pipeline.inspect.preview import preview
-
-    answer = preview(job)
-    if job.train is not None or job.sample is not None:
-        from pipeline.stages.registry import resolve
-        from train.handover import foresee
-
-        job, run = resolve(job), Run(answer["run"])
-        check_training(job, run)
-        exported = answer["stages"][-1]["todo"] == 0
-        answer["stages"] += foresee(job, run, exported)
-    return answer
-
-
-def ensure_report(run: Run) -> str:
-    """The report's path; it is written again only if what it shows has changed."""
-    from pipeline.inspect.report.source import report_is_current
-
-    if report_is_current(run):
-        return run.folder.path("report.html")
-    from pipeline.inspect.report.write import write_report
-
-    return write_report(run)
-
-
 def show_query(run_folder: str, sql: str, as_json: bool) -> None:
-    from pipeline.inspect.damage import reading
+    from pipeline.damage import reading
     from pipeline.inspect.query import query, render
 
     with reading(run_folder) as run:
@@ -180,48 +141,25 @@ def show_query(run_folder: str, sql: str, as_json: bool) -> None:
     console().print(render(table))
 
 
-def check_training(job: Job, run: Run) -> None:
-    """InputError before any work if training or sampling could not begin."""
-    if not run.folder.is_local:
-        raise InputError("train, sample: need a run folder on a local disk; set `output`")
-    from train.handover import check
+def make_only(job: Job, name: str) -> dict[str, str]:
+    """Make one product of a run whose export is finished; its paths.
 
-    check(job)
-
-
-def train_on(job: Job, run: Run) -> str:
-    from train.handover import train
-
-    return str(train(job, run))
-
-
-def sample_from(job: Job, run: Run, prompts: tuple[str, ...]) -> dict[str, Any]:
-    from train.handover import sample
-
-    return sample(job, run, prompts)
-
-
-def _finished(job: Job) -> tuple[Job, Run]:
+    InputError for a job that does without it, and for a run that is not so far.
+    """
+    from pipeline.parts import recorded
+    from pipeline.runner import make_single
+    from pipeline.singles import singles_for
     from pipeline.stages.registry import resolve
 
     job = resolve(job)
     run = Run.open(f"{job.output.rstrip('/')}/{job.name}")
-    if not run.state.get("export"):
-        raise InputError(f"{run.folder.url} has no finished export; `winnow run` makes one")
-    check_training(job, run)
-    return job, run
-
-
-def train_only(job: Job) -> str:
-    if job.train is None:
-        raise InputError("the job has no `train:` section; `train: {}` takes the defaults")
-    job, run = _finished(job)
-    return train_on(job, run)
-
-
-def sample_only(job: Job, prompts: tuple[str, ...]) -> dict[str, Any]:
-    section = job.sample
-    if section is None:
-        raise InputError("the job has no `sample:` section; `sample: {}` takes the defaults")
-    job, run = _finished(job)
-    return sample_from(job, run, prompts or section.prompts)
+    product = next((one for one in singles_for(run, job) if one.name == name), None)
+    if product is None:
+        raise InputError(f"the job has no `{name}:` section; `{name}: {{}}` takes the defaults")
+    product.check()
+    missing = [before for before, digest in product.inputs(recorded(run)).items() if not digest]
+    if missing:
+        raise InputError(f"{run.folder.url} has no finished {missing[0]}; `winnow run` makes one")
+    with reporter() as told:
+        make_single(job, run, product, told)
+    return product.paths()

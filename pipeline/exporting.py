@@ -1,24 +1,37 @@
-"""Finishing an export: the tasks' shards, then manifest, dataset card and other tools' layouts."""
+"""The export as a product: which shards it has, what each is made from, and the task of one."""
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from pipeline.config.job import Job, Rule
 from pipeline.errors import PartError
-from pipeline.layouts.registry import asked, registered
+from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.layouts.finish import Manifest, finish, finished_from
 from pipeline.plan import Plan, load_plan
-from pipeline.run import ShardIndex
+from pipeline.product import STANDS, Product, Standing, Work
+from pipeline.run import Run, ShardIndex
+from pipeline.shard import ShardData
+from pipeline.stages.decide import DecideStage
 from pipeline.stages.export import Slice, cut, export_fingerprint, write_shard
 from pipeline.storage import Folder
-from pipeline.table import Sidecar, commit, digest_of, read_sidecar, shard_name
+from pipeline.table import (
+    Sidecar,
+    commit,
+    digest_of,
+    part_folder,
+    read_parquet,
+    read_sidecar,
+    shard_name,
+)
 from pipeline.tasks import Worked, timed
 
 PARTS = "parts"
@@ -26,32 +39,92 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a plan's export lies."""
+class Export(Product):
+    """The kept rows as a dataset that others' tools read, and where it lies."""
 
     plan: Plan
+    name = "export"
+    keys = "export shards"
 
     @cached_property
     def fingerprint(self) -> str:
         return export_fingerprint(self.plan.job, [node.fingerprint for node in self.plan.nodes])
 
     @property
-    def name(self) -> str:
+    def folder(self) -> str:
         return f"export/{self.fingerprint[:12]}"
 
     @property
-    def folder(self) -> Folder:
-        return self.plan.run.folder.sub(self.name)
+    def place(self) -> Folder:
+        return self.plan.run.folder.sub(self.folder)
 
     @property
     def sidecars(self) -> Folder:
-        return self.plan.run.folder.sub(f"parts/export-{self.fingerprint[:12]}")
+        return self.plan.run.folder.sub(part_folder(self.name, self.fingerprint))
+
+    def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
+        if not all(before[node.name].stands for node in plan.nodes):
+            return Standing({}, None)
+        return self._cut(before, list(before[SHARD].digests)).look()
+
+    def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
+        standing = self.look(plan, before)
+        if standing.total is None:
+            return "waits for the verdicts"
+        return STANDS if standing.stands else "not written yet"
+
+    def make(self, work: Work) -> Standing:
+        if not work.shards:
+            return Standing({}, None)
+        cut = self._cut(work.standing, work.shards)
+        standing = cut.look()
+        rows = sum(part.stop - part.start for shard in cut.slices for part in shard)
+        done = sum(sidecar.rows for sidecar in cut.standing().values())
+        calls = {
+            number: (run_export, number, slices, cut.shard_inputs[number])
+            for number, slices in enumerate(cut.slices)
+            if number not in standing.digests
+        }
+        if calls:
+            cut.open()
+        work.run_keys(self, calls, rows, done)
+        if not standing.stands and len(cut.standing()) == len(cut.slices):
+            work.worked.add(self.name)
+            finish(cut, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say)
+        return cut.look()
+
+    def digest(self) -> str:
+        """Over the bytes of all tars and tables; empty without a manifest."""
+        manifest = Manifest.read(self.place)
+        return str(manifest.values["digest"]) if manifest is not None else ""
+
+    def _cut(self, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
+        return Cut.of(self, standing, shards)
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        from pipeline.erasing import exports
+
+        return exports.holding(run, uids)
+
+    @classmethod
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        from pipeline.erasing import exports
+
+        exports.erase(run, uids, held)
+
+    @classmethod
+    def erasure_notes(cls, held: Mapping[str, Any]) -> list[str]:
+        from pipeline.erasing import exports
+
+        return exports.notes(held)
 
 
 @dataclass(frozen=True)
-class Exporter(Place):
-    """An export: its place and its shards."""
+class Cut:
+    """An export as it is dealt into shards today."""
 
+    export: Export
     slices: tuple[tuple[Slice, ...], ...]
     shard_inputs: tuple[str, ...]
     """What each export shard is made from: its slices, and all parts of their shards."""
@@ -59,16 +132,10 @@ class Exporter(Place):
     """What the whole is made from, rows that are not kept included: the manifest counts them."""
 
     @classmethod
-    def of(
-        cls,
-        plan: Plan,
-        index: ShardIndex,
-        parts: Mapping[str, Mapping[int, str]],
-        shards: Sequence[int],
-    ) -> "Exporter":
-        """`parts` are digests by stage and shard, `shards` those that are not quarantined."""
-        node = plan.by_name["decide"]
-        folder = plan.run.folder.sub(node.folder)
+    def of(cls, export: Export, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
+        """The kept rows of these shards, of which all parts stand."""
+        plan = export.plan
+        folder = plan.run.folder.sub(plan.by_name["decide"].folder)
         kept = []
         for shard in shards:
             sidecar = read_sidecar(folder, shard_name(shard))
@@ -76,49 +143,74 @@ class Exporter(Place):
             kept.append((shard, int(sidecar.summary["kept"])))
         slices = cut(kept, plan.job.export.shard_size)
         # Every column is written out, so every part counts, and not the verdicts alone.
-        made_from = {
-            shard: [index.shards[shard][1], *(parts[node.name][shard] for node in plan.nodes)]
-            for shard in shards
-        }
+        names = (SHARD, *plan.by_name)
+        made_from = {shard: [standing[name].digests[shard] for name in names] for shard in shards}
         own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
         return cls(
-            plan,
+            export,
             tuple(tuple(part) for part in slices),
             tuple(own),
             digest_of(list(made_from.values())),
         )
 
+    @property
+    def job(self) -> Job:
+        return self.export.plan.job
+
+    @property
+    def index(self) -> ShardIndex:
+        index = self.export.plan.run.index
+        assert index is not None
+        return index
+
+    @property
+    def recipe(self) -> str:
+        return self.export.fingerprint
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        decide = self.export.plan.by_name["decide"].stage
+        assert isinstance(decide, DecideStage)
+        return decide.rules
+
+    @property
+    def folder(self) -> Folder:
+        return self.export.place
+
+    def judged(self, shard: int) -> ShardData:
+        return self.export.plan.judged(shard)
+
     def standing(self) -> dict[int, Sidecar]:
+        """The sidecars of shards that stand."""
         found = {}
         for number, inputs in enumerate(self.shard_inputs):
-            sidecar = read_sidecar(self.sidecars, shard_name(number), data=self.folder)
-            if sidecar is not None and sidecar.inputs == {PARTS: inputs}:
+            sidecar = read_sidecar(self.export.sidecars, shard_name(number), data=self.folder)
+            due = Due(self.export.fingerprint, {PARTS: inputs})
+            if sidecar is not None and why_stale(sidecar, due) is None:
                 found[number] = sidecar
         return found
 
+    def look(self) -> Standing:
+        digests = {number: sidecar.digest for number, sidecar in self.standing().items()}
+        manifest = Manifest.read(self.folder)
+        finished = manifest is not None and why_stale(manifest, finished_from(self)) is None
+        whole = manifest.whole if manifest is not None and finished else None
+        return Standing(digests, len(self.slices), not finished, whole)
+
     def open(self) -> None:
         """Take the manifest away: while anything is rewritten, no reader takes it for whole."""
-        self.folder.remove("manifest.json")
+        Manifest.remove(self.folder)
 
-    def is_finished(self) -> bool:
-        """Whether the manifest stands for exactly these shards, with every layout asked for."""
-        try:
-            manifest = json.loads(self.folder.read("manifest.json"))
-        except (FileNotFoundError, ValueError):
-            return False
-        layouts = {layout.name: layout.version for layout in asked(self.plan.job)}
-        return (
-            manifest.get("inputs") == self.inputs
-            and manifest.get("card") == self.card_digest()
-            and manifest.get("layouts") == layouts
-            and len(self.standing()) == len(self.slices)
-        )
 
-    def card_digest(self) -> str:
-        from pipeline.inspect.card import VERSION
-
-        export = self.plan.job.export
-        return digest_of([VERSION, export.title, export.license, self.plan.job.name])
+def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:
+    """Rows per reason over the verdicts' files, and `kept`."""
+    counts: Counter[str] = Counter()
+    folder = plan.by_name["decide"].folder
+    for shard in shards:
+        name = f"{folder}/{shard_name(shard)}.parquet"
+        found = pc.value_counts(read_parquet(plan.run.folder, name, ["reason"])["reason"])
+        counts.update({row["values"] or "kept": row["counts"] for row in found.to_pylist()})
+    return dict(counts.most_common())
 
 
 @timed
@@ -127,17 +219,17 @@ def run_export(
 ) -> Worked:
     """Write one export shard and its sidecar."""
     plan = load_plan(run_url, plan_digest)
-    place, start = Place(plan), time.monotonic()
+    export, start = Export(plan), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         parts = [(plan.judged(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
         _check_written(tables, rows, slices)
         sidecar = commit(
-            place.sidecars, shard_name(number), number, tables, files,
-            stage="export", fingerprint=place.fingerprint, inputs={PARTS: inputs}, rows=rows,
-            seconds=time.monotonic() - start, data=place.folder,
+            export.sidecars, shard_name(number), number, tables, files,
+            stage=export.name, fingerprint=export.fingerprint, inputs={PARTS: inputs}, rows=rows,
+            seconds=time.monotonic() - start, data=export.place,
         )  # fmt: skip
-    return Worked({"export": sidecar.digest}, rows, {"rows": rows})
+    return Worked({export.name: sidecar.digest}, rows, {"rows": rows})
 
 
 def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
@@ -146,78 +238,3 @@ def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[S
     uids = [uid for table in tables.values() for uid in table["uid"].to_pylist()]
     if not due == rows == len(uids) == len(set(uids)):
         raise PartError(f"export: {due} kept rows are due, {len(set(uids))} were written")
-
-
-def finish(
-    exporter: Exporter,
-    counts: Mapping[str, int],
-    provenance: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> str:
-    """Write manifest, card and other layouts once all shards stand; the export's digest.
-
-    The digest covers the bytes of every tar and parquet: equal data, equal digest. What a layout
-    could not take is said, and noted in manifest and card.
-    """
-    from pipeline.inspect.card import dataset_card
-
-    exporter.open()
-    job, folder = exporter.plan.job, exporter.folder
-    sidecars = [sidecar for _, sidecar in sorted(exporter.standing().items())]
-    shards = [
-        {
-            "tar": f"{shard_name(i)}.tar",
-            "parquet": f"{shard_name(i)}.parquet",
-            "rows": sidecar.rows,
-            "bytes": sidecar.files[f"{shard_name(i)}.tar"],
-            "sha256": sidecar.digests[f"{shard_name(i)}.tar"],
-            "parquet_sha256": sidecar.digests[f"{shard_name(i)}.parquet"],
-        }
-        for i, sidecar in enumerate(sidecars)
-    ]
-    _sweep(exporter)
-    layouts = asked(job)
-    notes = [note for layout in layouts for note in layout.write(exporter)]
-    for note in notes:
-        say(note)
-    digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
-    manifest = {
-        "name": job.name,
-        "recipe": exporter.fingerprint,
-        "fingerprint": digest_of([exporter.fingerprint, digest]),
-        "digest": digest,
-        "inputs": exporter.inputs,
-        "card": exporter.card_digest(),
-        "rows": sum(sidecar.rows for sidecar in sidecars),
-        "counts": dict(counts),
-        "layouts": {layout.name: layout.version for layout in layouts},
-        "notes": notes,
-        "shards": shards,
-    }
-    schema = None
-    if shards:
-        with folder.local(f"{shard_name(0)}.parquet") as path:
-            schema = pq.read_schema(path)
-    card = dataset_card(exporter.plan, manifest, provenance, schema)
-    folder.write("README.md", card.encode())
-    folder.write("manifest.json", json.dumps(manifest, indent=1).encode())
-    return digest
-
-
-def _sweep(exporter: Exporter) -> None:
-    """Take away layouts, which are written anew if they are asked for, and shards of a longer
-    export of the same recipe (the input shrank). Files of other makers stay."""
-    folder, layouts = exporter.folder, registered().values()
-    for name in folder.files():
-        for layout in (one for one in layouts if one.owns(name)):
-            if not layout.always or _number(name) >= len(exporter.slices):
-                folder.remove(name)
-    left = folder.files()
-    for name in folder.names():
-        if not any(file == name or file.startswith(f"{name}/") for file in left):
-            folder.remove(name)
-
-
-def _number(name: str) -> int:
-    """The shard whose file this is, by the digits its name begins with."""
-    return int(name.split(".")[0].split("_")[0])

@@ -6,15 +6,15 @@ from typing import Any
 
 from pipeline.erasing.find import Found, find
 from pipeline.erasing.finish import erase
-from pipeline.erasing.journal import Journal, plan_erasure
+from pipeline.erasing.journal import Journal
 from pipeline.errors import InputError
 from pipeline.fetch.web.domains import host_of
-from pipeline.inspect.parts import stage_parts
 from pipeline.inspect.plain import rows
 from pipeline.inspect.related import related
+from pipeline.parts import stage_parts
 from pipeline.progress import Reporter
 from pipeline.run import Run
-from pipeline.runner import Result, bring_up_to_date, replan, tidy
+from pipeline.runner import Result, bring_up_to_date, products_of, replan, tidy
 from pipeline.tombstones import KINDS, NAME, Scope, Tombstones
 
 Named = tuple[str, str, str]
@@ -71,7 +71,7 @@ def forget(
         tombstones = Tombstones.read(run.folder)
         taken = found.uids | {scope.value for scope in scopes if scope.kind == "uid"}
         fresh = sorted(taken - tombstones.erased)
-        journal = plan_erasure(run, fresh)
+        journal = Journal.of(run, fresh)
         answer = _told(run, found, journal, tombstones.erased)
         if dry_run:
             return None, answer | {"dry_run": True}
@@ -99,7 +99,7 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
         if any(done.get((node.name, node.fingerprint), 0) < len(index) for node in single):
             notes.append(f"the run was not at its end; `winnow run {job}` goes on from here")
             return None
-        return bring_up_to_date(plan, index, reporter)
+        return bring_up_to_date(plan, products_of(plan), reporter, asked=False)
     except InputError as error:
         notes.append(
             f"the rows are erased, but the export is not up to date: {error}; "
@@ -109,12 +109,6 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
 
 
 def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> dict[str, Any]:
-    notes = list(journal.notes)
-    if run.folder.exists("train/model") and found.uids:
-        notes.append(
-            "train/ and samples/ stay as they are: a model cannot unlearn. "
-            "`winnow train` makes one without these rows; then remove what was made before"
-        )
     return {
         "scopes": [
             {"kind": kind, "value": value, "rows": len(uids)}
@@ -122,15 +116,11 @@ def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> d
         ],
         "rows": len(found.uids),
         "before": len(found.uids & erased),
-        "rewritten": {
-            "shards": len(journal.shards),
-            "parts": sum(map(len, journal.parts.values())),
-            "exports": sorted(journal.exports),
-        },
+        "rewritten": journal.touches,
         "related": related(run, found.uids),
         "tombstones": run.folder.path(NAME),
         "dry_run": False,
-        "notes": notes,
+        "notes": journal.notes,
     }
 
 

@@ -1,18 +1,17 @@
-"""Whether a part stands: one answer for planning, running, reading and taking down."""
+"""Whether something stands: one answer for planning, running, reading and taking down."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from pipeline.table import Sidecar
-
-SHARD = "shards"
-"""The name under which a part's inputs hold the digest of its shard's own rows."""
+SHARD = "ingest"
+"""The product that deals the shards: under its name a part's inputs hold the digest of its shard's
+own rows."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """What a part must have been made from to stand today.
+    """What something must have been made from to stand today.
 
     `policy` is what decides which rows are measured, and how a stage deals with a row that it
     refused: it is no part of the fingerprint, for another policy makes only some rows due.
@@ -23,21 +22,34 @@ class Due:
     policy: Mapping[str, Any] | None = None
 
 
-def why_stale(sidecar: Sidecar | None, due: Due) -> str | None:
-    """None if the part stands; else why not, in words for a user."""
-    if sidecar is None:
+class Record(Protocol):
+    """What is on record of how something was made: a sidecar, a manifest, the shards' index."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def inputs(self) -> Mapping[str, str]: ...
+
+    @property
+    def policy(self) -> Mapping[str, Any] | None: ...
+
+
+def why_stale(record: Record | None, due: Due) -> str | None:
+    """None if what was made stands; else why not, in words for a user."""
+    if record is None:
         return "missing or unfinished"
-    if sidecar.fingerprint != due.fingerprint:
+    if record.fingerprint != due.fingerprint:
         return "its settings changed"
-    if changed := changed_inputs(sidecar, due):
+    if changed := changed_inputs(record, due):
         told = ["the list" if name == SHARD else name for name in changed]
         return f"follows {', '.join(told)}"
-    if (sidecar.policy or None) != (due.policy or None):
+    if (record.policy or None) != (due.policy or None):
         return "other rows are let in"
     return None
 
 
-def changed_inputs(sidecar: Sidecar, due: Due) -> list[str]:
-    """Names of the inputs that are others than those that the part was made from."""
-    names = [*due.inputs, *(name for name in sidecar.inputs if name not in due.inputs)]
-    return [name for name in names if sidecar.inputs.get(name) != due.inputs.get(name)]
+def changed_inputs(record: Record, due: Due) -> list[str]:
+    """Names of the inputs that are others than those on record."""
+    names = [*due.inputs, *(name for name in record.inputs if name not in due.inputs)]
+    return [name for name in names if record.inputs.get(name) != due.inputs.get(name)]

@@ -15,11 +15,13 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
 from pipeline.freshness import SHARD, Due, why_stale
-from pipeline.run import Run, ShardIndex
+from pipeline.product import Product, Standing, Work
+from pipeline.run import Run
 from pipeline.shard import Mask, ShardData
 from pipeline.stage import Stage
 from pipeline.stages.registry import stages_for
 from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
+from pipeline.why import why_parts
 
 MERGED, PREPARED = "merged", "prepared"
 READERS = 16
@@ -27,8 +29,10 @@ READERS = 16
 
 
 @dataclass(frozen=True)
-class Node:
+class Node(Product):
     """A stage in its place: what it stands on and where its parts lie."""
+
+    keys = "shards"
 
     stage: Stage
     upstream: tuple[str, ...]
@@ -37,7 +41,7 @@ class Node:
     """Stages whose columns its masks read: they say which rows are measured, and nothing else."""
     masks: tuple[Mask, ...]
     recipe: dict[str, Any]
-    fingerprint: str
+    fingerprint: str = ""
 
     @property
     def name(self) -> str:
@@ -46,6 +50,39 @@ class Node:
     @property
     def folder(self) -> str:
         return part_folder(self.name, self.fingerprint)
+
+    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
+        """Of those shards of which all that it reads stands."""
+        names = (SHARD, *self.upstream, *self.asks)
+        due = {
+            shard: plan.due(self, {name: before[name].digests[shard] for name in names})
+            for shard in before[SHARD].digests
+            if all(shard in before[name].digests for name in names)
+        }
+        standing = whole_standing if self.stage.whole else parts_standing
+        return Standing(standing(plan, self, due), before[SHARD].total)
+
+    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
+        return why_parts(plan, self, before)
+
+    def make(self, work: Work) -> Standing:
+        """The driver makes parts, a task each."""
+        return work.make_parts(self)
+
+    def facts(self) -> dict[str, Any]:
+        return {"models": self.recipe["models"], "settings": self.recipe["settings"]}
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        from pipeline.erasing import parts
+
+        return parts.holding(run, uids)
+
+    @classmethod
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        from pipeline.erasing import parts
+
+        parts.erase(run, held)
 
 
 @dataclass(frozen=True)
@@ -212,21 +249,6 @@ def shard_schema(run: Run) -> dict[str, pa.DataType]:
     with run.folder.local(f"shards/{shard_name(0)}.parquet") as path:
         schema = pq.read_schema(path)
     return {field.name: field.type for field in schema}
-
-
-def standing(plan: Plan, index: ShardIndex) -> dict[str, dict[int, str]]:
-    """Digests of the parts that stand, by stage and shard: what need not be done."""
-    found: dict[str, dict[int, str]] = {node.name: {} for node in plan.nodes}
-    for node in plan.nodes:
-        names = (*node.upstream, *node.asks)
-        due = {
-            shard: plan.due(node, {SHARD: digest, **{name: found[name][shard] for name in names}})
-            for shard, (_, digest) in enumerate(index.shards)
-            if all(shard in found[name] for name in names)
-        }
-        look = whole_standing if node.stage.whole else parts_standing
-        found[node.name] = look(plan, node, due)
-    return found
 
 
 def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TypeVar
@@ -29,7 +30,14 @@ def discover(package: ModuleType, base: type[T], group: str, what: str) -> dict[
     InputError, naming the other package, for one that cannot be loaded, is no such class or is
     called like another one.
     """
-    found = packaged(package, base)
+    return named(base, group, what, packaged(package, base))
+
+
+def named(
+    base: type[T], group: str, what: str, own: Mapping[str, type[T]] | None = None
+) -> dict[str, type[T]]:
+    """Those that entry points of the group name, beside winnow's `own`; errors as of `discover`."""
+    found = dict(own or {})
     for entry in entry_points(group=group):
         place = f"the {what} `{entry.name}` of {entry.dist.name if entry.dist else 'a package'}"
         try:

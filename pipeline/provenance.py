@@ -1,5 +1,6 @@
 """What made a run: source revision, package versions, models."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,13 @@ PACKAGES = (
     "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg", "torch", "transformers",
     "webdataset",
 )  # fmt: skip
+
+
+def note_provenance(plan: Plan) -> dict[str, Any]:
+    """Write `provenance.json`; see `provenance`."""
+    facts = provenance(plan)
+    plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
+    return facts
 
 
 def provenance(plan: Plan) -> dict[str, Any]:

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InputError
-from pipeline.inspect.damage import blame
-from pipeline.inspect.parts import StageParts, stage_parts
+from pipeline.inspect.files import blame
 from pipeline.inspect.plain import rows
 from pipeline.inspect.view import connect
+from pipeline.parts import Parts, stage_parts
 from pipeline.plan import Plan
 from pipeline.progress import Reporter
 from pipeline.renewal import wanted_rows
 from pipeline.run import Run
-from pipeline.runner import Result, bring_up_to_date, replan, tidy
+from pipeline.runner import Result, bring_up_to_date, products_of, replan, tidy
 from pipeline.sql import columns_of
 
 PLACE = "--where"
@@ -72,8 +72,6 @@ def retry(
     _check(run, plan, where)
     with run.locked():
         tidy(run, reporter)
-        index = run.index
-        assert index is not None
         chosen = _as_masked(plan, choose(run, where))
         again = chosen.again
         count = sum(map(len, again.values()))
@@ -81,7 +79,7 @@ def retry(
         result = None
         # A run that was stopped is brought to its end, though all its rows may have been fetched.
         if again or not run.state.get("finished"):
-            result = bring_up_to_date(plan, index, reporter, again=again)
+            result = bring_up_to_date(plan, products_of(plan), reporter, again=again, asked=False)
     return result, _told(run, chosen)
 
 
@@ -92,7 +90,7 @@ def _check(run: Run, plan: Plan, where: str) -> None:
     columns_of(where, {field.name: field.type for field in schema}, PLACE)
 
 
-def _standing(run: Run, plan: Plan) -> list[StageParts]:
+def _standing(run: Run, plan: Plan) -> list[Parts]:
     """The run's parts; InputError if no shard's download is among them."""
     parts = stage_parts(run)
     due = plan.by_name["download"].fingerprint

@@ -16,19 +16,31 @@ from pipeline.errors import DamagedError, InputError
 from pipeline.storage import Folder
 from pipeline.table import read_parquet, shard_name
 
-FORMAT = 2
+FORMAT = 3
 """Of the run folder: higher when what an earlier winnow wrote cannot be gone on with."""
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """`shards/index.json`: the input's digest and every shard's rows and digest."""
+    """`shards/index.json`: what the list was, and every shard's rows and digest."""
 
-    inputs: str
+    fingerprint: str
+    """sha256 over how the list was read and dealt."""
+    inputs: dict[str, str]
+    """The list's files by URL, each with what tells one version of it from another."""
     rows_in: int
     shards: tuple[tuple[int, str], ...]
     passthrough: dict[str, str] = field(default_factory=dict)
+    """The list's own columns by the shards'."""
     recipe: dict[str, Any] = field(default_factory=dict)
+    """What shards must share with rows that are added to them."""
+    seconds: float = field(default=0.0, compare=False)
+    peak_memory_mb: float = field(default=0.0, compare=False)
+
+    @property
+    def policy(self) -> None:
+        """Nothing about the list decides later which rows are looked at; see `freshness.Due`."""
+        return None
 
     def __len__(self) -> int:
         return len(self.shards)

@@ -1,33 +1,35 @@
-"""A whole run: check everything, ingest, drive what is stale, finish the export, note the state."""
+"""A whole run: check everything, make what does not stand, note the state."""
 
 import contextlib
 import datetime
+import functools
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.driver import Driver
 from pipeline.erasing.finish import finish_undone
-from pipeline.errors import DamagedError, InputError, PartError
+from pipeline.errors import DamagedError, InputError
 from pipeline.executors.opening import open_executor
-from pipeline.exporting import Exporter, finish
+from pipeline.exporting import Export
+from pipeline.ingesting import Ingest
 from pipeline.layouts.registry import asked as layouts_asked
 from pipeline.layouts.registry import check as check_layouts
-from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema, standing
+from pipeline.parts import recorded
+from pipeline.plan import Plan, build_plan, columns_written, save_plan, shard_schema
+from pipeline.product import Product, Single, foresee
 from pipeline.progress import Reporter
-from pipeline.provenance import provenance
-from pipeline.run import FORMAT, Run, ShardIndex
-from pipeline.stages.ingest import Listing, deal, is_current, look
+from pipeline.provenance import note_provenance
+from pipeline.run import FORMAT, Run
+from pipeline.singles import singles_for
+from pipeline.stages.ingest import Listing, look
 from pipeline.stages.registry import resolve, stages_for
-from pipeline.table import ASIDE, read_parquet, settle, shard_name
+from pipeline.table import ASIDE, settle
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Prepared:
     run: Run
     listing: Listing
     plan: Plan
+    products: tuple[Product, ...]
 
 
 @dataclass
@@ -45,10 +48,14 @@ class Result:
     """How a run ended."""
 
     run: Run
-    exporter: Exporter | None
-    """None if every shard is quarantined."""
+    export: Export | None
+    """None if it was not finished."""
     digest: str
+    """Over the bytes of the export's tars and tables; empty if it was not finished."""
     cached: dict[str, bool]
+    """By product: whether all of it stood before."""
+    paths: dict[str, str]
+    """What to open: `model`, `grid`, `report` …"""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -63,7 +70,16 @@ def prepare(job: Job) -> Prepared:
         stage.check()
     plan = build_plan(run, job, schema)
     check_layouts(job, listing)
-    return Prepared(job, run, listing, plan)
+    products = products_of(plan, listing)
+    for product in products:
+        product.check()
+    return Prepared(job, run, listing, plan, products)
+
+
+def products_of(plan: Plan, listing: Listing | None = None) -> tuple[Product, ...]:
+    """Everything that a job makes, in order; without a list, from the shards as they were dealt."""
+    ingest = Ingest(listing, plan.job.shard_size)
+    return (ingest, *plan.nodes, Export(plan), *singles_for(plan.run, plan.job))
 
 
 def replan(run: Run, scheduler: str | None = None) -> Plan:
@@ -89,16 +105,13 @@ def replan(run: Run, scheduler: str | None = None) -> Plan:
 
 def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:
     """Bring the run up to date: only what is stale is done, and nothing twice."""
-    job, run, plan = prepared.job, prepared.run, prepared.plan
+    run = prepared.run
     claim(run, job_file)
     with run.locked():
         claim(run, job_file)  # somebody may have been quicker
         tidy(run, reporter)
-        _write_job(run, job, job_file)
-        ingested = not is_current(run, job, prepared.listing)
-        index = _ingest(prepared, reporter) if ingested else run.index
-        assert index is not None
-        return bring_up_to_date(plan, index, reporter, ingested=ingested)
+        _write_job(run, prepared.job, job_file)
+        return bring_up_to_date(prepared.plan, prepared.products, reporter)
 
 
 def tidy(run: Run, reporter: Reporter) -> None:
@@ -114,87 +127,55 @@ def tidy(run: Run, reporter: Reporter) -> None:
 
 def bring_up_to_date(
     plan: Plan,
-    index: ShardIndex,
+    products: Sequence[Product],
     reporter: Reporter,
     *,
-    ingested: bool = False,
     again: Mapping[int, Sequence[int]] | None = None,
+    asked: bool = True,
 ) -> Result:
-    """Do what is stale, under the lock; `again` are rows, by shard, to fetch once more first."""
+    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
+
+    Unless it was `asked` for, no model is trained anew and no picture drawn: that takes hours.
+    """
+    standing = foresee(plan, products)
     save_plan(plan)
-    _write_state(plan, None)
-    result = _work(plan, index, reporter, again or {})
-    result.cached["ingest"] = not ingested
-    _write_state(plan, result)
-    return result
-
-
-def _ingest(prepared: Prepared, reporter: Reporter) -> ShardIndex:
-    told = 0
-    reporter.say("ingest: reading the list")
-
-    def tell(rows: int) -> None:
-        nonlocal told
-        if rows - told >= 1_000_000:
-            told = rows
-            reporter.say(f"ingest: {rows:,} rows read")
-
-    index = deal(prepared.run, prepared.job, prepared.listing, tell)
-    _account(prepared.run, index)
-    reporter.say(
-        f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
-        f"{len(index)} shards"
-    )
-    return index
-
-
-def _account(run: Run, index: ShardIndex) -> None:
-    """PartError unless the shards' files hold every row that was read, repeats counted."""
-    shards = range(len(index))
-    dealt = sum(pc.sum(run.shard(s, ["repeats"])["repeats"]).as_py() or 0 for s in shards)
-    if dealt != index.rows_in:
-        run.folder.remove("shards/index.json")
-        raise PartError(f"ingest: {index.rows_in} rows read, but {dealt} dealt")
-
-
-def _work(
-    plan: Plan, index: ShardIndex, reporter: Reporter, again: Mapping[int, Sequence[int]]
-) -> Result:
-    parts = standing(plan, index)
-    everything = all(len(parts[node.name]) == len(index) for node in plan.nodes)
-    if everything and not again:
-        exporter = Exporter.of(plan, index, parts, range(len(index)))
-        if exporter.is_finished():
+    write_state(plan.run, products)
+    due = [p for p in products if asked or not isinstance(p, Single) or p.follows]
+    opening = functools.partial(open_executor, plan.job.cluster)
+    with contextlib.closing(Driver(plan, products, reporter, opening, standing)) as driver:
+        if not again and all(standing[product.name].stands for product in due):
             reporter.say("everything stands; nothing to do")
-            manifest = json.loads(exporter.folder.read("manifest.json"))
-            names = [node.name for node in plan.nodes] + ["export"]
-            return Result(plan.run, exporter, manifest["digest"], dict.fromkeys(names, True))
-    if len(parts["download"]) < len(index) and plan.job.download.user_agent_contact is None:
-        reporter.say("download.user_agent_contact is not set: sites cannot tell who asks them")
-    facts = provenance(plan)
-    plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
-    with open_executor(plan.job.cluster) as executor:
-        driver = Driver(plan, index, executor, reporter, parts)
-        with contextlib.closing(driver):
+        else:
+            driver.provenance = note_provenance(plan)
             if again:
                 driver.fetch_again(again)
-            done = driver.run()
-    counts = count_reasons(plan, driver.shards) if done else {}
-    digest = finish(done, counts, facts, reporter.say) if done else ""
-    names = [node.name for node in plan.nodes] + ["export"]
-    cached = {name: name not in driver.worked for name in names}
-    return Result(plan.run, done, digest, cached, driver.quarantined)
+            driver.make([product for product in due if product.keys != "one"])
+            write_state(plan.run, products, driver)
+            driver.make([product for product in due if product.keys == "one"])
+        write_state(plan.run, products, driver, finished=True)
+    paths: dict[str, str] = {}
+    for product in products:
+        if isinstance(product, Single) and driver.standing[product.name].stands:
+            paths |= product.paths()
+    cached = {product.name: product.name not in driver.worked for product in products}
+    (export,) = (product for product in products if isinstance(product, Export))
+    made = export if driver.standing[export.name].stands else None
+    return Result(
+        plan.run, made, export.digest() if made else "", cached, paths, driver.quarantined
+    )
 
 
-def count_reasons(plan: Plan, shards: list[int]) -> dict[str, int]:
-    """Rows per reason over the verdicts' files, and `kept`."""
-    counts: Counter[str] = Counter()
-    folder = plan.by_name["decide"].folder
-    for shard in shards:
-        name = f"{folder}/{shard_name(shard)}.parquet"
-        found = pc.value_counts(read_parquet(plan.run.folder, name, ["reason"])["reason"])
-        counts.update({row["values"] or "kept": row["counts"] for row in found.to_pylist()})
-    return dict(counts.most_common())
+def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:
+    """Make one product of a run, under its lock, from what stands before it."""
+    with run.locked():
+        tidy(run, reporter)
+        standing = recorded(run)
+        plan = build_plan(run, job, shard_schema(run))
+        opening = functools.partial(open_executor, job.cluster)
+        with contextlib.closing(Driver(plan, [product], reporter, opening, standing)) as driver:
+            standing.pop(product.name, None)
+            driver.provenance = note_provenance(plan)
+            driver.make([product])
 
 
 def claim(run: Run, job_file: Path | None) -> None:
@@ -229,36 +210,24 @@ def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
         run.folder.write("job.yaml", job_file.read_bytes())
 
 
-def _write_state(plan: Plan, result: Result | None) -> None:
-    """`state.json`: which parts are this job's, so that readers find them; None while running."""
-    cached = result.cached if result else {}
-    stages = {
-        node.name: {
-            "fingerprint": node.fingerprint,
-            "cached": cached.get(node.name, False),
-            "models": node.recipe["models"],
-            "settings": node.recipe["settings"],
-        }
-        for node in plan.nodes
-    }
-    state: dict[str, Any] = {
-        "order": list(stages),
-        "stages": stages,
-        "ingest": {"cached": cached.get("ingest", False)},
-        "export": None,
-        "quarantined": [],
-        "finished": None,
-    }
-    if result is not None:
-        if result.exporter is not None:
-            state["export"] = {
-                "fingerprint": result.exporter.fingerprint,
-                "folder": result.exporter.name,
-                "digest": result.digest,
-                "cached": cached["export"],
+def write_state(
+    run: Run, products: Sequence[Product], driver: Driver | None = None, *, finished: bool = False
+) -> None:
+    """Write `state.json`: the products of this job, so that readers find them."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    state = {
+        "products": {
+            product.name: {
+                "keys": product.keys,
+                "fingerprint": product.fingerprint,
+                "folder": product.folder,
+                "stands": driver is not None and driver.standing[product.name].stands,
+                "cached": driver is not None and product.name not in driver.worked,
+                **product.facts(),
             }
-        state |= {
-            "quarantined": result.quarantined,
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-    plan.run.folder.write("state.json", json.dumps(state, indent=1).encode())
+            for product in products
+        },
+        "quarantined": driver.quarantined if driver is not None else [],
+        "finished": now if finished else None,
+    }
+    run.folder.write("state.json", json.dumps(state, indent=1).encode())

@@ -127,6 +127,10 @@ class Stage(ABC):
     def check(self) -> None:  # noqa: B027 - most stages have nothing to check
         """Before any work: InputError if a model, file or setting cannot serve."""
 
+    def notice(self) -> str | None:
+        """One line for the user when it is about to work, if there is something to say."""
+        return None
+
     def recipe(self, upstream: Mapping[str, str]) -> dict[str, Any]:
         """Everything that the fingerprint covers; `upstream` maps stages read to fingerprints."""
         recipe = {

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.erasing.rows import numbers
 from pipeline.fetch.web.domains import domain_above, host_of
-from pipeline.inspect.parts import schema_of
+from pipeline.parts import schema_of
 from pipeline.run import Run
 from pipeline.table import read_parquet, shard_name
 from pipeline.tombstones import Scope, Tombstones, candidates, url_digest
@@ -108,9 +109,3 @@ def _tables(run: Run, folder: str, columns: tuple[str, ...]) -> Rows:
                 yield read_parquet(run.folder, name, ["uid", *here.intersection(columns)])
         except pa.ArrowInvalid:
             continue  # torn: no sidecar vouches for it, and the erasure removes it
-
-
-def numbers(names: Iterable[str], suffix: str = ".parquet") -> list[int]:
-    """The numbers of shards among a folder's files."""
-    stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
-    return sorted(int(stem) for stem in stems if stem.isdecimal())

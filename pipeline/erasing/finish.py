@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 
-from pipeline.erasing.exports import erase_exports
-from pipeline.erasing.journal import NAME, Journal, plan_erasure
-from pipeline.erasing.parts import erase_parts, erase_shards
-from pipeline.erasing.told import erase_told
+from pipeline.erasing.journal import NAME, Journal
+from pipeline.erasing.kinds import kinds
+from pipeline.erasing.quoted import cut_quotes
 from pipeline.run import Run
 from pipeline.tombstones import Tombstones
-
-REPORT = "report.html"
 
 
 def finish_undone(run: Run, say: Callable[[str], None]) -> None:
@@ -34,14 +31,12 @@ def erase(run: Run, journal: Journal | None = None) -> Journal:
     if begun is not None and begun.uids == uids:
         journal = begun
     elif journal is None or journal.uids != uids:
-        journal = plan_erasure(run, uids)
+        journal = Journal.of(run, uids)
     journal.write(run)
     if journal.takes_something:
-        run.folder.remove(REPORT)
-        erase_told(run, journal)
-        erase_shards(run, journal)
-        erase_parts(run, journal)
-        erase_exports(run, journal)
+        cut_quotes(run, journal)
+        for name, kind in kinds().items():
+            kind.erase(run, journal.uids, journal.held[name])
     tombstones.all_done().write(run.folder)
     run.folder.remove(NAME)
     return journal

@@ -1,67 +1,142 @@
-"""Emptying rows in a run's shards and parts, whatever stage made them."""
+"""Emptying rows in the stages' parts, whatever stage and settings made them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.erasing.journal import Journal, part_inputs, upstream_of
+from pipeline.erasing.rows import numbers, rows_of
+from pipeline.freshness import SHARD, Due, why_stale
 from pipeline.patches import marked
+from pipeline.plan import MERGED, PREPARED
 from pipeline.run import Run
-from pipeline.stages.dealing import shard_digest
 from pipeline.stages.download import fetch_summary
-from pipeline.stages.rows import blank, forgotten
+from pipeline.stages.rows import blank
 from pipeline.storage import Folder
 from pipeline.table import (
     Sidecar,
     digest_of,
     file_digest,
+    part_folder,
     read_parquet,
     read_sidecar,
+    shard_name,
     write_parquet,
 )
 from pipeline.tars import members, row_of, write_tar
 
-
-def erase_shards(run: Run, journal: Journal) -> None:
-    """Empty the rows in the shards' files, and note the new digests in their index."""
-    index = run.index
-    if index is None:
-        return
-    shards = list(index.shards)
-    for name, rows in journal.shards.items():
-        file = f"shards/{name}.parquet"
-        table = read_parquet(run.folder, file)
-        table = forgotten(table, marked(table.num_rows, rows))
-        with run.folder.create(file) as path:
-            write_parquet(table, path)
-        shards[int(name)] = (table.num_rows, shard_digest(table))
-    run.folder.write("shards/index.json", replace(index, shards=tuple(shards)).encode())
+EXPORT = "export-"
+"""Begins the name of a folder of sidecars that are an export's."""
 
 
-def erase_parts(run: Run, journal: Journal) -> None:
-    """Empty the rows in the parts. A part that stood before stands on what it stood on before."""
-    for file in journal.torn:
+def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
+    """`parts` {folder: {shard's name: {rows, stood, asked}}}, each folder after those it stands on:
+    the rows to empty, whether the part stood on today's shard and parts, and the folders of the
+    parts that its masks were read from, by stage. `whole`: folders of stages over all shards, in
+    whose parts every row weighs, so that they are made anew. `torn`: files that no sidecar
+    vouches for."""
+    wanted = pa.array(sorted(uids), pa.string())
+    found: dict[str, Any] = {"parts": {}, "whole": [], "torn": []}
+    for name in _in_order(run, [n for n in run.folder.names("parts") if not n.startswith(EXPORT)]):
+        _look(run, f"parts/{name}", wanted, found)
+    return found
+
+
+def erase(run: Run, held: Mapping[str, Any]) -> None:
+    """Empty the rows. A part that was up to date before stays up to date."""
+    for file in held["torn"]:
         run.folder.remove(file)
-    for path in journal.whole:
+    for path in held["whole"]:
         folder = run.folder.sub(path)
         for name in folder.names():
             if name != "recipe.json":
                 folder.remove(name)
     index = run.index
-    for path, found in journal.parts.items():
+    for path, found in held["parts"].items():
         folder, above = run.folder.sub(path), upstream_of(run, path)
         for name, part in found.items():
             inputs = None
-            if part.stood and index is not None:
+            if part["stood"] and index is not None:
                 inputs = part_inputs(run, above, name, index.shards[int(name)][1])
-            erase_part(folder, name, part.rows, inputs)
-    for path, found in journal.parts.items():
+            erase_part(folder, name, part["rows"], inputs)
+    for path, found in held["parts"].items():
         for name, part in found.items():
-            _note_asked(run, path, name, part.asked)
+            _note_asked(run, path, name, part["asked"])
+
+
+def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
+    folder, index = run.folder.sub(path), run.index
+    names = folder.names()
+    if any(n.startswith(f"{MERGED}.") or f".{PREPARED}." in n for n in names):
+        found["whole"].append(path)
+        return
+    vouched = {"recipe.json"}
+    for number in numbers(names, ".json"):
+        name = shard_name(number)
+        sidecar = read_sidecar(folder, name)
+        if sidecar is None:
+            continue
+        vouched.update((f"{name}.json", *sidecar.files))
+        if rows := rows_of(folder, f"{name}.parquet", wanted):
+            shard = index.shards[number][1] if index and number < len(index) else None
+            inputs = part_inputs(run, upstream_of(run, path), name, shard)
+            # Rows that a policy of another day let in or kept out are looked at by the next run.
+            stood = (
+                inputs is not None
+                and why_stale(sidecar, Due(sidecar.fingerprint, inputs, sidecar.policy)) is None
+            )
+            part = {"rows": rows, "stood": stood, "asked": _asked(run, sidecar, name)}
+            found["parts"].setdefault(path, {})[name] = part
+    found["torn"].extend(f"{path}/{n}" for n in names if n not in vouched)
+
+
+def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
+    """The folders, each after those that its stage stands on."""
+    above = {name: set(upstream_of(run, f"parts/{name}").values()) for name in folders}
+
+    def depth(name: str) -> int:
+        below = [path.removeprefix("parts/") for path in above.get(name, ())]
+        return 1 + max(map(depth, below), default=0)
+
+    return sorted(folders, key=lambda name: (depth(name), name))
+
+
+def upstream_of(run: Run, path: str) -> dict[str, str]:
+    """The part folders that a folder's stage stands on, by stage; {} without a recipe."""
+    try:
+        recipe = json.loads(run.folder.read(f"{path}/recipe.json"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {stage: part_folder(stage, print_) for stage, print_ in recipe["upstream"].items()}
+
+
+def _asked(run: Run, sidecar: Sidecar, name: str) -> dict[str, str]:
+    """Where the parts lie that said which rows this one was to measure."""
+    found = {}
+    for stage, digest in (sidecar.policy or {}).get("asked", {}).items():
+        for folder in run.folder.names("parts"):
+            if folder.rsplit("-", 1)[0] == stage:
+                asked = read_sidecar(run.folder.sub(f"parts/{folder}"), name)
+                if asked is not None and asked.digest == digest:
+                    found[stage] = f"parts/{folder}"
+    return found
+
+
+def part_inputs(
+    run: Run, folders: Mapping[str, str], name: str, shard: str | None
+) -> dict[str, str] | None:
+    """What a shard's part would be made from today: the digests of the shard and of its parts.
+
+    `folders` are those of the stages it is made from, `shard` is the digest of its rows. None if
+    one of them is not there.
+    """
+    found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
+    known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
+    return {SHARD: shard, **known} if shard is not None and len(known) == len(found) else None
 
 
 def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> None:

@@ -8,10 +8,10 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.inspect.parts import StageParts, schema_of, stage_parts
 from pipeline.inspect.plain import is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
+from pipeline.parts import Parts, schema_of, stage_parts
 from pipeline.reasons import FETCH, VOCABULARY, kind_of
 from pipeline.run import Run
 from pipeline.sql import evaluate
@@ -144,7 +144,7 @@ def _value(value: Any) -> Any:
 
 
 def _measurements(
-    run: Run, parts: Sequence[StageParts], sample: Mapping[str, Any], shard: int
+    run: Run, parts: Sequence[Parts], sample: Mapping[str, Any], shard: int
 ) -> dict[str, dict[str, Any]]:
     return {
         part.name: {name: _value(sample[name]) for name in _columns(run, part, shard)}
@@ -153,7 +153,7 @@ def _measurements(
     }
 
 
-def _columns(run: Run, part: StageParts, shard: int) -> list[str]:
+def _columns(run: Run, part: Parts, shard: int) -> list[str]:
     if (
         shard not in part.sidecars
         or f"{shard_name(shard)}.parquet" not in part.sidecars[shard].files
@@ -164,7 +164,7 @@ def _columns(run: Run, part: StageParts, shard: int) -> list[str]:
 
 
 def _passthrough(
-    sample: Mapping[str, Any], parts: Sequence[StageParts], run: Run, shard: int
+    sample: Mapping[str, Any], parts: Sequence[Parts], run: Run, shard: int
 ) -> dict[str, Any]:
     known = {column.name for column in SHARD_COLUMNS} | set(OWN_COLUMNS)
     known |= {"reason", "reasons", "dup_of", "audit"}

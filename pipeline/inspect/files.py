@@ -8,8 +8,13 @@ import threading
 from datetime import datetime
 from typing import Any
 
+import duckdb
 import fsspec
 from fsspec.spec import AbstractFileSystem
+
+from pipeline.damage import find_damage
+from pipeline.run import Run
+from pipeline.storage import full
 
 SCHEME = "run"
 READ_ONLY = "a run's tables are only read here"
@@ -79,3 +84,23 @@ class RunFiles(AbstractFileSystem):
             return self._base.modified(self._real(path))
         except NotImplementedError:
             return datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+
+
+_OF_SQL = (
+    duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException,
+    duckdb.SyntaxException, duckdb.InvalidTypeException, duckdb.DataError,
+    duckdb.NotSupportedError, duckdb.PermissionException,
+)  # fmt: skip
+
+
+def blame(run: Run, error: duckdb.Error) -> None:
+    """Raise StorageError or DamagedError if that, and not the user's SQL, made a query fail.
+
+    What the SQL itself or a row's value breaks is known by its class, and costs no look at files.
+    """
+    if isinstance(error, _OF_SQL) or READ_ONLY in str(error):
+        return
+    if (stopped := full(error, run.folder)) is not None:
+        raise stopped from error
+    if (damage := find_damage(run)) is not None:
+        raise damage from error

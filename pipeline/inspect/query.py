@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import InputError
-from pipeline.inspect.damage import blame
-from pipeline.inspect.files import READ_ONLY
+from pipeline.inspect.files import READ_ONLY, blame
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import connect
 from pipeline.run import Run

@@ -40,7 +40,7 @@ class ShownRule:
 
 def rules_of(run: Run, columns: Collection[str]) -> list[ShownRule]:
     """The rules that gave the verdicts, in their order; `columns` are those of the samples."""
-    decide = run.state.get("stages", {}).get("decide", {}).get("settings", {})
+    decide = run.state.get("products", {}).get("decide", {}).get("settings", {})
     rules: list[dict[str, Any]] = decide.get("rules") or run.job.get("rules") or []
     rules = [*decide.get("fetch_rules", ()), *rules]
     return [

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.inspect.exported import exported
-from pipeline.inspect.parts import StageParts, export_parts, index_of, stage_parts
 from pipeline.inspect.view import connect
+from pipeline.parts import Parts, index_of, product_parts, stage_parts
 from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 from pipeline.run import Run
 
@@ -35,9 +35,9 @@ def stats(run: Run) -> dict[str, Any]:
         return count(run, db, parts)
 
 
-def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[StageParts]) -> dict[str, Any]:
+def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[Parts]) -> dict[str, Any]:
     """`stats` over a database that is open already."""
-    index, state, export = index_of(run), run.state, export_parts(run)
+    index, state = index_of(run), run.state
     groups = db.execute(
         "SELECT verdict, reason, count(*), sum(repeats - 1)::BIGINT, "
         "count(*) FILTER (WHERE aligned IS NOT TRUE), "
@@ -70,7 +70,7 @@ def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[StageParts]) 
         "reasons": {reason: first[reason] for reason in order if reason in first},
         "reasons_any": {reason: carried.get(reason, first.get(reason, 0)) for reason in order},
         "reasons_alone": {reason: alone.get(reason, 0) for reason in order},
-        "stages": {part.name: _stage(part) for part in [*parts, *([export] if export else [])]},
+        "stages": {part.name: _stage(part) for part in product_parts(run)},
         "shards": len(index),
         "export": exported(run),
         "quarantined": state.get("quarantined", []),
@@ -78,7 +78,7 @@ def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[StageParts]) 
     }
 
 
-def _stage(part: StageParts) -> dict[str, Any]:
+def _stage(part: Parts) -> dict[str, Any]:
     return {
         "rows": part.rows,
         "shards": len(part.sidecars),

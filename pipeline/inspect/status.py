@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.inspect.parts import StageParts, export_parts, stage_parts
+from pipeline.parts import Parts, product_parts
 from pipeline.run import Run
 from pipeline.table import part_folder
 
@@ -26,11 +26,9 @@ def status(run: Run) -> dict[str, Any]:
     current), `bytes` and `quarantined`.
     """
     index, state = run.index, run.state
-    parts, export = stage_parts(run), export_parts(run)
-    total = len(index) if index else 0
+    parts = product_parts(run)
     process = lock_owner(run)
-    current = {part.folder for part in parts}
-    current |= {part_folder("export", export.fingerprint)} if export else set()
+    current = {part_folder(part.name, part.fingerprint) for part in parts}
     there = [f"parts/{name}" for name in run.folder.names("parts")]
     folders = {name: {"bytes": disk_bytes(run, name), "current": name in current} for name in there}
     return {
@@ -40,22 +38,21 @@ def status(run: Run) -> dict[str, Any]:
         "rows_in": index.rows_in if index else None,
         "rows": index.rows if index else None,
         "shards": len(index) if index else None,
-        "stages": {part.name: _stage(run, part, total) for part in parts}
-        | ({"export": _stage(run, export, len(export.sidecars))} if export else {}),
+        "stages": {part.name: _stage(run, part) for part in parts},
         "folders": folders,
         "bytes": disk_bytes(run, ""),
         "quarantined": state.get("quarantined", []),
     }
 
 
-def _stage(run: Run, part: StageParts, total: int) -> dict[str, Any]:
+def _stage(run: Run, part: Parts) -> dict[str, Any]:
     return {
         "done": len(part.sidecars),
-        "total": total,
+        "total": part.total,
         "rows": part.rows,
         "seconds": part.seconds,
         "cached": part.cached,
-        "bytes": disk_bytes(run, part.folder),
+        "bytes": disk_bytes(run, part.folder) if part.folder else part.bytes,
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.inspect.parts import StageParts, index_of, schema_of, stage_parts
+from pipeline.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.reasons import VOCABULARY
 from pipeline.run import Run
 from pipeline.sql import free_name
@@ -30,7 +30,7 @@ DECIDED = {
 def connect(
     run: Run,
     shards: Collection[int] | None = None,
-    parts: Sequence[StageParts] | None = None,
+    parts: Sequence[Parts] | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A database with the view `samples`; use it in a `with` block, or close it.
 
@@ -80,7 +80,7 @@ def quote(name: str) -> str:
 
 
 def _define(
-    db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[StageParts]
+    db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[Parts]
 ) -> None:
     of_stage: dict[str, dict[str, str]] = {}
     for part in parts:
@@ -138,11 +138,11 @@ def _place(file: str) -> str:
 
 
 def _branch(
-    shards: list[int], present: Sequence[StageParts], parts: Sequence[StageParts],
+    shards: list[int], present: Sequence[Parts], parts: Sequence[Parts],
     own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str], file: str,
 ) -> str:  # fmt: skip
     """The rows of shards that have the same parts, each column under the same name and order."""
-    alias: Callable[[StageParts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
+    alias: Callable[[Parts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
     columns = [_place(file)]
     columns += [
         f"s.{quote(name)}" + (f" AS {quote(f'input_{name}')}" if name in taken else "")

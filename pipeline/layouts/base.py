@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config.job import Job
-from pipeline.plan import Plan
+from pipeline.config.job import Job, Rule
+from pipeline.run import ShardIndex
+from pipeline.shard import ShardData
 from pipeline.stages.export import Slice
 from pipeline.stages.ingest import Listing
 from pipeline.storage import Folder
-from pipeline.table import read_parquet, shard_name
+from pipeline.table import Sidecar, read_parquet, shard_name
 
 LEADERS = ("dup_group", "dup_of")
 """Columns in which a row names another one."""
@@ -26,13 +27,34 @@ class Export(Protocol):
     """An export whose tars and tables stand: `00000.parquet` holds the rows of `slices[0]`."""
 
     @property
-    def plan(self) -> Plan: ...
+    def job(self) -> Job: ...
+
+    @property
+    def index(self) -> ShardIndex: ...
+
+    @property
+    def recipe(self) -> str:
+        """The export's fingerprint: what of its content its inputs do not say."""
+
+    @property
+    def inputs(self) -> str:
+        """A digest over all that it is made from."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What judged the rows, in order."""
 
     @property
     def folder(self) -> Folder: ...
 
     @property
     def slices(self) -> Sequence[Sequence[Slice]]: ...
+
+    def standing(self) -> Mapping[int, Sidecar]:
+        """Its shards' sidecars, by number."""
+
+    def judged(self, shard: int) -> ShardData:
+        """One of the run's shards as the export sees it."""
 
 
 @dataclass(frozen=True)

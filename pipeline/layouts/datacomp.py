@@ -44,8 +44,8 @@ class DataComp(Layout):
         return None
 
     def write(self, export: Export) -> list[str]:
-        folder, index = export.folder, export.plan.run.index
-        column = pool_column(index.passthrough) if index is not None else None
+        folder = export.folder
+        column = pool_column(export.index.passthrough)
         if column is None:  # the job changed, and its list was not dealt anew since
             raise InputError(
                 f"export.formats: datacomp needs a column `uid` of the list, {_INSTEAD}"

@@ -124,6 +124,11 @@ class DownloadStage(TableStage):
     def summary(self, table: pa.Table) -> dict[str, Any]:
         return fetch_summary(table)
 
+    def notice(self) -> str | None:
+        if self.config.user_agent_contact is not None:
+            return None
+        return "download.user_agent_contact is not set: sites cannot tell who asks them"
+
     def check(self) -> None:
         from pipeline.fetch.lists import read_domains, read_hashes
 

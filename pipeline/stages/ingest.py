@@ -7,6 +7,7 @@ size, makes a new deal.
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.errors import InputError
+from pipeline.freshness import Due, changed_inputs, why_stale
 from pipeline.run import Run, ShardIndex
 from pipeline.stages.dealing import (
     ORDER,
@@ -32,7 +34,7 @@ from pipeline.stages.dealing import (
 from pipeline.stages.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
 from pipeline.stages.reading import check_source, read_batches, read_schema
 from pipeline.stages.rows import forgotten, to_table
-from pipeline.table import SHARD_COLUMNS, digest_of, shard_name
+from pipeline.table import SHARD_COLUMNS, digest_of, peak_memory, shard_name
 from pipeline.tombstones import Tombstones
 
 VERSION = 2
@@ -51,12 +53,20 @@ class Listing:
     """Per file: the columns of URL and caption. Files may use different names of the field's."""
     passthrough: dict[str, tuple[str, pa.DataType]]
     """Shard column -> (input column, type)."""
-    digest: str
 
     @property
     def schema(self) -> pa.Schema:
         fields = [(c.name, c.type) for c in SHARD_COLUMNS]
         return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
+
+    def due(self, shard_size: int) -> Due:
+        """What the shards must have been dealt from, and how."""
+        others = sorted((name, own, str(kind)) for name, (own, kind) in self.passthrough.items())
+        inputs: dict[str, str] = {}
+        for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
+            name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
+            inputs[name] = digest_of([i, source.format, source.key, pair])
+        return Due(digest_of([VERSION, shard_size, others]), inputs)
 
     def head(self, name: str) -> list[Any]:
         """The first rows' values in a column of the input, as they were read (text as bytes)."""
@@ -97,9 +107,7 @@ def look(job: Job, taken: frozenset[str]) -> Listing:
         passthrough[free] = (name, kind)
     if not any(_has_rows(source) for source in sources):
         raise InputError(f"input: {told} has no rows; name a file with rows")
-    recipe = [VERSION, pairs, sorted((k, v[0], str(v[1])) for k, v in passthrough.items())]
-    digest = digest_of([recipe, [(s.url, s.format, s.key) for s in sources]])
-    return Listing(tuple(sources), pairs, passthrough, digest)
+    return Listing(tuple(sources), pairs, passthrough)
 
 
 def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> tuple[str, str]:
@@ -142,6 +150,7 @@ def _has_rows(source: Source) -> bool:
 
 def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
     """Read the list and bring the shards up to date; `progress` is told the rows read so far."""
+    start = time.monotonic()
     with _scratch(run) as scratch:
         small = sum(source.size for source in listing.sources) < _SMALL
         spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
@@ -161,12 +170,14 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
             standing, stands = None, []
         if standing is not None:
             # Killed from here on, this deal must not pass for a finished one of any list.
-            run.folder.write("shards/index.json", replace(standing, inputs="").encode())
+            run.folder.write("shards/index.json", replace(standing, inputs={}).encode())
         shards = _deal(run, job, listing, spread, stands)
+    due = listing.due(job.shard_size)
     index = ShardIndex(
-        listing.digest, rows_in, tuple(shards),
+        due.fingerprint, dict(due.inputs), rows_in, tuple(shards),
         {name: source for name, (source, _) in listing.passthrough.items()},
         {"shard_size": job.shard_size, "schema": str(listing.schema)},
+        round(time.monotonic() - start, 3), round(peak_memory(), 1),
     )  # fmt: skip
     run.folder.write("shards/index.json", index.encode())
     return index
@@ -214,17 +225,19 @@ def _deal(
     return dealer.shards
 
 
-def is_current(run: Run, job: Job, listing: Listing) -> bool:
-    """Whether the shards were dealt from this very input at this size."""
+def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
+    """None if the shards were dealt from this very list at this size; else why not."""
     index = run.index
-    return (
-        index is not None
-        and index.inputs == listing.digest
-        and index.recipe.get("shard_size") == job.shard_size
-        and all(
-            run.folder.exists(f"shards/{shard_name(shard)}.parquet") for shard in range(len(index))
-        )
-    )
+    if index is None:
+        return "the input has not been read yet"
+    due = listing.due(job.shard_size)
+    if why_stale(index, due) is not None:
+        changed = [name.rsplit("/", 1)[-1] for name in changed_inputs(index, due)]
+        told = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+        return f"the input changed: {told}" if changed else "the input is dealt otherwise"
+    names = (f"shards/{shard_name(shard)}.parquet" for shard in range(len(index)))
+    missing = [name for name in names if not run.folder.exists(name)]
+    return f"{missing[0]} is not there any more" if missing else None
 
 
 def _standing(run: Run, job: Job, listing: Listing) -> ShardIndex | None:

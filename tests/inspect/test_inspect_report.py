@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from made_run import EVIL, Made, many_samples, picture, sample
 
-from pipeline.inspect.report.source import report_is_current
+from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
+from pipeline.parts import recorded
 
 pytestmark = pytest.mark.slow
 
@@ -143,16 +144,20 @@ def test_the_same_run_gives_the_same_examples(made: Made, page: str) -> None:
 
 def test_a_report_knows_what_it_was_made_from(make) -> None:
     made = make([sample(0), sample(1, reason="nsfw")])
-    assert report_is_current(made.run) is False
-    write_report(made.run)
-    assert report_is_current(made.run) is True
+
+    def why() -> str:
+        return Report(made.run).why(None, recorded(made.run))
+
+    assert why() == "missing or unfinished"
+    assert Report(made.run).write() == made.run.folder.path("report.html")
+    assert why() == "stands"
     state = json.loads(made.run.folder.read("state.json"))
     state["finished"] = "2027-01-01T00:00:00+00:00"
-    state["stages"]["embed"]["cached"] = True
+    state["products"]["embed"]["cached"] = True
     made.run.folder.write("state.json", json.dumps(state).encode())
-    assert report_is_current(made.run) is True
+    assert why() == "stands"
     made.run.folder.write("train/log.jsonl", b'{"step": 1, "loss": 0.5}\n')
-    assert report_is_current(made.run) is False
+    assert why() == "follows train/log.jsonl"
 
 
 def test_training_and_samples_are_shown_where_there_are_any(make) -> None:

@@ -1,4 +1,5 @@
 import io
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,9 +91,11 @@ def test_the_export_is_counted_from_its_own_files(make) -> None:
     folder.mkdir(parents=True)
     write_parquet(pa.table({"key": ["0", "1"]}), folder / "00000.parquet")
     (folder / "00000.tar").write_bytes(b"x" * 10)
-    state = made.run.folder.read("state.json")
-    export = b'"export": {"fingerprint": "abc", "folder": "export/abc"}'
-    made.run.folder.write("state.json", state.replace(b'"export": null', export))
+    state = made.run.state
+    state["products"]["export"] = {
+        "fingerprint": "abc", "keys": "export shards", "folder": "export/abc", "stands": True,
+    }  # fmt: skip
+    made.run.folder.write("state.json", json.dumps(state).encode())
     assert stats(made.run)["export"] == {
         "folder": "export/abc", "rows": 2, "shards": 1, "bytes": 10,
     }  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from made_run import STAGES, Made, make_run, many_samples, sample
 
 from pipeline.errors import InputError
-from pipeline.inspect.parts import stage_parts
 from pipeline.inspect.view import connect
+from pipeline.parts import stage_parts
 from pipeline.run import Run
 from pipeline.table import write_parquet
 

@@ -19,10 +19,12 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.driver import Driver
 from pipeline.executors.inline import InlineExecutor
-from pipeline.exporting import Exporter, finish, run_export
+from pipeline.exporting import Cut, Export, run_export
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.freshness import SHARD
+from pipeline.layouts.finish import finish
 from pipeline.plan import Plan, save_plan
+from pipeline.product import Standing
 from pipeline.progress import Lines
 from pipeline.run import ShardIndex
 from pipeline.runner import prepare
@@ -169,16 +171,21 @@ class Shelf:
 
     def work(self, *stages: str) -> None:
         """Let stages make their parts, as a run does; all that they read must have been made."""
-        parts = {n.name: dict(self.digests.get(n.name, {})) for n in self.plan.nodes}
-        parts |= {name: {} for name in stages}
-        reporter = Lines(io.StringIO())
-        driver = Driver(self.plan, self.index, InlineExecutor(), reporter, parts)
+        nodes = [node for node in self.plan.nodes if node.name in stages]
+        standing = self.standing()
+        for name in stages:
+            standing.pop(name)
+        opening = contextlib.nullcontext
+        driver = Driver(
+            self.plan, nodes, Lines(io.StringIO()), lambda: opening(InlineExecutor()), standing
+        )
         with contextlib.closing(driver):
-            driver.make([n for n in self.plan.nodes if n.name in stages])
+            driver.make(nodes)
         assert driver.quarantined == []
         for name in stages:
-            assert set(parts[name]) == set(self.shards), f"{name} reads what was not made"
-            self.digests[name] = parts[name]
+            made = standing[name].digests
+            assert set(made) == set(self.shards), f"{name} reads what was not made"
+            self.digests[name] = made
 
     def read(self, stage: str) -> dict[str, dict[str, Any]]:
         """A stage's cells of all shards, by the row's caption."""
@@ -191,18 +198,24 @@ class Shelf:
                 found[row["caption"]] = own
         return found
 
-    def exporter(self) -> Exporter:
+    def standing(self) -> dict[str, Standing]:
         unlaid = dict.fromkeys(self.shards, "")  # a stage that a test leaves out
-        parts = {node.name: self.digests.get(node.name, unlaid) for node in self.plan.nodes}
-        return Exporter.of(self.plan, self.index, parts, self.shards)
+        shards = {shard: digest for shard, (_, digest) in enumerate(self.index.shards)}
+        found = {SHARD: Standing(shards, len(shards))}
+        for node in self.plan.nodes:
+            found[node.name] = Standing(dict(self.digests.get(node.name, unlaid)), len(shards))
+        return found
 
-    def export(self) -> Exporter:
-        exporter = self.exporter()
-        for number, slices in enumerate(exporter.slices):
-            inputs = exporter.shard_inputs[number]
+    def cut(self) -> Cut:
+        return Cut.of(Export(self.plan), self.standing(), self.shards)
+
+    def export(self) -> Cut:
+        cut = self.cut()
+        for number, slices in enumerate(cut.slices):
+            inputs = cut.shard_inputs[number]
             run_export(self.plan.run.folder.url, self.plan.digest, number, slices, inputs)
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
         facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
-        finish(exporter, counts, facts, self.said.append)
-        return exporter
+        finish(cut, counts, facts, self.said.append)
+        return cut

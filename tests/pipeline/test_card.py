@@ -8,7 +8,7 @@ import yaml
 from exports import kept_captions, number_of, place
 from shelf import pairs
 
-from pipeline.inspect.card_head import card_head
+from pipeline.layouts.card_head import card_head
 from pipeline.reasons import VOCABULARY
 
 

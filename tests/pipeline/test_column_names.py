@@ -12,7 +12,7 @@ from pipeline.inspect.stats import stats
 from pipeline.inspect.view import quote
 from pipeline.progress import Lines
 from pipeline.run import Run
-from pipeline.runner import _write_job, _write_state
+from pipeline.runner import _write_job, products_of, write_state
 
 NAMES = [
     # DuckDB's own, and what the queries here call their tables and columns.
@@ -39,7 +39,7 @@ def test_any_column_can_be_read_by_every_command(tmp_path: Path, name: str):
     shelf = Shelf.of(make_job(tmp_path, rows, shard_size=2, rules=rules), tmp_path)
     run = shelf.plan.run
     _write_job(run, shelf.plan.job, None)
-    _write_state(shelf.plan, None)
+    write_state(run, products_of(shelf.plan))
     assert stats(run)["unfinished"] == 4
     shelf.work(*shelf.caption_stages)
     for shard in shelf.shards:

@@ -177,5 +177,6 @@ def test_a_sound_job_is_planned(desk, monkeypatch, capsys):
         cli.main()
     assert end.value.code == 0
     stages = [row["stage"] for row in json.loads(out.getvalue())["stages"]]
-    assert stages == ["ingest", "captions", "pii", "download", "dedup", "decide", "export"]
+    parts = ["captions", "pii", "download", "dedup", "decide"]
+    assert stages == ["ingest", *parts, "export", "report"]
     assert not (desk / "runs").exists()

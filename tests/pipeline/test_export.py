@@ -185,11 +185,11 @@ def test_shards_of_a_longer_export_do_not_stay(exported):
 
 def test_an_export_is_finished_only_when_all_of_it_stands(exported):
     shelf = exported(export={"formats": ["datacomp"]})
-    exporter = shelf.export()
-    assert exporter.is_finished()
-    (Path(exporter.folder.path()) / "00001.tar").write_bytes(b"short")
-    assert not exporter.is_finished()
-    assert sorted(exporter.standing()) == [0]
+    cut = shelf.export()
+    assert cut.look().stands
+    (Path(cut.folder.path()) / "00001.tar").write_bytes(b"short")
+    assert not cut.look().stands
+    assert sorted(cut.standing()) == [0]
 
 
 def test_values_that_json_has_no_word_for_become_null(exported):
@@ -221,11 +221,11 @@ def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
 
 def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
     shelf = exported(count=3)
-    exporter = shelf.export()
+    cut = shelf.export()
     tar = Path(shelf.plan.run.folder.path(f"{shelf.plan.by_name['download'].folder}/00000.tar"))
     with tarfile.open(tar, "w") as empty:
         empty.addfile(tarfile.TarInfo("000002.jpg"), io.BytesIO())
-    slices = [(shelf.plan.data(part.shard), part) for part in exporter.slices[0]]
+    slices = [(shelf.plan.data(part.shard), part) for part in cut.slices[0]]
     with pytest.raises(PartError, match="the picture of row 0 of shard 00000 is not in its tar"):
         write_shard(0, slices, tmp_path)
 
@@ -244,11 +244,11 @@ def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings)
 
 
 def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
-    exporter = exported().export()
+    cut = exported().export()
     retitled = exported(export={"title": "Another"})
-    again = retitled.exporter()
-    assert again.fingerprint == exporter.fingerprint
-    assert not again.is_finished()
+    again = retitled.cut()
+    assert again.recipe == cut.recipe
+    assert not again.look().stands
     assert len(again.standing()) == len(again.slices)
 
 

@@ -13,9 +13,9 @@ from shelf import make_job, pairs, write_rows
 
 from pipeline.config.job import Job
 from pipeline.errors import PartError
+from pipeline.ingesting import _account
 from pipeline.run import Run, ShardIndex
-from pipeline.runner import _account
-from pipeline.stages.ingest import deal, is_current, look
+from pipeline.stages.ingest import deal, look, why_not_current
 from pipeline.table import shard_name
 from pipeline.uid import make_uid
 
@@ -35,7 +35,7 @@ class Dealt:
         return self.deal()
 
     def is_current(self) -> bool:
-        return is_current(self.run, self.job, look(self.job, frozenset()))
+        return why_not_current(self.run, self.job, look(self.job, frozenset())) is None
 
     def shards(self) -> list[list[dict]]:
         return [self.run.shard(i).to_pylist() for i in range(len(self.run.index))]

@@ -118,11 +118,11 @@ def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, t
 
 def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
     shelf = exported(export={"formats": ["datacomp"]})
-    exporter = shelf.export()
-    assert exporter.is_finished()
+    cut = shelf.export()
+    assert cut.look().stands
     monkeypatch.setattr(type(registry.registered()["datacomp"]), "version", 2)
-    assert not exporter.is_finished()
-    assert len(exporter.standing()) == len(exporter.slices)
+    assert not cut.look().stands
+    assert len(cut.standing()) == len(cut.slices)
 
 
 def test_what_others_lay_into_the_folder_stays(exported):

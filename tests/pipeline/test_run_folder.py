@@ -12,7 +12,14 @@ from pipeline.errors import DamagedError, InputError
 from pipeline.run import FORMAT, Run, ShardIndex
 from pipeline.storage import Folder
 
-INDEX = ShardIndex("abc", 25, ((10, "d0"), (10, "d1")), {"input_uid": "uid"}, {"shard_size": 10})
+INDEX = ShardIndex(
+    "abc",
+    {"rows.csv": "v1"},
+    25,
+    ((10, "d0"), (10, "d1")),
+    {"input_uid": "uid"},
+    {"shard_size": 10},
+)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_a_kept_row_that_was_embedded_for_the_audit_alone_exports_no_vectors(own
     for fraction in (0, 1):
         job = own.job(own.site.rows[:6], embed=only_if, export=exports, audit_fraction=fraction)
         result = own.run(job)
-        folder = Path(result.exporter.folder.path())
+        folder = Path(result.export.place.path())
         names = pq.read_table(folder / "metadata/metadata_0.parquet")["url"].to_pylist()
         for kind in ("img", "text"):
             vectors = np.load(folder / f"{kind}_emb/{kind}_emb_0.npy")

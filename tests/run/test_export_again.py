@@ -40,8 +40,8 @@ def placed(result) -> list[list[int]]:
 
 def stamps(result) -> dict[str, dict[str, int]]:
     """When each file of each export shard, its sidecar among them, was written."""
-    folder, found = Path(result.exporter.folder.path()), {}
-    files = [*folder.glob("0*"), *Path(result.exporter.sidecars.path()).glob("0*.json")]
+    folder, found = Path(result.export.place.path()), {}
+    files = [*folder.glob("0*"), *Path(result.export.sidecars.path()).glob("0*.json")]
     for path in files:
         found.setdefault(path.name[:5], {})[path.name] = path.stat().st_mtime_ns
     return found
@@ -53,7 +53,7 @@ def rewritten(before: dict, after: dict) -> set[str]:
 
 def check(result) -> None:
     """The export is the verdicts': every kept row once, in order, as the manifest tells."""
-    folder = Path(result.exporter.folder.path())
+    folder = Path(result.export.place.path())
     manifest = json.loads((folder / "manifest.json").read_text())
     tables = [pq.read_table(folder / shard["parquet"]) for shard in manifest["shards"]]
     uids = [uid for table in tables for uid in table["uid"].to_pylist()]
@@ -91,7 +91,7 @@ def test_a_changed_verdict_that_keeps_nothing_finishes_anew(flagged):
     """No tar has a slice of its shard, but the manifest counts it."""
     shards = placed(flagged())
     first = flagged({*shards[4]})
-    before, manifest = stamps(first), Path(first.exporter.folder.path()) / "manifest.json"
+    before, manifest = stamps(first), Path(first.export.place.path()) / "manifest.json"
     assert json.loads(manifest.read_text())["counts"] == {"kept": 16, "x_unwanted": 4}
     second = flagged({*shards[4]}, word="nay")
     assert json.loads(manifest.read_text())["counts"] == {"kept": 16, "x_unneeded": 4}

@@ -46,7 +46,7 @@ def test_a_layout_forgets_in_every_export_of_every_setting(copy, name):
 def test_a_layout_that_is_asked_for_no_longer_forgets_too(copy, name):
     layout, row = LAYOUTS[name], one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
-    current = copy.run(copy.folder / "job.yaml", "export.formats=[]").exporter.name
+    current = copy.run(copy.folder / "job.yaml", "export.formats=[]").export.folder
     older = [place for place in exports(copy) if place.name != Path(current).name]
     assert owned(folder(copy) / current, layout) == set()
     assert all(held_by(place, layout, secret) for place in older)

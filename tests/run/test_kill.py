@@ -48,7 +48,8 @@ def _wait_for(run: Path, pattern: str, process: subprocess.Popen) -> None:
 
 def _digest(run: Path) -> str:
     state = json.loads((run / "state.json").read_text())
-    return state["export"]["digest"]
+    folder = run / state["products"]["export"]["folder"]
+    return json.loads((folder / "manifest.json").read_text())["digest"]
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_the_page_runs(own, installed, asked, counts):
     assert (
         explain(result.run, rows[2]["url"])["summary"] == "dropped: x_shouting — capitals 1 > 0.9"
     )
-    folder = Path(result.run.folder.path(result.exporter.name))
+    folder = Path(result.run.folder.path(result.export.folder))
     assert len((folder / "00000.captions.txt").read_text().splitlines()) == 5
     assert json.loads((folder / "manifest.json").read_text())["layouts"] == {"plain-text": 1}
     # Its settings are a part of its fingerprint alone, its mask is not.

@@ -92,7 +92,7 @@ def test_rows_added_to_the_input_touch_new_shards_only(lab, counts):
     before = list(Run(first.run.folder.url).index.shards)
     lab.write(rows)
     foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
-    assert foreseen["ingest"]["why"] == "the input changed"
+    assert foreseen["ingest"]["why"] == "the input changed: rows.parquet"
     second = lab.run(job)
     after = second.run.index.shards
     assert after[: len(before)] == tuple(before)
@@ -275,7 +275,7 @@ def test_a_changed_column_is_exported_though_the_verdicts_are_the_same(lab):
     second = lab.run(job)
     assert not second.cached["export"]
     assert second.digest != first.digest
-    name = f"{second.exporter.name}/00000.parquet"
+    name = f"{second.export.folder}/00000.parquet"
     assert set(read_parquet(second.run.folder, name)["licence"].to_pylist()) == {"CC0"}
 
 
@@ -297,7 +297,7 @@ def test_a_kill_in_the_middle_of_an_ingest_hides_no_change(lab, monkeypatch):
         with pytest.raises(KilledError):
             lab.run(job)
     result = lab.run(job)
-    name = f"{result.exporter.name}/00000.parquet"
+    name = f"{result.export.folder}/00000.parquet"
     assert set(read_parquet(result.run.folder, name)["licence"].to_pylist()) == {"CC0"}
 
 
@@ -328,8 +328,8 @@ def test_when_every_shard_is_lost_the_old_export_stays(lab, monkeypatch):
     first = lab.run(job)
     monkeypatch.setattr(DecideStage, "prepare", lambda *_: 1 / 0)
     result = lab.run(job, "rules.0.when=dup_group is not null and true")
-    assert (len(result.quarantined), result.exporter) == (4, None)
-    assert first.exporter.is_finished()
+    assert (len(result.quarantined), result.export) == (4, None)
+    assert first.export.digest() == first.digest != ""
 
 
 def test_a_picture_missing_from_the_tar_is_no_silent_null(lab):

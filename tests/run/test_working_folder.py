@@ -59,7 +59,7 @@ if __name__ == "__main__":
     path = Path(sys.argv[1])
     job = load_job(path, ["cluster.compute_workers=1"])
     result = execute(prepare(job), path, Lines(sys.stderr))
-    print(len(pixels), len(result.quarantined), result.exporter is not None)
+    print(len(pixels), len(result.quarantined), result.export is not None)
 """
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import duckdb
 
-from pipeline.inspect.parts import StageParts
 from pipeline.inspect.plain import host_of, number, plain, shown_caption, shown_url
 from pipeline.inspect.report.pictures import thumbnails
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import connect
+from pipeline.parts import Parts
 from pipeline.reasons import FETCH, UNSHOWN
 from pipeline.run import Run
 
@@ -83,7 +83,7 @@ def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> dict[str, Any]:
 
 
 def cards(
-    run: Run, parts: Sequence[StageParts], rules: Sequence[ShownRule],
+    run: Run, parts: Sequence[Parts], rules: Sequence[ShownRule],
     places: Collection[tuple[int, int]],
 ) -> dict[tuple[int, int], dict[str, Any]]:  # fmt: skip
     """What the page shows of each row: text fit to be read, the deciding numbers, a thumbnail."""

@@ -10,7 +10,7 @@ from typing import IO
 import fsspec
 from PIL import Image
 
-from pipeline.inspect.parts import StageParts
+from pipeline.parts import Parts
 from pipeline.run import Run
 from pipeline.table import shard_name
 
@@ -20,7 +20,7 @@ QUALITY = 78
 
 
 def thumbnails(
-    run: Run, download: StageParts | None, places: Collection[tuple[int, int]]
+    run: Run, download: Parts | None, places: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], str]:
     """JPEG data URLs by (shard, row), for the rows that have a stored picture."""
     found: dict[tuple[int, int], str] = {}

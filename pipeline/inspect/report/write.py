@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from pipeline.inspect.parts import StageParts, schema_of, stage_parts
 from pipeline.inspect.report import plots
 from pipeline.inspect.report.balance import balance, groupings, text_columns
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose, choose_groups
@@ -15,10 +14,11 @@ from pipeline.inspect.report.facts import READING, funnel, reason_rows
 from pipeline.inspect.report.histograms import Histogram, histograms
 from pipeline.inspect.report.page import render
 from pipeline.inspect.report.pictures import thumbnail
-from pipeline.inspect.report.source import NAME, source_digest
+from pipeline.inspect.report.product import PAGE
 from pipeline.inspect.rules import rules_of
 from pipeline.inspect.stats import count, law
 from pipeline.inspect.view import connect
+from pipeline.parts import Parts, schema_of, stage_parts
 from pipeline.run import Run
 from pipeline.table import shard_name
 
@@ -34,15 +34,14 @@ def write_report(run: Run, seed: int = 0) -> str:
     dealt into shards yet.
     """
     page = render(gather(run, seed))
-    run.folder.write(NAME, page.encode())
-    return run.folder.path(NAME)
+    run.folder.write(PAGE, page.encode())
+    return run.folder.path(PAGE)
 
 
 def gather(run: Run, seed: int) -> dict[str, Any]:
     """Everything the page shows, as plain values and Bokeh items."""
     parts = stage_parts(run)
     tell = _teller(run)
-    digest = source_digest(run)
     with connect(run, parts=parts) as db:
         tell("counting")
         stats = count(run, db, parts)
@@ -62,7 +61,6 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     shown = cards(run, parts, rules, places)
     thresholds = {line.column for rule in rules for line in rule.thresholds}
     return {
-        "source": digest,
         "name": run.job.get("name") or run.folder.url.rsplit("/", 1)[-1],
         "stats": stats,
         "law": law(stats),
@@ -101,7 +99,7 @@ def _teller(run: Run) -> Callable[[str], None]:
     return tell
 
 
-def _stage_of(run: Run, parts: Sequence[StageParts]) -> dict[str, str]:
+def _stage_of(run: Run, parts: Sequence[Parts]) -> dict[str, str]:
     """Which stage makes a column."""
     found: dict[str, str] = {}
     for part in parts:
@@ -126,8 +124,8 @@ def _shown(histogram: Histogram) -> dict[str, Any]:
 def _models(state: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {"stage": name, "model": model, "digest": digest}
-        for name, stage in state.get("stages", {}).items()
-        for model, digest in (stage.get("models") or {}).items()
+        for name, product in state.get("products", {}).items()
+        for model, digest in (product.get("models") or {}).items()
     ]
 
 

@@ -12,7 +12,7 @@ LOG, STATE = "log.jsonl", "state.json"
 CUT = "[cut: it quoted a row that was taken down]"
 
 
-def erase_told(run: Run, journal: Journal) -> None:
+def cut_quotes(run: Run, journal: Journal) -> None:
     """Cut the log's and the state's errors that quote one of the rows.
 
     To be done first: the shards still hold the words to look for.
@@ -30,7 +30,7 @@ def erase_told(run: Run, journal: Journal) -> None:
 
 
 def _words(run: Run, journal: Journal) -> Iterable[str]:
-    for name, rows in journal.shards.items():
+    for name, rows in journal.held["ingest"].items():
         table = read_parquet(run.folder, f"shards/{name}.parquet", ["url", "caption"]).take(rows)
         for column in table.columns:
             yield from (text for text in column.to_pylist() if text and text.strip())

@@ -7,21 +7,12 @@ one has failed, a damaged file is a better answer than a library's error, and no
 import contextlib
 from collections.abc import Collection, Iterator
 
-import duckdb
-
 from pipeline.errors import DamagedError, InputError, PlanMismatchError, StoppedError
-from pipeline.inspect.files import READ_ONLY
-from pipeline.inspect.parts import StageParts, export_parts, stage_parts
+from pipeline.parts import Parts, product_parts
 from pipeline.run import Run
 from pipeline.stages.dealing import shard_digest
 from pipeline.storage import full
 from pipeline.table import Sidecar, file_digest, shard_name
-
-_OF_SQL = (
-    duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException,
-    duckdb.SyntaxException, duckdb.InvalidTypeException, duckdb.DataError,
-    duckdb.NotSupportedError, duckdb.PermissionException,
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -50,19 +41,6 @@ def watched(run: Run) -> Iterator[None]:
         raise
 
 
-def blame(run: Run, error: duckdb.Error) -> None:
-    """Raise StorageError or DamagedError if that, and not the user's SQL, made a query fail.
-
-    What the SQL itself or a row's value breaks is known by its class, and costs no look at files.
-    """
-    if isinstance(error, _OF_SQL) or READ_ONLY in str(error):
-        return
-    if (stopped := full(error, run.folder)) is not None:
-        raise stopped from error
-    if (damage := find_damage(run)) is not None:
-        raise damage from error
-
-
 def find_damage(run: Run, shards: Collection[int] | None = None) -> DamagedError | None:
     """The first damaged file, as an error; only of these shards if given, and then of no export."""
     try:
@@ -87,11 +65,12 @@ def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
         name = f"shards/{shard_name(shard)}.parquet"
         if not _is_dealt(run, shard, index.shards[shard][1]):
             yield name
-    for part in stage_parts(run):
-        found = [part.sidecars[shard] for shard in wanted if shard in part.sidecars]
-        yield from _changed(run, part, [*found, *(part.shared if shards is None else ())])
-    if shards is None and (export := export_parts(run)) is not None:
-        yield from _changed(run, export, list(export.sidecars.values()))
+    for part in product_parts(run):
+        if shards is None:
+            yield from _changed(run, part, [*part.sidecars.values(), *part.shared])
+        elif part.keys == "shards":
+            found = [part.sidecars[shard] for shard in wanted if shard in part.sidecars]
+            yield from _changed(run, part, found)
 
 
 def _is_dealt(run: Run, shard: int, digest: str) -> bool:
@@ -101,7 +80,7 @@ def _is_dealt(run: Run, shard: int, digest: str) -> bool:
         return False
 
 
-def _changed(run: Run, part: StageParts, sidecars: list[Sidecar]) -> Iterator[str]:
+def _changed(run: Run, part: Parts, sidecars: list[Sidecar]) -> Iterator[str]:
     folder = run.folder.sub(part.folder)
     for sidecar in sidecars:
         for name, digest in sidecar.digests.items():

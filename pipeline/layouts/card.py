@@ -1,21 +1,21 @@
 """The dataset card beside an export: what is in it, what is not, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.inspect.card_head import card_head
-from pipeline.plan import Plan
+from pipeline.config.job import Job, Rule
+from pipeline.layouts.card_head import card_head
 from pipeline.reasons import VOCABULARY, kind_of
-from pipeline.stages.decide import DecideStage
 
 VERSION = 1
 """Higher when the card says the same otherwise: then those that stand are written anew."""
 
 
 def dataset_card(
-    plan: Plan,
+    job: Job,
+    rules: Sequence[Rule],
     manifest: Mapping[str, Any],
     provenance: Mapping[str, Any],
     schema: pa.Schema | None,
@@ -24,11 +24,9 @@ def dataset_card(
 
     `schema` is that of the exported tables, None if there is none.
     """
-    job, decide = plan.job, plan.by_name["decide"].stage
-    assert isinstance(decide, DecideStage)
     title = job.export.title or job.name
-    rules = "\n".join(
-        f"| `{rule.reason}` | `{_cell(rule.when)}` | {rule.if_null} |" for rule in decide.rules
+    judged = "\n".join(
+        f"| `{rule.reason}` | `{_cell(rule.when)}` | {rule.if_null} |" for rule in rules
     )
     counts = "\n".join(
         f"| `{reason}` | {kind_of(reason)} | {count:,} | {_text(reason)} |"
@@ -75,7 +73,7 @@ In order; a row goes with the first that is true.
 
 | reason | when | if unknown |
 | --- | --- | --- |
-{rules}
+{judged}
 
 ## Models that judged
 

@@ -1,0 +1,80 @@
+"""The report as a product of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pipeline
+from pipeline.config.job import Job
+from pipeline.parts import recorded
+from pipeline.product import Made, Single, Standing, Work
+from pipeline.run import Run
+from pipeline.table import digest_of, file_digest
+
+PAGE = "report.html"
+VERSION = 2
+"""Raised when the same run should give another page."""
+HERE = Path(__file__).parent
+SHOWN = ("provenance.json", "train/log.jsonl", "samples/samples.jsonl", "samples/grid.png")
+"""Files that the page shows beside the products' tables."""
+
+
+class Report(Single):
+    """`report.html`: the run on one page."""
+
+    name = "report"
+    rank = 90
+    place = ""
+    follows = True
+
+    def __init__(self, run: Run, job: Job | None = None) -> None:
+        """The folder says all that it needs; the job is not looked at."""
+        self.run = run
+
+    def recipe(self) -> dict[str, Any]:
+        page = {path.name: file_digest(path) for path in sorted(HERE.glob("page.*"))}
+        return {"version": [VERSION, pipeline.__version__], "page": page}
+
+    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+        return dict(self._shown(before))
+
+    def _shown(self, before: Mapping[str, Standing]) -> dict[str, str]:
+        """All that the page shows; not when the run was last found to stand."""
+        made = {name: one.content for name, one in before.items() if name != self.name}
+        files = {name: _digest(self.run, name) for name in SHOWN}
+        job = self.run.job if self.run.folder.exists("resolved.json") else None
+        told = [job, self.run.state.get("quarantined")]
+        return {**made, **files, "job": digest_of(told)}
+
+    def produce(self, work: Work) -> Made:
+        return self._write()
+
+    def write(self) -> str:
+        """Write the page, whatever stands; its path.
+
+        InputError if the input has not been dealt into shards yet.
+        """
+        self.commit(self._shown(recorded(self.run)), self._write)
+        return self.paths()["report"]
+
+    def _write(self) -> Made:
+        from pipeline.inspect.report.write import write_report
+
+        write_report(self.run)
+        return Made([PAGE])
+
+    def paths(self) -> dict[str, str]:
+        return {"report": self.run.folder.path(PAGE)}
+
+    @classmethod
+    def holding(cls, run: Run, uids: Any) -> dict[str, Any]:
+        return {"page": True} if uids and run.folder.exists(PAGE) else {}
+
+    @classmethod
+    def erase(cls, run: Run, uids: Any, held: Mapping[str, Any]) -> None:
+        """It shows rows as examples; it is written anew when the run is brought up to date."""
+        run.folder.remove(PAGE)
+
+
+def _digest(run: Run, name: str) -> str:
+    return digest_of(run.folder.read(name).hex()) if run.folder.exists(name) else ""
