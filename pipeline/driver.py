@@ -14,7 +14,7 @@ from pipeline.executors.base import Executor, Failed, Handle
 from pipeline.exporting import Exporter, run_export
 from pipeline.freshness import SHARD, Due
 from pipeline.inspect.damage import find_damage
-from pipeline.plan import Node, Plan, merge_due, read_merged, whole_standing
+from pipeline.plan import Node, Plan, merge_of, whole_standing
 from pipeline.progress import Reporter
 from pipeline.run import ShardIndex
 from pipeline.runlog import Log
@@ -172,7 +172,7 @@ class Driver:
     def _run_whole(self, node: Node) -> None:
         # What stood when the run began may have been made anew since, and come out the same.
         due = {shard: self.plan.due(node, self._digests([node], shard)) for shard in self.shards}
-        standing = whole_standing(self.plan, node, due)
+        standing = whole_standing(self.plan, node, due, self.index.rows)
         stands = len(standing) == len(due)
         self.parts[node.name] = standing if stands else {}
         self._start(node.name, self.parts[node.name])
@@ -192,18 +192,20 @@ class Driver:
         due = {shard: due[shard] for shard in self.shards}
         if not due:
             return
-        merged = read_merged(self.plan, node, due)
-        found = [merged.digest] if merged is not None else []
-        if merged is None:
-            self._submit(
-                Ticket((), -1, lambda _, done: found.append(done.digests[node.name])),
-                tasks.run_merge, node.name, sorted(due), merge_due(node, due).inputs,
-            )  # fmt: skip
-            self._drain()
+        merge = merge_of(self.plan, node, due, self.index.rows)
+
+        def note(ticket: Ticket, done: tasks.Done) -> None:
+            merge.digests[-1 - ticket.shard] = done.digests[node.name]
+
+        for share in merge.missing:
+            ticket = Ticket((), -1 - share.number, note)
+            inputs = merge.due.inputs
+            self._submit(ticket, tasks.run_merge, node.name, share, sorted(due), inputs)
+        self._drain()
         for shard in due:
             self._submit(
                 Ticket((node.name,), shard),
-                tasks.run_whole, node.name, shard, digests[shard], found[0],
+                tasks.run_whole, node.name, shard, digests[shard], merge.digests,
             )  # fmt: skip
         self._drain()
 

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,13 +15,13 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
 from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.merging import Merge, with_merged
 from pipeline.run import Run, ShardIndex
 from pipeline.shard import Mask, ShardData
-from pipeline.stage import Stage
+from pipeline.stage import Stage, WholeStage
 from pipeline.stages.registry import stages_for
-from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
+from pipeline.table import digest_of, part_folder, read_sidecar, shard_name
 
-MERGED, PREPARED = "merged", "prepared"
 READERS = 16
 """Sidecars read at once: on an object store each costs a round trip."""
 
@@ -224,8 +224,10 @@ def standing(plan: Plan, index: ShardIndex) -> dict[str, dict[int, str]]:
             for shard, (_, digest) in enumerate(index.shards)
             if all(shard in found[name] for name in names)
         }
-        look = whole_standing if node.stage.whole else parts_standing
-        found[node.name] = look(plan, node, due)
+        if node.stage.whole:
+            found[node.name] = whole_standing(plan, node, due, index.rows)
+        else:
+            found[node.name] = parts_standing(plan, node, due)
     return found
 
 
@@ -241,28 +243,21 @@ def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, 
         }
 
 
-def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
-    """The same of a stage over all shards: none stands if its merged table does not."""
-    merged = read_merged(plan, node, due)
-    if merged is None:
+def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> dict[int, str]:
+    """The same of a stage over all shards of a run of so many rows.
+
+    None stands if one of its merged partitions does not.
+    """
+    merge = merge_of(plan, node, due, rows)
+    if merge.missing:
         return {}
     return parts_standing(
-        plan, node, {shard: with_merged(one, merged.digest) for shard, one in due.items()}
+        plan, node, {shard: with_merged(one, merge.digests) for shard, one in due.items()}
     )
 
 
-def with_merged(due: Due, merged: str) -> Due:
-    """What a shard's share of a merged answer must be made from; `merged` is the table's digest."""
-    return replace(due, inputs={**due.inputs, MERGED: merged})
-
-
-def read_merged(plan: Plan, node: Node, due: Mapping[int, Due]) -> Sidecar | None:
-    """The merged table's sidecar, if it was made from exactly these shards' inputs."""
-    sidecar = read_sidecar(plan.run.folder.sub(node.folder), MERGED)
-    return sidecar if why_stale(sidecar, merge_due(node, due)) is None else None
-
-
-def merge_due(node: Node, due: Mapping[int, Due]) -> Due:
-    """What a merged table must be made from, given what each shard's share is."""
-    inputs = [[shard, sorted(due[shard].inputs.items())] for shard in sorted(due)]
-    return Due(node.fingerprint, {PREPARED: digest_of(inputs)})
+def merge_of(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> Merge:
+    """The merged partitions of a stage over all shards, in a run of so many rows."""
+    assert isinstance(node.stage, WholeStage)
+    folder, count = plan.run.folder.sub(node.folder), node.stage.partitions(rows)
+    return Merge.of(folder, node.fingerprint, due, count)

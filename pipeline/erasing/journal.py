@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipeline.erasing.find import numbers
 from pipeline.freshness import SHARD, Due, why_stale
 from pipeline.layouts.registry import unowned
-from pipeline.plan import MERGED, PREPARED
+from pipeline.merging import is_of_whole
 from pipeline.run import Run
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
@@ -139,7 +139,7 @@ def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[st
 def _plan_folder(run: Run, path: str, wanted: pa.Array, journal: Journal) -> None:
     folder, index = run.folder.sub(path), run.index
     names = folder.names()
-    if any(n.startswith(f"{MERGED}.") or f".{PREPARED}." in n for n in names):
+    if any(is_of_whole(name) for name in names):
         journal.whole.append(path)
         return
     vouched = {"recipe.json"}

@@ -1,7 +1,7 @@
 """The parts that stand: for each stage of the last run, which shards it has committed."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.freshness import SHARD, Due, why_stale
-from pipeline.plan import MERGED, PREPARED, READERS
+from pipeline.merging import MERGED, Share, answer_digest, prepared_name, shares_like
+from pipeline.plan import READERS
 from pipeline.run import Run, ShardIndex
 from pipeline.storage import Folder
 from pipeline.table import Sidecar, part_folder, read_sidecar, shard_name
@@ -75,7 +76,7 @@ def stage_parts(run: Run) -> list[StageParts]:
             place = run.folder.sub(folder)
             read = _reader(place, pool)
             upstream = _upstream(place, list(found))
-            merged = read([MERGED]).get(MERGED)
+            merged = _merged(read)
             sidecars = {}
             for shard, sidecar in read(range(len(shards))).items():
                 inputs = _inputs(shard, shards[shard][1], upstream, found, merged)
@@ -83,9 +84,9 @@ def stage_parts(run: Run) -> list[StageParts]:
                 due = inputs and Due(fingerprint, inputs, sidecar.policy)
                 if due and sidecar.rows == shards[shard][0] and why_stale(sidecar, due) is None:
                     sidecars[shard] = sidecar
-            shared = [merged] if merged else []
+            shared = list(merged)
             if merged:
-                shared += read([f"{shard_name(k)}.{PREPARED}" for k in range(len(shards))]).values()
+                shared += read([prepared_name(k) for k in range(len(shards))]).values()
             cached = bool(stages[name].get("cached"))
             found[name] = StageParts(name, fingerprint, folder, cached, sidecars, tuple(shared))
     return list(found.values())
@@ -121,6 +122,18 @@ def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, 
     return read
 
 
+def _merged(read: Callable[..., dict[Any, Sidecar]]) -> list[Sidecar]:
+    """The merged partitions of a stage over all shards, by number; none if not all are there."""
+    first = Share(0, 1).name
+    found: dict[str, Sidecar] = read([first])
+    if first not in found:
+        return []
+    inputs, names = found[first].inputs, [share.name for share in shares_like(found[first])]
+    found |= read(names[1:])
+    made = [found[name] for name in names if name in found and found[name].inputs == inputs]
+    return made if len(made) == len(names) else []
+
+
 def _upstream(place: Folder, earlier: list[str]) -> list[str]:
     """The stages that this one stands on, in their order."""
     try:
@@ -132,13 +145,13 @@ def _upstream(place: Folder, earlier: list[str]) -> list[str]:
 
 def _inputs(
     shard: int, digest: str, upstream: list[str], found: Mapping[str, StageParts],
-    merged: Sidecar | None,
+    merged: Sequence[Sidecar],
 ) -> dict[str, str] | None:  # fmt: skip
     """What a part must have been made from; None if an earlier part is not there."""
     if any(shard not in found[name].sidecars for name in upstream):
         return None
     inputs = {SHARD: digest, **{name: found[name].sidecars[shard].digest for name in upstream}}
-    return inputs | ({MERGED: merged.digest} if merged else {})
+    return inputs | ({MERGED: answer_digest([one.digest for one in merged])} if merged else {})
 
 
 def schema_of(run: Run, file: str) -> pa.Schema:
