@@ -145,17 +145,16 @@ class DecideStage(WholeStage):
         return Prepared(own, pa.table(columns))
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
-        table = rows.combine_chunks()
-        ranks = [name for name in table.column_names if name.startswith("rank_")]
+        ranks = [name for name in rows.column_names if name.startswith("rank_")]
         order = [(name, "descending") for name in ranks]
-        clean = table.filter(table["clean"])
+        clean = rows.filter(rows["clean"])
         clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
         groups, changes = clean["group"].combine_chunks(), np.ones(clean.num_rows, bool)
         changes[1:] = _flags(pc.not_equal(groups[1:], groups[:-1]))
         best = clean.filter(pa.array(changes))
-        found = pc.index_in(table["group"], value_set=best["group"].combine_chunks())
+        found = pc.index_in(rows["group"], value_set=best["group"].combine_chunks())
         return pa.table(
-            {"shard": table["shard"], "uid": table["uid"], "best": best["uid"].take(found)}
+            {"shard": rows["shard"], "uid": rows["uid"], "best": best["uid"].take(found)}
         )
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
