@@ -3,6 +3,7 @@
 Downloads of one shard overlap the embedding of another; the only barriers are whole stages.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -13,7 +14,7 @@ from pipeline import tasks
 from pipeline.dispatch import Dispatcher, Ticket
 from pipeline.executors.base import Executor
 from pipeline.freshness import SHARD, Due
-from pipeline.plan import Node, Plan, merge_due, read_merged, whole_standing
+from pipeline.plan import Node, Plan, merge_of, whole_standing
 from pipeline.product import Product, Standing
 from pipeline.progress import Reporter
 from pipeline.run import ShardIndex
@@ -210,7 +211,7 @@ class Driver:
     def _run_whole(self, node: Node) -> None:
         # What stood when the run began may have been made anew since, and come out the same.
         due = {shard: self.plan.due(node, self._digests([node], shard)) for shard in self.shards}
-        standing = whole_standing(self.plan, node, due)
+        standing = whole_standing(self.plan, node, due, self.index.rows)
         stands = len(standing) == len(due)
         parts = self.standing[node.name].digests
         parts.clear()
@@ -233,18 +234,20 @@ class Driver:
         due = {shard: due[shard] for shard in self.shards}
         if not due:
             return
-        merged = read_merged(self.plan, node, due)
-        found = [merged.digest] if merged is not None else []
-        if merged is None:
-            ticket = Ticket(
-                (node.name,), None, "merge", lambda _, done: found.append(done.digests[node.name])
-            )
-            inputs = merge_due(node, due).inputs
-            self._submit(ticket, tasks.run_merge, node.name, sorted(due), inputs)
-            self.tasks.drain()
+        merge = merge_of(self.plan, node, due, self.index.rows)
+
+        def note(number: int, _: Ticket, done: tasks.Done) -> None:
+            merge.digests[number] = done.digests[node.name]
+
+        for share in merge.missing:
+            number = share.number
+            ticket = Ticket((node.name,), None, "merge", functools.partial(note, number))
+            inputs = merge.due.inputs
+            self._submit(ticket, tasks.run_merge, node.name, share, sorted(due), inputs)
+        self.tasks.drain()
         for shard in due:
             ticket = Ticket((node.name,), shard)
-            self._submit(ticket, tasks.run_whole, node.name, shard, digests[shard], found[0])
+            self._submit(ticket, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
         self.tasks.drain()
 
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError
 from pipeline.freshness import SHARD, Due, why_stale
 from pipeline.layouts.finish import Manifest
-from pipeline.plan import MERGED, PREPARED, READERS
+from pipeline.merging import MERGED, Share, answer_digest, prepared_name, shares_like
+from pipeline.plan import READERS
 from pipeline.product import ONE, Keys, Standing
 from pipeline.run import Run, ShardIndex
 from pipeline.storage import Folder
@@ -115,6 +116,18 @@ def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, 
     return read
 
 
+def _merged(read: Callable[..., dict[Any, Sidecar]]) -> list[Sidecar]:
+    """The merged partitions of a stage over all shards, by number; none if not all are there."""
+    first = Share(0, 1).name
+    found: dict[str, Sidecar] = read([first])
+    if first not in found:
+        return []
+    inputs, names = found[first].inputs, [share.name for share in shares_like(found[first])]
+    found |= read(names[1:])
+    made = [found[name] for name in names if name in found and found[name].inputs == inputs]
+    return made if len(made) == len(names) else []
+
+
 def _upstream(place: Folder, earlier: list[str]) -> list[str]:
     """The stages that this one stands on, in their order."""
     try:
@@ -132,20 +145,21 @@ def _by_shard(
     place = run.folder.sub(noted["folder"])
     read = _reader(place, pool)
     upstream = [SHARD, *_upstream(place, list(found))]
-    merged = read([MERGED]).get(MERGED)
+    merged = _merged(read)
     sidecars = {}
     for shard, sidecar in read(shards).items():
         if any(shard not in found[one].sidecars for one in upstream):
             continue
         inputs = {one: found[one].sidecars[shard].digest for one in upstream}
-        inputs |= {MERGED: merged.digest} if merged else {}
+        if merged:
+            inputs[MERGED] = answer_digest([one.digest for one in merged])
         # The policy is left aside: what was measured under an earlier one is there to read.
         due = Due(noted["fingerprint"], inputs, sidecar.policy)
         if sidecar.rows == shards[shard].rows and why_stale(sidecar, due) is None:
             sidecars[shard] = sidecar
-    shared = [merged] if merged else []
+    shared = list(merged)
     if merged:
-        shared += read([f"{shard_name(shard)}.{PREPARED}" for shard in shards]).values()
+        shared += read([prepared_name(shard) for shard in shards]).values()
     return Parts(
         name, noted["keys"], noted["fingerprint"], noted["folder"], bool(noted.get("cached")),
         sidecars, len(shards), tuple(shared),

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -15,15 +15,15 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.errors import InputError, PlanMismatchError
 from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.merging import Merge, with_merged
 from pipeline.product import Product, Standing, Work
 from pipeline.run import Run
 from pipeline.shard import Mask, ShardData
-from pipeline.stage import Stage
+from pipeline.stage import Stage, WholeStage
 from pipeline.stages.registry import stages_for
-from pipeline.table import Sidecar, digest_of, part_folder, read_sidecar, shard_name
+from pipeline.table import digest_of, part_folder, read_sidecar, shard_name
 from pipeline.why import why_parts
 
-MERGED, PREPARED = "merged", "prepared"
 READERS = 16
 """Sidecars read at once: on an object store each costs a round trip."""
 
@@ -59,8 +59,12 @@ class Node(Product):
             for shard in before[SHARD].digests
             if all(shard in before[name].digests for name in names)
         }
-        standing = whole_standing if self.stage.whole else parts_standing
-        return Standing(standing(plan, self, due), before[SHARD].total)
+        if self.stage.whole:
+            index = plan.run.index
+            standing = whole_standing(plan, self, due, index.rows if index else 0)
+        else:
+            standing = parts_standing(plan, self, due)
+        return Standing(standing, before[SHARD].total)
 
     def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
         return why_parts(plan, self, before)
@@ -263,28 +267,21 @@ def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, 
         }
 
 
-def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
-    """The same of a stage over all shards: none stands if its merged table does not."""
-    merged = read_merged(plan, node, due)
-    if merged is None:
+def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> dict[int, str]:
+    """The same of a stage over all shards of a run of so many rows.
+
+    None stands if one of its merged partitions does not.
+    """
+    merge = merge_of(plan, node, due, rows)
+    if merge.missing:
         return {}
     return parts_standing(
-        plan, node, {shard: with_merged(one, merged.digest) for shard, one in due.items()}
+        plan, node, {shard: with_merged(one, merge.digests) for shard, one in due.items()}
     )
 
 
-def with_merged(due: Due, merged: str) -> Due:
-    """What a shard's share of a merged answer must be made from; `merged` is the table's digest."""
-    return replace(due, inputs={**due.inputs, MERGED: merged})
-
-
-def read_merged(plan: Plan, node: Node, due: Mapping[int, Due]) -> Sidecar | None:
-    """The merged table's sidecar, if it was made from exactly these shards' inputs."""
-    sidecar = read_sidecar(plan.run.folder.sub(node.folder), MERGED)
-    return sidecar if why_stale(sidecar, merge_due(node, due)) is None else None
-
-
-def merge_due(node: Node, due: Mapping[int, Due]) -> Due:
-    """What a merged table must be made from, given what each shard's share is."""
-    inputs = [[shard, sorted(due[shard].inputs.items())] for shard in sorted(due)]
-    return Due(node.fingerprint, {PREPARED: digest_of(inputs)})
+def merge_of(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> Merge:
+    """The merged partitions of a stage over all shards, in a run of so many rows."""
+    assert isinstance(node.stage, WholeStage)
+    folder, count = plan.run.folder.sub(node.folder), node.stage.partitions(rows)
+    return Merge.of(folder, node.fingerprint, due, count)

@@ -4,7 +4,7 @@ A new measurement is one file in `stages/` and one line in `stages/__init__.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -204,25 +204,52 @@ class PictureStage(Stage):
         """Load the models (through cached loaders)."""
 
 
+@dataclass
+class Prepared:
+    """What a whole stage makes of one shard before the merge.
+
+    `own` is read again by the shard's `run` and no one else, `dealt` holds the rows that take part
+    in the merge. Both have `uid`; no column is called `shard`.
+    """
+
+    own: pa.Table
+    dealt: pa.Table
+
+
 class WholeStage(Stage):
-    """A stage that must see all shards: `prepare` each, `merge` once, then `run` each."""
+    """A stage that must see all shards: `prepare` each, `merge` each partition, then `run` each.
+
+    The rows that `prepare` deals go to partitions by the value of `key`; each partition is merged
+    by a task of its own, which holds no other's rows. The answer may not depend on how many there
+    are: what has to be compared must have the same key.
+    """
 
     whole = True
+    key: ClassVar[str | None] = None
+    """Column of the dealt rows; a row whose key is null takes no part. None: one partition."""
+    rows_at_once: ClassVar[int] = 5_000_000
+    """Rows of the run for each partition, if there is a `key`."""
+
+    def partitions(self, rows: int) -> int:
+        """Number of partitions for a run of so many rows, at least 1."""
+        return 1 if self.key is None else max(1, -(-rows // self.rows_at_once))
 
     def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
         """Of all masks those through which this stage sees its shards."""
         return tuple(mask for mask in masks if mask.hides.intersection(self.reads))
 
     @abstractmethod
-    def prepare(self, shard: ShardData) -> pa.Table:
-        """What `merge` needs of one shard, `uid` among it."""
+    def prepare(self, shard: ShardData) -> Prepared:
+        """What `merge` and `run` need of one shard."""
 
     @abstractmethod
-    def merge(
-        self, shards: Sequence[ShardData], prepared: Callable[[ShardData], pa.Table]
-    ) -> pa.Table:
-        """The answer over all shards; a column `shard` (int32) says where each row belongs."""
+    def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        """One partition's answer over all shards.
+
+        `rows` are the partition's dealt rows, shard after shard, with a column `shard` (int32),
+        which the answer has too: it says whose `run` reads the row.
+        """
 
     @abstractmethod
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
-        """One shard's columns; `merged` holds only this shard's rows of the merged table."""
+        """One shard's columns; `prepared` is its `own` table, `merged` its rows of all answers."""

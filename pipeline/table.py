@@ -26,6 +26,8 @@ from pipeline.storage import Folder
 
 ASIDE = ".next"
 """Ends the name of the folder in which a part waits until it is whole."""
+ROW_GROUP = 100_000
+"""Rows of a Parquet row group, the least that a reader who filters reads."""
 PATCHES_KEPT = 16
 """Changes of a part that its sidecar remembers, for stages that have not followed them yet."""
 
@@ -162,8 +164,8 @@ def empty(schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches([], schema)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", row_group_size=100_000)
+def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
+    pq.write_table(table, path, compression="zstd", row_group_size=row_group)
 
 
 def commit(
@@ -185,6 +187,7 @@ def commit(
     patches: Sequence[Mapping[str, Any]] = (),
     data: Folder | None = None,
     aside: bool = False,
+    row_group: int = ROW_GROUP,
 ) -> Sidecar:
     """Write tables and companion files by name, and the sidecar `name.json` last.
 
@@ -204,7 +207,7 @@ def commit(
     sizes: dict[str, int] = {}
     for target, table in tables.items():
         with data.create(target) as path:
-            write_parquet(table, path)
+            write_parquet(table, path, row_group)
             digests[target], sizes[target] = file_digest(path), path.stat().st_size
     for target, source in files.items():
         digests[target], sizes[target] = file_digest(source), source.stat().st_size

@@ -12,12 +12,21 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.freshness import Due, why_stale
+from pipeline.merging import (
+    Share,
+    by_shard,
+    deal,
+    dealt_file,
+    prepared_name,
+    read_answer,
+    read_share,
+    with_merged,
+)
 from pipeline.pictures import measure_pictures
-from pipeline.plan import MERGED, PREPARED, Node, Plan, load_plan, with_merged
+from pipeline.plan import Node, Plan, load_plan
 from pipeline.renewal import Renewal
-from pipeline.shard import ShardData
 from pipeline.stage import PictureStage, TableStage, WholeStage
-from pipeline.table import Sidecar, commit, read_parquet, read_sidecar
+from pipeline.table import ROW_GROUP, Sidecar, commit, read_parquet, read_sidecar
 
 P = ParamSpec("P")
 
@@ -116,44 +125,47 @@ def run_prepare(
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.seen(name, shard)
     assert isinstance(node.stage, WholeStage)
-    due, target = plan.due(node, digests), f"{data.name}.{PREPARED}"
+    due, target = plan.due(node, digests), prepared_name(shard)
     sidecar = read_sidecar(plan.run.folder.sub(node.folder), target)
     if sidecar is None or why_stale(sidecar, due) is not None:
-        sidecar = _commit_table(plan, node, target, shard, node.stage.prepare(data), due, start)
+        prepared = node.stage.prepare(data)
+        tables = {
+            f"{target}.parquet": prepared.own,
+            dealt_file(shard): deal(prepared.dealt, node.stage.key),
+        }
+        sidecar = _commit_tables(plan, node, target, shard, tables, due, start)
     return Worked({name: sidecar.digest}, sidecar.rows, {})
 
 
 @timed
 def run_merge(
-    run_url: str, plan_digest: str, name: str, shards: Sequence[int], inputs: Mapping[str, str]
-) -> Worked:
-    """Merge what was prepared over all shards; `inputs` are the merged table's."""
+    run_url: str, plan_digest: str, name: str, share: Share, shards: Sequence[int],
+    inputs: Mapping[str, str],
+) -> Worked:  # fmt: skip
+    """Merge one partition of what was prepared over all shards; `inputs` are the answer's."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node = plan.by_name[name]
     stage = node.stage
     assert isinstance(stage, WholeStage)
-    folder = plan.run.folder.sub(node.folder)
-
-    def prepared(data: ShardData) -> pa.Table:
-        return read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
-
-    table = stage.merge([plan.seen(name, shard) for shard in shards], prepared)
-    due = Due(node.fingerprint, inputs)
-    sidecar = _commit_table(plan, node, MERGED, -1, table, due, start)
+    rows = read_share(plan.run.folder.sub(node.folder), shards, share)
+    table = by_shard(stage.merge([plan.seen(name, shard) for shard in shards], rows))
+    tables, due = {f"{share.name}.parquet": table}, Due(node.fingerprint, inputs)
+    sidecar = _commit_tables(plan, node, share.name, -1, tables, due, start, share.row_group)
     return Worked({name: sidecar.digest}, table.num_rows, {})
 
 
 @timed
 def run_whole(
-    run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str], merged: str
-) -> Worked:
-    """One shard's share of a merged stage; `merged` is the merged table's digest."""
+    run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
+    merged: Mapping[int, str],
+) -> Worked:  # fmt: skip
+    """One shard's part of a merged stage; `merged` are the partitions' digests by number."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.seen(name, shard)
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
-    mine = read_parquet(folder, f"{MERGED}.parquet", filters=[("shard", "=", shard)])
-    prepared = read_parquet(folder, f"{data.name}.{PREPARED}.parquet")
+    mine = read_answer(folder, shard, len(merged))
+    prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
     due = with_merged(plan.due(node, digests), merged)
     rows = np.ones(output.table.num_rows, bool)
@@ -161,12 +173,14 @@ def run_whole(
     return Worked({name: digest}, output.table.num_rows, output.summary)
 
 
-def _commit_table(
-    plan: Plan, node: Node, name: str, shard: int, table: pa.Table, due: Due, start: float
-) -> Sidecar:
-    """Commit a table that is on the way to a part, not one itself."""
+def _commit_tables(
+    plan: Plan, node: Node, name: str, shard: int, tables: Mapping[str, pa.Table], due: Due,
+    start: float, row_group: int = ROW_GROUP,
+) -> Sidecar:  # fmt: skip
+    """Commit tables that are on the way to a part, not one themselves; the first counts rows."""
     return commit(
-        plan.run.folder.sub(node.folder), name, shard, {f"{name}.parquet": table}, {},
-        stage=node.name, fingerprint=node.fingerprint, inputs=due.inputs, rows=table.num_rows,
-        seconds=time.monotonic() - start,
+        plan.run.folder.sub(node.folder), name, shard, tables, {},
+        stage=node.name, fingerprint=node.fingerprint, inputs=due.inputs,
+        rows=next(iter(tables.values())).num_rows, seconds=time.monotonic() - start,
+        row_group=row_group,
     )  # fmt: skip

@@ -14,7 +14,7 @@ LEVELS = (
     ("errors", "reasons", "uid", "threads", "processes", "quiet_exit"),
     ("endings", "storage", "tars"),
     ("table", "sql", "config"),
-    ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),
+    ("run", "runlog", "freshness", "merging", "models", "fetch", "neighbours", "tombstones"),
     ("shard", "stage", "rules", "sharing", "plugins"),
     ("stages",),
     ("plan", "patches", "renewal", "pictures", "progress"),

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipeline.erasing.rows import numbers, rows_of
 from pipeline.freshness import SHARD, Due, why_stale
+from pipeline.merging import is_of_whole
 from pipeline.patches import marked
-from pipeline.plan import MERGED, PREPARED
 from pipeline.run import Run
 from pipeline.stages.download import fetch_summary
 from pipeline.stages.rows import blank
@@ -71,7 +71,7 @@ def erase(run: Run, held: Mapping[str, Any]) -> None:
 def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
     folder, index = run.folder.sub(path), run.index
     names = folder.names()
-    if any(n.startswith(f"{MERGED}.") or f".{PREPARED}." in n for n in names):
+    if any(is_of_whole(name) for name in names):
         found["whole"].append(path)
         return
     vouched = {"recipe.json"}

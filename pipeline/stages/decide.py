@@ -5,7 +5,7 @@ would go as the duplicate of one that itself goes.
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,20 @@ from pipeline.errors import InputError
 from pipeline.rules import FACTS, fetch_rules
 from pipeline.shard import Mask, ShardData, drawn_for_audit
 from pipeline.sql import columns_of, evaluate
-from pipeline.stage import Output, WholeStage
+from pipeline.stage import Output, Prepared, WholeStage
 from pipeline.stages.download import expected_columns
-from pipeline.table import Column, empty
+from pipeline.table import Column
 
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
 Flags = npt.NDArray[np.bool_]
-_NOBODY = empty(
-    pa.schema({"shard": pa.int32(), "uid": pa.string(), "group": pa.string(), "clean": pa.bool_()})
-)
 
 
 class DecideStage(WholeStage):
     """`reason` (null: kept), all `reasons`, and for a duplicate the uid of the kept one."""
 
     name = "decide"
-    version = 2
+    version = 3
+    key = "group"
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
         super().__init__(job)
@@ -97,8 +95,11 @@ class DecideStage(WholeStage):
             "prefer": list(self.job.dedup.prefer),
         }
 
-    def prepare(self, shard: ShardData) -> pa.Table:
-        """`reasons` but for `duplicate`, and `rank` values of the members of groups."""
+    def prepare(self, shard: ShardData) -> Prepared:
+        """`reasons` but for `duplicate`; to the merge go the members of groups.
+
+        Of them it must know who they are, whether no other rule takes them, and their ranks.
+        """
         table = shard.table(*self.reads)
         failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
         has_failed = _flags(pc.is_valid(failed))
@@ -129,32 +130,31 @@ class DecideStage(WholeStage):
         audit = shard.left_out()
         if audit.any():
             audit &= drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
+        reasons = _lists(row, values, table.num_rows)
         columns = {
             "uid": table["uid"],
-            "audit": pa.array(audit),
-            "reasons": _lists(row, values, table.num_rows),
             "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
+            "clean": pc.equal(pc.list_value_length(reasons), 0),
         }
         for name in self.job.dedup.prefer:
             if name in table.column_names:
-                columns[f"rank_{name}"] = table[name]
-        return pa.table(columns)
+                # Unknown: last.
+                known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
+                columns[f"rank_{name}"] = pc.if_else(pc.is_nan(known), -np.inf, known)
+        own = pa.table({"uid": table["uid"], "audit": pa.array(audit), "reasons": reasons})
+        return Prepared(own, pa.table(columns))
 
-    def merge(
-        self, shards: Sequence[ShardData], prepared: Callable[[ShardData], pa.Table]
-    ) -> pa.Table:
-        members = [_members(shard.shard, prepared(shard)) for shard in shards]
-        table = pa.concat_tables([_NOBODY, *members], promote_options="default").combine_chunks()
-        ranks = [name for name in table.column_names if name.startswith("rank_")]
+    def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        ranks = [name for name in rows.column_names if name.startswith("rank_")]
         order = [(name, "descending") for name in ranks]
-        clean = table.filter(table["clean"])
+        clean = rows.filter(rows["clean"])
         clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
         groups, changes = clean["group"].combine_chunks(), np.ones(clean.num_rows, bool)
         changes[1:] = _flags(pc.not_equal(groups[1:], groups[:-1]))
         best = clean.filter(pa.array(changes))
-        found = pc.index_in(table["group"], value_set=best["group"].combine_chunks())
+        found = pc.index_in(rows["group"], value_set=best["group"].combine_chunks())
         return pa.table(
-            {"shard": table["shard"], "uid": table["uid"], "best": best["uid"].take(found)}
+            {"shard": rows["shard"], "uid": rows["uid"], "best": best["uid"].take(found)}
         )
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
@@ -202,19 +202,3 @@ def _lists(row: npt.NDArray[np.int64], values: pa.Array, rows: int) -> pa.ListAr
     """One list a row of the values whose `row`, in ascending order, it is."""
     offsets = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-
-def _members(shard: int, prepared: pa.Table) -> pa.Table:
-    """The members of groups: who they are, whether no other rule takes them, and their ranks."""
-    table = prepared.filter(pc.is_valid(prepared["group"]))
-    columns = {
-        "shard": pa.array(np.full(table.num_rows, shard, np.int32)),
-        "uid": table["uid"],
-        "group": table["group"],
-        "clean": pc.equal(pc.list_value_length(table["reasons"]), 0),
-    }
-    for name in table.column_names:
-        if name.startswith("rank_"):
-            known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
-            columns[name] = pc.if_else(pc.is_nan(known), -np.inf, known)  # unknown: last
-    return pa.table(columns)

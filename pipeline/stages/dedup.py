@@ -4,7 +4,7 @@ A group is led by its smallest uid and holds what is near its leader, so that a 
 steps does not join pictures that have nothing in common, and every run finds the same groups.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.neighbours import NO_PAIRS, Pairs, cosine_pairs, hamming_pairs
 from pipeline.shard import ShardData
-from pipeline.stage import Output, WholeStage
+from pipeline.stage import Output, Prepared, WholeStage
 from pipeline.stages.groups import Likeness, classes_of, solve
 from pipeline.table import Column
 
@@ -27,6 +27,7 @@ class DedupStage(WholeStage):
     """`dup_group`: null for a picture without repeats, else the leader's uid."""
 
     name = "dedup"
+    version = 2
     rank = 40
     step = "Repeated pictures"
 
@@ -67,19 +68,14 @@ class DedupStage(WholeStage):
             settings.pop("thumbnail_similarity", None)
         return settings
 
-    def prepare(self, shard: ShardData) -> pa.Table:
+    def prepare(self, shard: ShardData) -> Prepared:
         table = shard.table(*self.reads)
         row = pa.array(np.arange(table.num_rows), pa.int32())
-        return table.append_column("row", row).filter(pc.equal(table["status"], "success"))
+        dealt = table.append_column("row", row).filter(pc.equal(table["status"], "success"))
+        return Prepared(table.select(["uid"]), dealt)
 
-    def merge(
-        self, shards: Sequence[ShardData], prepared: Callable[[ShardData], pa.Table]
-    ) -> pa.Table:
-        tables = [
-            t.append_column("shard", pa.array(np.full(t.num_rows, s.shard), pa.int32()))
-            for s, t in ((shard, prepared(shard)) for shard in shards)
-        ]
-        rows = pa.concat_tables(tables).sort_by("uid")
+    def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        rows = rows.sort_by("uid")
         likenesses = self._likenesses(rows, shards)
         leader, similarity, kind = solve(rows.num_rows, list(likenesses.values()))
         names = np.array([*likenesses, None], object)
@@ -93,10 +89,7 @@ class DedupStage(WholeStage):
                 "dup_kind": pa.array(names[kind], pa.string()),
             }
         )
-        # By shard, so that a reader who wants one shard's rows can skip the others' row groups.
-        return merged.filter(pa.array(leader >= 0)).sort_by(
-            [("shard", "ascending"), ("uid", "ascending")]
-        )
+        return merged.filter(pa.array(leader >= 0))
 
     def _likenesses(self, rows: pa.Table, shards: Sequence[ShardData]) -> dict[str, Likeness]:
         """The configured kinds by name, the surest first."""
@@ -128,7 +121,7 @@ class DedupStage(WholeStage):
         return Likeness(_placed(rows.num_rows, index, own), pairs)
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
-        uids = shard.table()["uid"]
+        uids = prepared["uid"]
         place = pc.index_in(uids, value_set=merged["uid"].combine_chunks())
         columns = {c.name: merged[c.name].take(place) for c in self.writes}
         return Output(pa.table({"uid": uids, **columns}), summary={"in groups": merged.num_rows})

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from shelf import BARE
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
+from pipeline.merging import deal, shares_for
 from pipeline.stages.decide import DecideStage
 from pipeline.table import check_columns
 
@@ -128,6 +130,33 @@ def judge(
     ]  # fmt: skip
 
 
+def verdicts(stage: DecideStage, shards: list[Shard], count: int) -> list[dict[str, Any]]:
+    """Every row's verdict by the stage, merged in so many partitions."""
+    prepared = {shard.shard: stage.prepare(shard) for shard in shards}
+    dealt = pa.concat_tables(
+        deal(own.dealt, stage.key).append_column(
+            "shard",
+            pa.array([number] * own.dealt["group"].is_valid().to_pylist().count(True), pa.int32()),
+        )
+        for number, own in prepared.items()
+    )
+    answers = []
+    for share in shares_for(count):
+        low, high = share.bounds
+        mine = pc.and_(pc.greater_equal(dealt["_hash"], low), pc.less(dealt["_hash"], high))
+        answers.append(stage.merge(shards, dealt.filter(mine).drop_columns(["_hash"])))
+    merged = pa.concat_tables(answers)
+    found = []
+    for shard in shards:
+        mine = merged.filter(pc.equal(merged["shard"], shard.shard))
+        output = stage.run(shard, prepared[shard.shard].own, mine)
+        table = check_columns(stage.writes, output.table, "decide")
+        found += table.to_pylist()
+        kept = table["reason"].null_count
+        assert output.summary == {"kept": kept, "dropped": table.num_rows - kept}
+    return found
+
+
 ROW = st.fixed_dictionaries(
     {
         "status": st.sampled_from(["success", "failed", "skipped", None]),
@@ -173,14 +202,6 @@ def test_columns_and_rows_give_the_same_verdicts(rows, rules, prefer):
         }, "job.yaml",
     )  # fmt: skip
     stage = DecideStage(job, {"uid": pa.string(), **KINDS})
-    prepared = {shard.shard: stage.prepare(shard) for shard in shards}
-    merged = stage.merge(shards, lambda shard: prepared[shard.shard])
-    found = []
-    for shard in shards:
-        mine = pa.array([i == shard.shard for i in merged["shard"].to_pylist()], pa.bool_())
-        output = stage.run(shard, prepared[shard.shard], merged.filter(mine))
-        table = check_columns(stage.writes, output.table, "decide")
-        found += table.to_pylist()
-        kept = table["reason"].null_count
-        assert output.summary == {"kept": kept, "dropped": table.num_rows - kept}
-    assert found == judge(shards, FETCH_RULES + rules, prefer)
+    for count in (1, 2, 7):
+        found = verdicts(stage, shards, count)
+        assert found == judge(shards, FETCH_RULES + rules, prefer), f"{count} partitions"

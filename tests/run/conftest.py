@@ -15,10 +15,20 @@ from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
 from pipeline.demo.world import caption, draw, random_scene
+from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
 from pipeline.runner import Result
 
 PICTURES = 36
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_report() -> Iterator[None]:
+    """Runs in this process end without a report, which takes longer than such a run itself;
+    tests/run/test_products.py has it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "of", classmethod(lambda cls, run, job: None))
+        yield
 
 
 @pytest.fixture(scope="session")

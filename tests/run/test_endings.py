@@ -58,7 +58,7 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize(
     ("kilobytes", "where"),
-    [(32, "runs/job, "), (180, "/parts/download-"), (600, "/export/")],
+    [(32, "runs/job, "), (180, "/parts/download-"), (640, "/export/")],
     ids=["ingest", "part", "export"],
 )
 def test_a_full_disk(kilobytes, where, alone, disk):

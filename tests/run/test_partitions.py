@@ -1,0 +1,172 @@
+"""A merge in partitions: each task sees its own rows, and their number changes no answer."""
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from lab import Lab
+from leaks import leaks
+from takedown import folder, take
+
+from pipeline.config.load import load_job
+from pipeline.damage import find_damage
+from pipeline.inspect.preview import preview
+from pipeline.inspect.query import query
+from pipeline.inspect.stats import stats
+from pipeline.merging import Share, deal
+from pipeline.parts import stage_parts
+from pipeline.run import Run
+from pipeline.stages.decide import DecideStage
+from pipeline.table import part_folder
+
+KINDS = ("merged", "dealt")
+DUPLICATES = "select uid, reason, reasons, dup_of from samples order by uid"
+
+
+@pytest.fixture
+def parts_of(monkeypatch):
+    """`parts_of(rows)`: `decide` merges a partition for so many rows of the run."""
+    return lambda rows: monkeypatch.setattr(DecideStage, "rows_at_once", rows)
+
+
+@pytest.fixture
+def merges(monkeypatch) -> list[set[str]]:
+    """The groups that each merge of `decide` was given."""
+    seen: list[set[str]] = []
+    merge = DecideStage.merge
+
+    def noting(self, shards, rows):
+        assert "_hash" not in rows.column_names
+        seen.append(set(rows["group"].to_pylist()))
+        return merge(self, shards, rows)
+
+    monkeypatch.setattr(DecideStage, "merge", noting)
+    return seen
+
+
+@pytest.fixture
+def pairs(lab) -> Path:
+    """A job whose pictures come twice each, the second time at another shard's end."""
+    rows = [*lab.site.rows[:12]]
+    twins = [{**row, "caption": f"{row['caption']}, again"} for row in rows]
+    return lab.job([*rows, *twins, *lab.site.dead], shard_size=9)
+
+
+def place(result) -> Path:
+    """Where `decide` has its parts."""
+    fingerprint = result.run.state["products"]["decide"]["fingerprint"]
+    return Path(result.run.folder.path(part_folder("decide", fingerprint)))
+
+
+def made(lab: Lab, result, before: int) -> list[tuple[list[str], int]]:
+    return [(e["stages"], e["shard"]) for e in lab.log(result)[before:] if e["event"] == "done"]
+
+
+def test_a_merge_sees_its_own_rows_and_no_number_of_them_changes_a_verdict(
+    lab, pairs, parts_of, merges
+):
+    whole = lab.run(pairs)
+    (all_groups,) = merges
+    verdicts = query(whole.run, DUPLICATES).to_pylist()
+    assert len(all_groups) >= 10
+    for rows, count in ((14, 2), (4, 7)):
+        merges.clear()
+        parts_of(rows)
+        result = lab.run(pairs)
+        assert len(merges) == count
+        assert set().union(*merges) == all_groups
+        assert sum(map(len, merges)) == len(all_groups), "a group was seen by two merges"
+        assert query(result.run, DUPLICATES).to_pylist() == verdicts
+        assert result.digest == whole.digest
+        assert (result.cached["dedup"], result.cached["decide"]) == (True, False)
+        assert preview(load_job(pairs))["stages"][-2]["why"] == "stands"
+        assert stats(result.run)["conserved"] is True
+
+
+def test_a_row_without_a_key_is_not_dealt(lab, pairs, parts_of):
+    parts_of(9)
+    result = lab.run(pairs)
+    dealt = [pq.read_table(path) for path in sorted(place(result).glob("*.dealt.parquet"))]
+    members = query(result.run, "select uid from samples where dup_group is not null")
+    assert {uid for table in dealt for uid in table["uid"].to_pylist()} == set(
+        members["uid"].to_pylist()
+    )
+    for table in dealt:
+        hashes = table["_hash"].to_pylist()
+        assert hashes == sorted(hashes), "a partition is no run of rows"
+
+
+def test_one_lost_partition_is_merged_again_and_no_other(lab, pairs, parts_of, merges):
+    parts_of(7)
+    first = lab.run(pairs)
+    folder, events = place(first), len(lab.log(first))
+    (of_one,) = [m for n, m in enumerate(merges) if n == 1]
+    merges.clear()
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.dealt.parquet")}
+    kept |= {n: (folder / n).stat().st_mtime_ns for n in ("merged-000.json", "merged-002.parquet")}
+    (folder / "merged-001.parquet").unlink()
+    assert (stage_parts(first.run)[-1].name, stage_parts(first.run)[-1].sidecars) == ("decide", {})
+    again = lab.run(pairs)
+    assert merges == [of_one]
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+    assert made(lab, again, events).count(([], -2)) == 1
+    assert {tuple(stages) for stages, _ in made(lab, again, events)} == {(), ("decide",)}
+    assert again.digest == first.digest
+    lab.run(pairs)
+    assert lab.said == ["everything stands; nothing to do"]
+
+
+def test_fewer_partitions_leave_no_stale_one_in_the_answer(lab, pairs, parts_of):
+    parts_of(4)
+    many = lab.run(pairs)
+    parts_of(14)
+    few = lab.run(pairs)
+    (part,) = [part for part in stage_parts(few.run) if part.name == "decide"]
+    merged = [one for one in part.shared if one.shard == -1]
+    assert [one.inputs["partitions"] for one in merged] == ["2", "2"]
+    assert len(part.sidecars) == len(few.run.index)
+    assert many.digest == few.digest
+
+
+def test_a_changed_partition_is_found_as_damage(lab, pairs, parts_of):
+    parts_of(7)
+    result = lab.run(pairs)
+    file = place(result) / "merged-002.parquet"
+    file.write_bytes(file.read_bytes()[:-9] + b"\0" * 9)
+    assert str(find_damage(result.run)).startswith(f"{file} was cut or changed from outside")
+
+
+def test_a_takedown_takes_every_partition(copy, parts_of):
+    parts_of(9)
+    before = copy.run(copy.folder / "job.yaml")
+    (twin,) = query(before.run, "select * from samples where dup_of is not null").to_pylist()
+
+    def holding() -> set[tuple[str, str]]:
+        """Stages, and kinds of files on the way to their parts, that name the twin."""
+        files = [*folder(copy).glob("parts/*/merged-*.parquet")]
+        files += folder(copy).glob("parts/*/*.dealt.parquet")
+        return {
+            (path.parent.name.split("-")[0], re.search("merged|dealt", path.name)[0])
+            for path in files
+            if twin["uid"] in pq.read_table(path)["uid"].to_pylist()
+        }
+
+    assert len(list(place(before).glob("merged-*.json"))) == 5
+    assert holding() == {(stage, kind) for stage in ("dedup", "decide") for kind in KINDS}
+    # Its picture is its twin's too, who stays.
+    secret = {name: twin[name].encode() for name in ("url", "caption", "licence")}
+    take(copy, ("uid", twin["uid"]))
+    assert holding() == set()
+    assert leaks(folder(copy), secret) == []
+    assert stats(Run(folder(copy)))["reasons"]["forgotten"] == 1
+
+
+def test_the_deal_is_the_same_in_every_process():
+    rows = pa.table({"uid": ["1", "2", "3", "4"], "group": ["b", None, "a", "b"]})
+    dealt = deal(rows, "group")
+    assert dealt["uid"].to_pylist() == ["3", "1", "4"]
+    assert dealt["_hash"].to_pylist() == [3391310933, 4254941009, 4254941009]
+    assert [Share(n, 3).bounds for n in range(3)] == [(0, 2**32 // 3), (2**32 // 3, 2**33 // 3),
+                                                     (2**33 // 3, 2**32)]  # fmt: skip
