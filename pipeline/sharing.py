@@ -10,7 +10,7 @@ from distributed import Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.utils import sync
 
-from pipeline.fetch.failure import StationError
+from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.fetch.web.hosts import Book, HostBook, Leave
 
 _ATTRIBUTE = "winnow_book"
@@ -66,7 +66,9 @@ class RemoteBook(Book):
                 callback_timeout=_PATIENCE,
             )  # fmt: skip
         except Exception as error:  # whatever a lost scheduler looks like from here
-            raise StationError(f"the scheduler does not answer about hosts: {error!r}") from error
+            raise FetchStoppedError(
+                f"the scheduler does not answer about hosts: {error!r}"
+            ) from error
 
 
 class HostBookWorkerPlugin(WorkerPlugin):

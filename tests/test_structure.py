@@ -11,7 +11,17 @@ ROOT = Path(__file__).parents[1]
 
 # Lowest first. A room may import from its own level and below.
 LEVELS = (
-    ("errors", "reasons", "uid", "threads", "processes", "quiet_exit"),
+    (
+        "errors",
+        "reasons",
+        "failure",
+        "uid",
+        "urls",
+        "domains",
+        "threads",
+        "processes",
+        "quiet_exit",
+    ),
     ("endings", "storage", "tars"),
     ("table", "sql", "config"),
     ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),

@@ -18,14 +18,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError, StationError, printable
+from pipeline.failure import FetchError, printable
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.station import station
+from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.fetch.web.hosts import Book
-from pipeline.fetch.web.urls import check_url
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
+from pipeline.urls import check_url
 
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
 
@@ -64,7 +65,7 @@ def fetch_urls(
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses on the way (an exception between its hands drops the row silently) is found
     by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
-    pictures that were taken down; `book` is a cluster's book of hosts. Raises StationError if
+    pictures that were taken down; `book` is a cluster's book of hosts. Raises FetchStoppedError if
     fetching itself breaks.
     """
     results: list[Fetched | None] = []
@@ -139,7 +140,7 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        broken: list[StationError] = []
+        broken: list[FetchStoppedError] = []
 
         def fetch(url: str) -> bytes:
             if broken:
@@ -147,7 +148,7 @@ def _download(
             try:
                 said = seen[url] = Seen()
                 return intake.admit(fetcher.fetch(url, said), said)
-            except StationError as error:
+            except FetchStoppedError as error:
                 # img2dataset would make it every row's own failure, and the shard would stand.
                 broken.append(error)
                 raise

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.fetch.failure import split_message
+from pipeline.failure import split_message
 from pipeline.fetch.intake import Facts, Picture
 from pipeline.fetch.seen import Seen
 

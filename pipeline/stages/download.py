@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.errors import InputError
-from pipeline.fetch.failure import printable
+from pipeline.failure import printable
 from pipeline.shard import Rows, ShardData
 from pipeline.stage import Output, TableStage
 from pipeline.stages.rows import as_text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.hosts import HostBook, HostGate, Leave, Manners
 from pipeline.fetch.web.sockets import Patience, clock
 

@@ -11,10 +11,11 @@ import threading
 from pathlib import Path
 
 import pipeline
-from pipeline.fetch.failure import StationError, printable
+from pipeline.failure import printable
 from pipeline.fetch.picture.child import BLOBS, READY, read_exactly, read_frame
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.reasons import FETCH
 
 _START = 120.0
@@ -58,10 +59,11 @@ class _Child:
         return not self._is_broken and self.process.poll() is None
 
     def ask(self, data: bytes) -> Made:
-        """What becomes of the bytes; their time counts from their turn. StationError at its start.
+        """What becomes of the bytes; the timeout counts from when the process turns to them.
 
-        If it dies of these bytes: EOFError or OSError, TimeoutError, or, for an answer that makes
-        no sense, ValueError, TypeError or KeyError. If of others: _BystanderError.
+        Raises FetchStoppedError if the process does not start. If it dies of these bytes: EOFError,
+        OSError or TimeoutError, or, for an answer that makes no sense, ValueError, TypeError or
+        KeyError. If it dies of others' bytes: _BystanderError.
         """
         with self._sending:
             self._await_start()
@@ -120,7 +122,7 @@ class _Child:
         if not self._is_ready:
             self._is_broken = True
             self.end()
-            raise StationError("a decoding process did not start; it says why above")
+            raise FetchStoppedError("a decoding process did not start; it says why above")
 
     def end(self, grace: float = 1.0) -> int:
         """End it; its exit code, negative for the signal that it died of.
@@ -184,7 +186,7 @@ class Decoders:
     def make(self, data: bytes) -> Made:
         """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
 
-        Waits for a free one. StationError if none can be started.
+        Waits for a free one. FetchStoppedError if none can be started.
         """
         seat = self._free.get()
         try:

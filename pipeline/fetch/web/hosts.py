@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.sockets import clock
 
 MAX_PAUSE = 3_600.0

@@ -13,7 +13,7 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.head import Answer
 from pipeline.fetch.web.hosts import HostGate, Manners
