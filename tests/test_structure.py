@@ -25,7 +25,7 @@ LEVELS = (
     ("endings", "storage", "tars"),
     ("table", "sql", "config"),
     ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),
-    ("shard", "stage", "rules", "sharing", "plugins"),
+    ("shard", "stage", "rules", "plugins"),
     ("stages",),
     ("plan", "patches", "renewal", "pictures", "progress"),
     ("tasks", "provenance"),
@@ -109,14 +109,14 @@ def test_importing_the_command_line_loads_neither_torch_nor_dask(module):
     assert result.stdout.strip() == "[]"
 
 
-def test_two_rooms_know_dask():
+def test_only_executors_know_dask():
     knowing = {
         str(path.relative_to(ROOT))
         for package in ("pipeline", "train")
         for path in _files(package)
         if any(name.split(".")[0] in ("dask", "distributed") for name, _ in _imports(path))
     }
-    assert knowing == {"pipeline/executors/dask.py", "pipeline/sharing.py"}
+    assert knowing == {"pipeline/executors/dask.py", "pipeline/executors/sharing.py"}
 
 
 def test_files_are_small_rooms():

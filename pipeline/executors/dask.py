@@ -172,7 +172,7 @@ def _starting() -> Iterator[None]:
 
 def _share_hosts(client: Client) -> None:
     """Let the workers spare hosts together. Here one net worker fetches; there, many may."""
-    from pipeline.sharing import HostBookPlugin, HostBookWorkerPlugin
+    from pipeline.executors.sharing import HostBookPlugin, HostBookWorkerPlugin
 
     try:
         client.register_plugin(HostBookPlugin())

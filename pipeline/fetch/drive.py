@@ -24,7 +24,7 @@ from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.station import station
 from pipeline.fetch.stopped import FetchStoppedError
-from pipeline.fetch.web.hosts import Book
+from pipeline.fetch.web.hosts import shared_book
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 from pipeline.urls import check_url
 
@@ -58,15 +58,13 @@ def fetch_urls(
     config: DownloadConfig,
     spool: Spool,
     forgotten: Collection[str] = (),
-    book: Book | None = None,
 ) -> list[Fetched]:
     """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses on the way (an exception between its hands drops the row silently) is found
     by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
-    pictures that were taken down; `book` is a cluster's book of hosts. Raises FetchStoppedError if
-    fetching itself breaks.
+    pictures that were taken down. Raises FetchStoppedError if fetching itself breaks.
     """
     results: list[Fetched | None] = []
     places: list[str] = []
@@ -84,7 +82,7 @@ def fetch_urls(
     if hosts:
         turns = by_turns(hosts)
         with station(config) as standing:
-            standing.fetcher.go_by(book)
+            standing.fetcher.go_by(shared_book())
             standing.decoders.start(len(turns))
             intake = Intake(standing.decoders, standing.blocklist, forgotten)
             before = standing.fetcher.held_back

@@ -1,7 +1,7 @@
 """How hosts are spared: few connections, a pace, a rest when they ask for it or keep failing.
 
 One book holds the state of every host for all who fetch: threads of one process, or, through
-`pipeline.sharing`, workers of a cluster.
+what an executor installs with `share_book`, workers of a cluster.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -165,6 +165,23 @@ class HostBook:
                 self._hosts.move_to_end(oldest)
                 return
             del self._hosts[oldest]
+
+
+_find: Callable[[], Book | None] | None = None
+
+
+def share_book(find: Callable[[], Book | None] | None) -> None:
+    """Let this process's fetches ask `find`, in the thread of their task, for a shared book.
+
+    An executor whose workers fetch side by side installs it in each of them; None takes it away.
+    """
+    global _find
+    _find = find
+
+
+def shared_book() -> Book | None:
+    """The shared book that this task's fetch must ask; None: the process's own is enough."""
+    return _find() if _find is not None else None
 
 
 class HostGate:

@@ -11,7 +11,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.utils import sync
 
 from pipeline.fetch.stopped import FetchStoppedError
-from pipeline.fetch.web.hosts import Book, HostBook, Leave
+from pipeline.fetch.web.hosts import Book, HostBook, Leave, share_book
 
 _ATTRIBUTE = "winnow_book"
 _PATIENCE = 60.0
@@ -78,6 +78,7 @@ class HostBookWorkerPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         setattr(worker, _ATTRIBUTE, RemoteBook(worker))
+        share_book(this_workers_book)
 
 
 def this_workers_book() -> Book | None:
