@@ -1,6 +1,7 @@
-"""One book of hosts for all workers of a cluster, kept by its scheduler.
+"""One host limiter for all workers of a cluster, kept by its scheduler.
 
-Without it each worker would spare a host on its own, and ten workers would be ten times too many.
+Limits that each worker kept for itself would allow a host as many times too many requests as there
+are workers.
 """
 
 import time
@@ -11,78 +12,83 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.utils import sync
 
 from pipeline.fetch.stopped import FetchStoppedError
-from pipeline.fetch.web.hosts import Book, HostBook, Leave, share_book
+from pipeline.fetch.web.hosts import HostLimiter, LocalHostLimiter, Permit, share_limiter
 
-_ATTRIBUTE = "winnow_book"
-_PATIENCE = 60.0
+_ATTRIBUTE = "winnow_host_limiter"
+_ANSWER_TIMEOUT = 60.0
+"""Seconds to wait for the scheduler's answer."""
 _POLL = 0.05
 """Seconds between two questions about a host that is busy with another worker's requests."""
 
 
-class HostBookPlugin(SchedulerPlugin):
-    """The book, behind two calls of the scheduler. Jobs that run side by side share it."""
+class HostLimiterPlugin(SchedulerPlugin):
+    """The limiter, behind two calls of the scheduler. Jobs that run side by side share it."""
 
-    name = "winnow-hosts"
+    name = "winnow-host-limiter"
     idempotent = True
 
     async def start(self, scheduler: Scheduler) -> None:
-        self._book = HostBook()
-        scheduler.handlers |= {"winnow_take": self._take, "winnow_give": self._give}
+        self._limiter = LocalHostLimiter()
+        scheduler.handlers |= {"winnow_acquire": self._acquire, "winnow_release": self._release}
 
-    async def _take(self, host: str, manners: dict[str, Any], holder: str) -> tuple[Any, ...]:
-        leave = self._book.take(host, manners, holder)
-        return leave.wait, leave.reason, leave.detail
+    async def _acquire(self, host: str, limits: dict[str, Any], holder: str) -> tuple[Any, ...]:
+        permit = self._limiter.acquire(host, limits, holder)
+        return permit.wait, permit.reason, permit.detail
 
-    async def _give(self, holder: str, **told: Any) -> None:
-        self._book.give(holder=holder, **told)
+    async def _release(self, holder: str, **outcome: Any) -> None:
+        self._limiter.release(holder=holder, **outcome)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        self._book.drop(worker)
+        self._limiter.release_all(worker)
 
 
-class RemoteBook(Book):
-    """The scheduler's book, as a worker's fetching threads see it."""
+class RemoteHostLimiter(HostLimiter):
+    """The scheduler's limiter, as a worker's fetching threads call it.
+
+    Its methods raise FetchStoppedError if the scheduler does not answer.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def take(self, host: str, manners: dict[str, Any]) -> Leave:
-        return Leave(*self._call("winnow_take", host=host, manners=manners))
+    def acquire(self, host: str, limits: dict[str, Any]) -> Permit:
+        return Permit(*self._call("winnow_acquire", host=host, limits=limits))
 
-    def give(
-        self, host: str, manners: dict[str, Any], reason: str, detail: str, pause: float
+    def release(
+        self, host: str, limits: dict[str, Any], reason: str, detail: str, pause: float
     ) -> None:
-        told = {"host": host, "manners": manners, "reason": reason, "detail": detail}
-        self._call("winnow_give", **told, pause=pause)
+        outcome = {"host": host, "limits": limits, "reason": reason, "detail": detail}
+        self._call("winnow_release", **outcome, pause=pause)
 
-    def rest(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, _POLL))
 
-    def _call(self, name: str, **told: Any) -> Any:
+    def _call(self, name: str, **arguments: Any) -> Any:
         worker = self._worker
         try:
             return sync(
-                worker.loop, getattr(worker.scheduler, name), holder=worker.address, **told,
-                callback_timeout=_PATIENCE,
+                worker.loop, getattr(worker.scheduler, name), holder=worker.address, **arguments,
+                callback_timeout=_ANSWER_TIMEOUT,
             )  # fmt: skip
-        except Exception as error:  # whatever a lost scheduler looks like from here
+        except Exception as error:  # a lost scheduler shows as many kinds of error
             raise FetchStoppedError(
                 f"the scheduler does not answer about hosts: {error!r}"
             ) from error
 
 
-class HostBookWorkerPlugin(WorkerPlugin):
-    """Shows a worker's fetching the way to the book."""
+class HostLimiterWorkerPlugin(WorkerPlugin):
+    """Installs the scheduler's limiter in a worker."""
 
-    name = "winnow-hosts"
+    name = "winnow-host-limiter"
 
     def setup(self, worker: Worker) -> None:
-        setattr(worker, _ATTRIBUTE, RemoteBook(worker))
-        share_book(this_workers_book)
+        # On the worker, since several workers can live in one process (tests do so).
+        setattr(worker, _ATTRIBUTE, RemoteHostLimiter(worker))
+        share_limiter(this_workers_limiter)
 
 
-def this_workers_book() -> Book | None:
-    """The cluster's book, if this task runs on a cluster that keeps one."""
+def this_workers_limiter() -> HostLimiter | None:
+    """The limiter of the worker whose task this is; None outside a task of such a worker."""
     try:
         worker = get_worker()
     except ValueError:  # no task

@@ -25,7 +25,7 @@ from pipeline.fetch.lists import read_domains
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.body import read_body, read_start, skim_body
-from pipeline.fetch.web.hosts import Book, Manners
+from pipeline.fetch.web.hosts import HostLimiter, HostLimits
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
@@ -43,7 +43,7 @@ _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 class Fetcher:
     """Fetches one URL at a time per thread, under the job's limits. Lives as long as its process.
 
-    What it learns of hosts (addresses, robots.txt, manners, open connections) serves all shards.
+    What it learns of hosts (addresses, robots.txt, failures, open connections) serves all shards.
     InputError for a list of domains that cannot be read.
     """
 
@@ -60,17 +60,17 @@ class Fetcher:
         }
         resolver = Resolver(config.nameservers, config.connect_timeout)
         guard = AddressGuard(resolver, config.allow_addresses)
-        self._transport = Transport(guard, headers, Manners.of(config))
+        self._transport = Transport(guard, headers, HostLimits.of(config))
         self._domains = read_domains(config.opted_out_domains)
         self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
 
-    def go_by(self, book: Book | None) -> None:
-        """Ask a cluster's book of hosts; None: this process's own."""
-        self._transport.gate.go_by(book)
+    def use_limiter(self, limiter: HostLimiter | None) -> None:
+        """Ask a limiter shared with other processes; None: this process's own."""
+        self._transport.gate.use(limiter)
 
     @property
     def held_back(self) -> float:
-        """Seconds, over all threads, for which the job's own manners held requests back."""
+        """Seconds, over all threads, for which the job's own limits held requests back."""
         return self._transport.gate.waited
 
     def fetch(self, text: str, seen: Seen | None = None) -> bytes:

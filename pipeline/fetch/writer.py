@@ -32,7 +32,7 @@ class Spool:
         self._end = 0
         self.results: dict[int, Fetched] = {}
         self.held_back = 0.0
-        """Seconds, over all threads, for which the job's own manners held requests back."""
+        """Seconds, over all threads, for which the job's own limits held requests back."""
 
     def add(self, key: int, jpeg: Picture) -> None:
         self._file.write(jpeg)
