@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     (
         "errors",
+        "plugins",
         "reasons",
         "failure",
         "uid",
@@ -25,7 +26,7 @@ LEVELS = (
     ("endings", "storage", "tars"),
     ("table", "sql", "config"),
     ("run", "runlog", "freshness", "models", "fetch", "neighbours", "tombstones"),
-    ("shard", "stage", "rules", "plugins"),
+    ("shard", "stage", "rules"),
     ("stages",),
     ("plan", "patches", "renewal", "pictures", "progress"),
     ("tasks", "provenance"),
