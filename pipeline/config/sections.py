@@ -42,6 +42,11 @@ class ToxicityConfig(Section):
     )
     batch_size: int = tuning(64, "Captions per forward pass (Detoxify).", ge=1)
 
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the weights lie in an installed package."""
+        return self.model == "profanity-check"
+
     @model_validator(mode="after")
     def _checkpoint_needs_detoxify(self) -> "ToxicityConfig":
         if self.checkpoint and self.model == "profanity-check":

@@ -54,6 +54,10 @@ class HeadsStage(TableStage):
     def settings(self) -> dict[str, Any]:
         return {head.column: head.settings() for head in self._heads}
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return tuple(sorted({name for head in self._heads for name in head.packages}))
+
     def models(self) -> dict[str, str]:
         digests = {f"head: {head.column}": head.digest() for head in self._heads}
         return {name: digest for name, digest in digests.items() if digest is not None}
