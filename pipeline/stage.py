@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.base import Section
 from pipeline.config.job import Job, Rule
 from pipeline.config.load import check_section
 from pipeline.config.sections import MeasureConfig
@@ -73,6 +74,23 @@ class Stage(ABC):
         """The job's `measure.<name>`, checked: an instance of `Config`."""
         values = self.job.measure.get(self.name)
         return check_section(self.Config, values or {}, f"measure.{self.name}")
+
+    def sections(self) -> dict[str, Section]:
+        """The job's sections that hold this stage's keys, by their place, e.g. `measure.<name>`."""
+        return {f"measure.{self.name}": self.section} if self.name in self.job.measure else {}
+
+    def changed_effort(self, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Keys of the role `effort` that differ from an earlier job's: old and new, as JSON values.
+
+        `before` is that job as JSON values; keys that it does not have are left out.
+        """
+        found: dict[str, tuple[Any, Any]] = {}
+        for place, section in self.sections().items():
+            old: Any = before
+            for part in place.split("."):
+                old = (old or {}).get(part)
+            found |= section.changed_since(old or {}, "effort")
+        return found
 
     def default_rules(self) -> tuple[Rule, ...]:
         """Rules over its columns for a job that names none."""

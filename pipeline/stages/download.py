@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipeline.config.base import Section
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.errors import InputError
@@ -86,6 +87,9 @@ class DownloadStage(TableStage):
     @property
     def config(self) -> DownloadConfig:
         return self.job.download
+
+    def sections(self) -> dict[str, Section]:
+        return {"download": self.config}
 
     @property
     def reads(self) -> tuple[str, ...]:
