@@ -1,4 +1,4 @@
-"""The opener that img2dataset's `urllib.request.urlopen` finds: all fetching goes through here.
+"""The opener behind `urllib.request.urlopen`, which img2dataset calls: all fetching passes here.
 
 It has handlers for http and https only, and they are ours, so nothing else (files, FTP, data
 URLs, proxies) can be reached, also by img2dataset.
@@ -94,7 +94,7 @@ class Fetcher:
             except FetchError as error:
                 if not error.passing or attempt == self._config.retries:
                     raise
-                # The jitter keeps those who failed together from coming back together.
+                # The jitter spreads the retries of requests that failed at the same time.
                 pause = max(BACK_OFF * 2**attempt * random.uniform(1, 2), error.wait)
                 if pause >= clock.end - time.monotonic():
                     raise
@@ -175,7 +175,7 @@ class Fetcher:
 
 
 def _heed_nothing(response: urllib3.BaseHTTPResponse) -> None:
-    """What is said of pictures does not bind robots.txt."""
+    """Opt-outs in headers concern pictures; a robots.txt is read whatever its headers say."""
 
 
 def _take_robots_txt(response: urllib3.BaseHTTPResponse) -> tuple[int, bytes]:
@@ -201,7 +201,7 @@ def _check_status(response: urllib3.BaseHTTPResponse) -> None:
     else:
         reason = "http_client_error"
     wait = retry_after(response.headers.get("Retry-After", ""))
-    # What the body of a refusal does is not worth another reason.
+    # The status is the row's reason, whatever goes wrong in reading the body.
     with contextlib.suppress(FetchError, urllib3.exceptions.HTTPError, OSError):
         skim_body(response)
     said = f"{status} {response.reason or ''}".strip()

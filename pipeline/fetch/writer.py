@@ -56,7 +56,7 @@ class Spool:
 
 
 class SampleWriter:
-    """img2dataset's sample writer: gets every row, kept or failed; its keys are ours again."""
+    """img2dataset's sample writer: gets every row, kept or failed, and maps its keys back."""
 
     def __init__(self, spool: Spool, *_img2dataset: Any) -> None:
         self._spool = spool
@@ -72,4 +72,4 @@ class SampleWriter:
         self._spool.results[row] = Fetched(reason, detail, facts)
 
     def close(self) -> None:
-        """Nothing is held back here; the spool lives on."""
+        """Every row has been written already; the spool stays open for the stage."""

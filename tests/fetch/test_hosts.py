@@ -183,7 +183,10 @@ def test_a_fetch_asks_the_limiter_that_its_process_shares(fetch, serve, config):
     shared = LocalHostLimiter()
     site = serve({"/a.jpg": lambda page: page.answer(404)})
     host = site.base.split("//")[1]
-    fail(shared, host, 3)
+    patient = limits(host_cooldown=60)
+    for _ in range(3):
+        shared.acquire(host, patient)
+        shared.release(host, patient, "timeout", "no first byte", 0)
     thread = []
 
     def find() -> LocalHostLimiter:

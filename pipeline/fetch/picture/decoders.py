@@ -1,4 +1,4 @@
-"""A few decoding processes: whatever a picture does to its decoder, it does to one of them."""
+"""A pool of decoding processes: a picture that crashes or hangs its decoder harms one of them."""
 
 import contextlib
 import json
@@ -45,8 +45,8 @@ class _Child:
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-        # One end for each way, since a socket has one patience for both. Whoever waits at the door
-        # may wait for the picture before, and then for the reading of its own.
+        # One socket object for each direction, since a socket has one timeout for both. A sender
+        # may have to wait until the picture before is done, and then until its own has been read.
         self._in, self._out, self._timeout = ours, ours.dup(), timeout
         self._out.settimeout(2 * timeout + 1)
         self._sending = threading.RLock()
@@ -84,12 +84,12 @@ class _Child:
             raise
         with self._turn:
             self._answered += 1
-            self._is_broken = made.reason == "decoder_crash"  # it says so, and ends itself
+            self._is_broken = made.reason == "decoder_crash"  # the process says so, and exits
             self._turn.notify_all()
         return made
 
     def _send(self, data: bytes) -> OSError | None:
-        """The error if the other side is gone: whose fault that is, the turn will tell."""
+        """The error if the other side is gone; `ask` finds out which picture was at fault."""
         try:
             self._out.sendall(len(data).to_bytes(4, "big") + data)
         except OSError as error:
@@ -137,14 +137,14 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
         code = self.process.wait()
-        with self._sending:  # nobody is at the door any more
+        with self._sending:  # no other thread is sending
             self._in.close()
             self._out.close()
         return code
 
 
 class _Seat:
-    """A place for a process, whichever sits there."""
+    """A place of the pool, whose process is replaced when it is dead."""
 
     def __init__(self, recipe: Recipe, timeout: float) -> None:
         self._recipe, self._timeout = recipe, timeout
@@ -152,7 +152,7 @@ class _Seat:
         self._child: _Child | None = None
 
     def child(self) -> _Child:
-        """The process that sits there; a new one if none does or it is dead."""
+        """The process; a new one if there is none or it is dead."""
         with self._lock:
             if self._child is None or not self._child.is_alive:
                 self._child = _Child(self._recipe, self._timeout)
@@ -184,7 +184,7 @@ class Decoders:
             seat.child()
 
     def make(self, data: bytes) -> Made:
-        """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
+        """`make_picture` in another process; `decoder_crash` if it dies, hangs or lacks memory.
 
         Waits for a free one. FetchStoppedError if none can be started.
         """
@@ -206,7 +206,7 @@ class Decoders:
             child.end(grace=0.0)
             return Made("decoder_crash", f"no answer after {self._timeout:g} s")
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-            # A broken answer is a broken process: nothing that it says is taken.
+            # An answer that cannot be read means a broken process: nothing of it is used.
             code = child.end()
             died = f"signal {-code}" if code < 0 else f"exit code {code}"
             said = "" if isinstance(error, OSError | EOFError) else f", {type(error).__name__}"
