@@ -19,7 +19,6 @@ from pipeline.models.clip import load_clip
 from pipeline.models.heads import registry as heads
 from pipeline.reference import columns_page, config_page
 from pipeline.stages import registry as stages
-from pipeline.table import part_folder
 from train.judges import load_judges
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
@@ -107,8 +106,8 @@ def test_the_pages_head_runs(own, installed, asked, counts):
     job = head_job(own, weights)
     result = own.run(job)
     rows = query(result.run, "select like_mine, shard, row from samples").to_pylist()
-    part = part_folder("embed", result.run.state["stages"]["embed"]["fingerprint"])
-    vectors = np.load(result.run.folder.path(f"{part}/00000.img.npy"))
+    [part] = Path(result.run.folder.path("parts")).glob("embed-*")
+    vectors = np.load(part / "00000.img.npy")
     due = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
     assert [r["like_mine"] for r in rows] == pytest.approx([due[r["row"]] for r in rows], abs=1e-6)
     assert counts(result)["conserved"] is True
