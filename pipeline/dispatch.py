@@ -118,8 +118,8 @@ class Dispatcher:
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
         self._log.write(
-            event="done", stages=() if ticket.step else ticket.names,
-            shard=-1 if ticket.key is None else ticket.key, rows=done.rows,
+            event="done", stages=() if ticket.step else ticket.names, step=ticket.step or None,
+            shard=ticket.key, rows=done.rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip
         if ticket.then is not None:

@@ -241,7 +241,7 @@ class Driver:
 
         for share in merge.missing:
             number = share.number
-            ticket = Ticket((node.name,), None, "merge", functools.partial(note, number))
+            ticket = Ticket((node.name,), None, f"merge {number}", functools.partial(note, number))
             inputs = merge.due.inputs
             self._submit(ticket, tasks.run_merge, node.name, share, sorted(due), inputs)
         self.tasks.drain()

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.domains import host_of
 from pipeline.erasing.find import Found, find
 from pipeline.erasing.finish import erase
 from pipeline.erasing.journal import Journal
 from pipeline.errors import InputError
-from pipeline.fetch.web.domains import host_of
 from pipeline.inspect.plain import rows
 from pipeline.inspect.related import related
 from pipeline.parts import stage_parts

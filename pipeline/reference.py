@@ -19,6 +19,8 @@ from pipeline.config.job import Job
 from pipeline.config.sections import Head
 from pipeline.layouts.registry import GROUP
 from pipeline.layouts.registry import registered as layouts
+from pipeline.models.heads.registry import GROUP as HEADS_GROUP
+from pipeline.models.heads.registry import registered as head_kinds
 from pipeline.reasons import FETCH, INGEST, RULES, TAKEDOWN
 from pipeline.rules import fetch_rules
 from pipeline.stages.registry import default_rules, optional, stages_for
@@ -38,6 +40,12 @@ def config_page() -> str:
         "\n".join(f"- *{role}*: {text}." for role, text in ROLES.items()) + "\n",
     ]
     parts += _section(Job, "")
+    parts.append(
+        "## Kinds of heads\n\nWhat `images.heads[].kind` may name, each with keys of its own. "
+        f"Other packages bring more by entry points `{HEADS_GROUP}`.\n"
+    )
+    for name, kind in head_kinds().items():
+        parts += _section(kind.Config, f"images.heads[kind: {name}]")
     rows = "\n".join(f"| `{name}` | {_cell(one.text)} |" for name, one in layouts().items())
     for name in optional():
         parts += _section(stages()[name].Config, f"measure.{name}")

@@ -1,12 +1,12 @@
 """What a stage is: a name, what it reads and writes, and one of three ways to work.
 
-A new measurement is one file in `stages/` and one line in `stages/__init__.py`.
+A new measurement is one class in one file, in `stages/` or in another package (docs/plugins.md).
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.base import Section
 from pipeline.config.job import Job, Rule
 from pipeline.config.load import check_section
 from pipeline.config.sections import MeasureConfig
+from pipeline.errors import InputError
 from pipeline.shard import Mask, Rows, ShardData
 from pipeline.table import Column
 
@@ -46,8 +48,6 @@ class Stage(ABC):
     """Where its default rules stand among those of others; None: by its rank."""
     step: ClassVar[str] = "Other rules"
     """What the rules over its columns are called in the report's funnel."""
-    packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose version is part of the fingerprint: another one may judge otherwise."""
     resource: ClassVar[Literal["net", "compute"]] = "compute"
     whole: ClassVar[bool] = False
     """Reads all shards at once (a barrier), not one."""
@@ -74,6 +74,23 @@ class Stage(ABC):
         """The job's `measure.<name>`, checked: an instance of `Config`."""
         values = self.job.measure.get(self.name)
         return check_section(self.Config, values or {}, f"measure.{self.name}")
+
+    def sections(self) -> dict[str, Section]:
+        """The job's sections that hold this stage's keys, by their place, e.g. `measure.<name>`."""
+        return {f"measure.{self.name}": self.section} if self.name in self.job.measure else {}
+
+    def changed_effort(self, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Keys of the role `effort` that differ from an earlier job's: old and new, as JSON values.
+
+        `before` is that job as JSON values; keys that it does not have are left out.
+        """
+        found: dict[str, tuple[Any, Any]] = {}
+        for place, section in self.sections().items():
+            old: Any = before
+            for part in place.split("."):
+                old = (old or {}).get(part)
+            found |= section.changed_since(old or {}, "effort")
+        return found
 
     def default_rules(self) -> tuple[Rule, ...]:
         """Rules over its columns for a job that names none."""
@@ -120,6 +137,14 @@ class Stage(ABC):
         """
         return {}
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version is part of the fingerprint: another one may judge otherwise.
+
+        A stage whose packages do not depend on its settings sets a class attribute.
+        """
+        return ()
+
     def models(self) -> dict[str, str]:
         """Content digests of the models used, by name."""
         return {}
@@ -141,8 +166,17 @@ class Stage(ABC):
             "upstream": dict(sorted(upstream.items())),
         }
         if self.packages:
-            recipe["packages"] = {name: version(name) for name in self.packages}
+            recipe["packages"] = {name: self._version_of(name) for name in self.packages}
         return recipe
+
+    def _version_of(self, package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            raise InputError(
+                f"the stage {self.name} needs the package {package}, which is not installed; "
+                f"pip install {package}"
+            ) from None
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
         """A few counts of a whole part, for its sidecar, where the stage has any to tell."""

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.domains import domain_above, host_of, parse_domain
 from pipeline.errors import InputError
-from pipeline.fetch.failure import FetchError
-from pipeline.fetch.web.domains import domain_above, host_of, parse_domain
-from pipeline.fetch.web.urls import check_url
+from pipeline.failure import FetchError
 from pipeline.storage import Folder
+from pipeline.urls import check_url
 
 NAME = "tombstones.jsonl"
 KINDS = ("uid", "url", "domain", "sha256")

@@ -1,44 +1,40 @@
 """Judges of drawn pictures: the job's own image measurements that its safety rules read."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.job import Job
-from pipeline.models.clip import load_clip
-from pipeline.models.heads import Judge as VectorJudge
-from pipeline.models.heads import make_judge
+from pipeline.models.clip import Clip, load_clip
+from pipeline.models.heads.base import HeadKind, Judge
+from pipeline.models.heads.registry import heads_of
 from pipeline.models.nsfw import load_nsfw
 
 Pictures = npt.NDArray[np.uint8]
 """RGB, shape (pictures, height, width, 3)."""
+Scores = npt.NDArray[np.float32]
 
 
-def load_judges(
-    job: Job, names: Sequence[str]
-) -> dict[str, Callable[[Pictures], npt.NDArray[np.float32]]]:
-    """By column name: `punsafe` and heads; each gives scores, float32, shape (pictures,)."""
-    judges: dict[str, Callable[[Pictures], npt.NDArray[np.float32]]] = {}
+def load_judges(job: Job, names: Sequence[str]) -> dict[str, Callable[[Pictures], Scores]]:
+    """By column name: `punsafe` and heads of any kind; each gives scores, shape (pictures,).
+
+    InputError for a head that the job's CLIP model cannot serve.
+    """
+    judges: dict[str, Callable[[Pictures], Scores]] = {}
     if "punsafe" in names:
         judges["punsafe"] = lambda pictures: load_nsfw().score(list(pictures))
-    heads = [head for head in job.images.heads if head.name in names]
+    heads = [head for head in heads_of(job) if head.column in names]
     if heads:
         config = job.embed
         clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
         for head in heads:
-            judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
-            judges[head.name] = _on_pictures(judge, clip.preprocess, clip.encode_images)
+            head.check(clip.dim)
+            judges[head.column] = partial(_score, clip, head, head.load(clip))
     return judges
 
 
-def _on_pictures(
-    judge: VectorJudge,
-    preprocess: Callable[[Pictures], npt.NDArray[np.float32]],
-    encode: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float16]],
-) -> Callable[[Pictures], npt.NDArray[np.float32]]:
-    def score(pictures: Pictures) -> npt.NDArray[np.float32]:
-        pixels = np.stack([preprocess(picture) for picture in pictures])
-        return judge(encode(pixels).astype(np.float32))
-
-    return score
+def _score(clip: Clip, head: HeadKind, judge: Judge, pictures: Pictures) -> Scores:
+    pixels = np.stack([clip.preprocess(picture) for picture in pictures])
+    return head.score(judge, clip.encode_images(pixels).astype(np.float32))

@@ -1,5 +1,6 @@
 """The base of every section of a job file, and what a change of a key makes stale."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,6 +56,15 @@ class Section(BaseModel):
             name: data[name]
             for name, field in type(self).model_fields.items()
             if role_of(field) == role and getattr(self, name) != field.get_default()
+        }
+
+    def changed_since(self, before: Mapping[str, Any], role: Role) -> dict[str, tuple[Any, Any]]:
+        """The keys of a role that `before` (JSON values) has otherwise: old and new value."""
+        now = self.model_dump(mode="json")
+        return {
+            name: (before[name], now[name])
+            for name, field in type(self).model_fields.items()
+            if role_of(field) == role and name in before and before[name] != now[name]
         }
 
 

@@ -1,8 +1,8 @@
 """The job's sections, one per stage. docs/config.md is generated from these models."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.config.base import Section, mask, tuning
 
@@ -41,6 +41,11 @@ class ToxicityConfig(Section):
         "`python -m pipeline.models.convert_detoxify`.",
     )
     batch_size: int = tuning(64, "Captions per forward pass (Detoxify).", ge=1)
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the weights lie in an installed package."""
+        return self.model == "profanity-check"
 
     @model_validator(mode="after")
     def _checkpoint_needs_detoxify(self) -> "ToxicityConfig":
@@ -83,31 +88,23 @@ class EmbedConfig(Section):
 
 
 class Head(Section):
-    """A judge on the CLIP picture vector; writes the column `name`."""
+    """A judge on the CLIP picture vector; writes the column `name`. Its kind has further keys."""
+
+    # The kind's own keys: `pipeline.models.heads` checks them.
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Column that the head writes.")
-    kind: Literal["zeroshot", "linear", "mlp"] = Field(description="What computes the score.")
-    positive: tuple[str, ...] = Field(
-        (), description="zeroshot: prompts of the class; the score is their softmax share, 0–1."
-    )
-    negative: tuple[str, ...] = Field((), description="zeroshot: prompts of everything else.")
-    weights: str | None = Field(
-        None, description="linear, mlp: a safetensors file (`layers.N.weight`, `layers.N.bias`)."
-    )
-    hidden_activation: Literal["none", "relu"] = Field(
-        "none", description="mlp: between the layers (LAION's aesthetic predictor has none)."
-    )
-    activation: Literal["none", "sigmoid"] = Field(
-        "none", description="linear, mlp: applied to the output."
+    kind: str = Field(
+        description="What computes the score: `zeroshot`, `linear`, `mlp`, or a kind that another "
+        "package brings."
     )
 
-    @model_validator(mode="after")
-    def _complete(self) -> "Head":
-        if self.kind == "zeroshot" and not (self.positive and self.negative):
-            raise ValueError("a zeroshot head needs `positive` and `negative` prompts")
-        if self.kind != "zeroshot" and not self.weights:
-            raise ValueError(f"a {self.kind} head needs `weights`, a safetensors file")
-        return self
+    def settings(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+    def recipe(self) -> dict[str, Any]:
+        """All keys as they are written: which are defaults the kind alone knows."""
+        return self.settings()
 
 
 class ImagesConfig(Section):

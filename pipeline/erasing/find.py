@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.domains import domain_above, host_of
 from pipeline.erasing.rows import numbers
-from pipeline.fetch.web.domains import domain_above, host_of
 from pipeline.parts import schema_of
 from pipeline.run import Run
 from pipeline.table import read_parquet, shard_name

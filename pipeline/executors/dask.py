@@ -114,7 +114,7 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
         info = client.scheduler_info(n_workers=-1)["workers"]
         if not info:
             raise InputError(f"cluster.scheduler: {config.scheduler} has no workers")
-        _share_hosts(client)
+        _share_host_limiter(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
         yield DaskExecutor(client, len(info), {"net", "compute"} <= kinds)
 
@@ -170,13 +170,13 @@ def _starting() -> Iterator[None]:
         ) from error
 
 
-def _share_hosts(client: Client) -> None:
-    """Let the workers spare hosts together. Here one net worker fetches; there, many may."""
-    from pipeline.sharing import HostBookPlugin, HostBookWorkerPlugin
+def _share_host_limiter(client: Client) -> None:
+    """Have the workers keep hosts' limits together; a local cluster has one that fetches."""
+    from pipeline.executors.sharing import HostLimiterPlugin, HostLimiterWorkerPlugin
 
     try:
-        client.register_plugin(HostBookPlugin())
-        client.register_plugin(HostBookWorkerPlugin())
+        client.register_plugin(HostLimiterPlugin())
+        client.register_plugin(HostLimiterWorkerPlugin())
     except ModuleNotFoundError as error:
         raise InputError(
             f"cluster.scheduler: the scheduler and its workers need winnow installed ({error}); "

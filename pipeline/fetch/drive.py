@@ -1,8 +1,8 @@
 """Runs img2dataset's own Downloader over one shard's URLs, in this process, without its CLI.
 
 `img2dataset.download()` cannot run in a worker: it sets a signal handler, which only a main thread
-may. The Downloader it drives can; ours go in through its sockets: the process's URL opener, the
-resizer (`intake`) and the sample writer.
+may. The Downloader it drives can. It is given our own URL opener (the process's), resizer
+(`intake`) and sample writer.
 """
 
 import importlib.util
@@ -18,14 +18,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError, StationError, printable
+from pipeline.failure import FetchError, printable
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.seen import Seen
-from pipeline.fetch.station import station
-from pipeline.fetch.web.hosts import Book
-from pipeline.fetch.web.urls import check_url
+from pipeline.fetch.session import fetch_session
+from pipeline.fetch.stopped import FetchStoppedError
+from pipeline.fetch.web.hosts import shared_limiter
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
+from pipeline.urls import check_url
 
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
 
@@ -34,8 +35,8 @@ LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr
 def downloader_class() -> Any:
     """`img2dataset.downloader.Downloader`, imported without the package's `__init__`.
 
-    That `__init__` imports every room of the house, and with WebDataset's also torch: 360 MB and
-    several seconds in a worker that only fetches, against 90 MB.
+    That `__init__` imports all of its modules, and with the one for WebDataset also torch: 360 MB
+    and several seconds in a worker that only fetches, against 90 MB.
     """
     if "img2dataset" in sys.modules:
         from img2dataset.downloader import Downloader
@@ -57,15 +58,13 @@ def fetch_urls(
     config: DownloadConfig,
     spool: Spool,
     forgotten: Collection[str] = (),
-    book: Book | None = None,
 ) -> list[Fetched]:
     """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
-    img2dataset loses on the way (an exception between its hands drops the row silently) is found
-    by comparing keys and comes back as `download_internal`. `forgotten` are the sha256 (hex) of
-    pictures that were taken down; `book` is a cluster's book of hosts. Raises StationError if
-    fetching itself breaks.
+    img2dataset loses (an exception inside it drops the row silently) is found by comparing keys
+    and comes back as `download_internal`. `forgotten` are the sha256 (hex) of pictures that were
+    taken down. Raises FetchStoppedError if fetching itself breaks.
     """
     results: list[Fetched | None] = []
     places: list[str] = []
@@ -82,13 +81,13 @@ def fetch_urls(
             hosts[parsed.url] = parsed.netloc or ""
     if hosts:
         turns = by_turns(hosts)
-        with station(config) as standing:
-            standing.fetcher.go_by(book)
-            standing.decoders.start(len(turns))
-            intake = Intake(standing.decoders, standing.blocklist, forgotten)
-            before = standing.fetcher.held_back
-            seen = _download(turns, standing.fetcher, intake, config, spool)
-            spool.held_back = standing.fetcher.held_back - before
+        with fetch_session(config) as session:
+            session.fetcher.use_limiter(shared_limiter())
+            session.decoders.start(len(turns))
+            intake = Intake(session.decoders, session.blocklist, forgotten)
+            before = session.fetcher.held_back
+            seen = _download(turns, session.fetcher, intake, config, spool)
+            spool.held_back = session.fetcher.held_back - before
         fetched = {
             url: replace(spool.results.get(number, LOST), seen=seen.get(url, Seen()))
             for number, url in enumerate(turns)
@@ -99,7 +98,7 @@ def fetch_urls(
 def by_turns(hosts: Mapping[str, str]) -> list[str]:
     """URLs in rounds, each round one of every host that has any left.
 
-    So many hosts are asked at once and none at length, and the end waits for the greatest alone.
+    So many hosts are asked at the same time, and at the end only the one with most URLs is left.
     """
     rounds: Counter[str] = Counter()
     turns = []
@@ -139,7 +138,7 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        broken: list[StationError] = []
+        broken: list[FetchStoppedError] = []
 
         def fetch(url: str) -> bytes:
             if broken:
@@ -147,7 +146,7 @@ def _download(
             try:
                 said = seen[url] = Seen()
                 return intake.admit(fetcher.fetch(url, said), said)
-            except StationError as error:
+            except FetchStoppedError as error:
                 # img2dataset would make it every row's own failure, and the shard would stand.
                 broken.append(error)
                 raise

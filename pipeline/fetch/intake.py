@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import IO, Any
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.lists import HashList
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import Made

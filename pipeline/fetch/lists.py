@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.domains import domain_above, parse_domain
 from pipeline.errors import InputError
-from pipeline.fetch.web.domains import domain_above, parse_domain
 
 _DIGITS = {"sha256": 64, "md5": 32, "pdq": 64}
 """Hex digits of a hash, by kind."""
@@ -91,7 +91,7 @@ def read_hashes(path: str | None, distance: int) -> HashList | None:
         kind, _, digits = line.lower().partition(":")
         digits = digits.strip()
         if kind not in _DIGITS or len(digits) != _DIGITS[kind] or not _is_hex(digits):
-            # The line itself is not shown: these lists are not for every eye.
+            # The line itself is not shown, since these lists are confidential.
             raise InputError(
                 f"download.blocklist: {path}, line {number}: `sha256:` or `pdq:` and 64 hex digits "
                 "are due, or `md5:` and 32"

@@ -1,4 +1,4 @@
-"""The opener that img2dataset's `urllib.request.urlopen` finds: all fetching goes through here.
+"""The opener behind `urllib.request.urlopen`, which img2dataset calls: all fetching passes here.
 
 It has handlers for http and https only, and they are ours, so nothing else (files, FTP, data
 URLs, proxies) can be reached, also by img2dataset.
@@ -20,18 +20,18 @@ import urllib3
 from urllib3.util import Url
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.lists import read_domains
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.body import read_body, read_start, skim_body
-from pipeline.fetch.web.hosts import Book, Manners
+from pipeline.fetch.web.hosts import HostLimiter, HostLimits
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
 from pipeline.fetch.web.sockets import Patience, clock
 from pipeline.fetch.web.transport import Transport
-from pipeline.fetch.web.urls import check_url, redirect_target
+from pipeline.urls import check_url, redirect_target
 
 T = TypeVar("T")
 BACK_OFF = 0.5
@@ -43,7 +43,7 @@ _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 class Fetcher:
     """Fetches one URL at a time per thread, under the job's limits. Lives as long as its process.
 
-    What it learns of hosts (addresses, robots.txt, manners, open connections) serves all shards.
+    What it learns of hosts (addresses, robots.txt, failures, open connections) serves all shards.
     InputError for a list of domains that cannot be read.
     """
 
@@ -60,17 +60,17 @@ class Fetcher:
         }
         resolver = Resolver(config.nameservers, config.connect_timeout)
         guard = AddressGuard(resolver, config.allow_addresses)
-        self._transport = Transport(guard, headers, Manners.of(config))
+        self._transport = Transport(guard, headers, HostLimits.of(config))
         self._domains = read_domains(config.opted_out_domains)
         self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
 
-    def go_by(self, book: Book | None) -> None:
-        """Ask a cluster's book of hosts; None: this process's own."""
-        self._transport.gate.go_by(book)
+    def use_limiter(self, limiter: HostLimiter | None) -> None:
+        """Ask a limiter shared with other processes; None: this process's own."""
+        self._transport.gate.use(limiter)
 
     @property
     def held_back(self) -> float:
-        """Seconds, over all threads, for which the job's own manners held requests back."""
+        """Seconds, over all threads, for which the job's own limits held requests back."""
         return self._transport.gate.waited
 
     def fetch(self, text: str, seen: Seen | None = None) -> bytes:
@@ -94,7 +94,7 @@ class Fetcher:
             except FetchError as error:
                 if not error.passing or attempt == self._config.retries:
                     raise
-                # The jitter keeps those who failed together from coming back together.
+                # The jitter spreads the retries of requests that failed at the same time.
                 pause = max(BACK_OFF * 2**attempt * random.uniform(1, 2), error.wait)
                 if pause >= clock.end - time.monotonic():
                     raise
@@ -175,7 +175,7 @@ class Fetcher:
 
 
 def _heed_nothing(response: urllib3.BaseHTTPResponse) -> None:
-    """What is said of pictures does not bind robots.txt."""
+    """Opt-outs in headers concern pictures; a robots.txt is read whatever its headers say."""
 
 
 def _take_robots_txt(response: urllib3.BaseHTTPResponse) -> tuple[int, bytes]:
@@ -201,7 +201,7 @@ def _check_status(response: urllib3.BaseHTTPResponse) -> None:
     else:
         reason = "http_client_error"
     wait = retry_after(response.headers.get("Retry-After", ""))
-    # What the body of a refusal does is not worth another reason.
+    # The status is the row's reason, whatever goes wrong in reading the body.
     with contextlib.suppress(FetchError, urllib3.exceptions.HTTPError, OSError):
         skim_body(response)
     said = f"{status} {response.reason or ''}".strip()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.fetch.failure import split_message
+from pipeline.failure import split_message
 from pipeline.fetch.intake import Facts, Picture
 from pipeline.fetch.seen import Seen
 
@@ -32,7 +32,7 @@ class Spool:
         self._end = 0
         self.results: dict[int, Fetched] = {}
         self.held_back = 0.0
-        """Seconds, over all threads, for which the job's own manners held requests back."""
+        """Seconds, over all threads, for which the job's own limits held requests back."""
 
     def add(self, key: int, jpeg: Picture) -> None:
         self._file.write(jpeg)
@@ -56,7 +56,7 @@ class Spool:
 
 
 class SampleWriter:
-    """img2dataset's sample writer: gets every row, kept or failed; its keys are ours again."""
+    """img2dataset's sample writer: gets every row, kept or failed, and maps its keys back."""
 
     def __init__(self, spool: Spool, *_img2dataset: Any) -> None:
         self._spool = spool
@@ -72,4 +72,4 @@ class SampleWriter:
         self._spool.results[row] = Fetched(reason, detail, facts)
 
     def close(self) -> None:
-        """Nothing is held back here; the spool lives on."""
+        """Every row has been written already; the spool stays open for the stage."""

@@ -7,8 +7,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.config.base import role_of
 from pipeline.config.job import Job
+from pipeline.plan import Node
 from pipeline.product import STANDS, Standing
 from pipeline.run import Run
 from pipeline.why import short
@@ -32,8 +32,8 @@ def preview(job: Job) -> dict[str, Any]:
         todo, total = None, standing.total
         if total is not None:
             todo = total - len(standing.digests) or int(standing.unfinished)
-        if product.name == "download" and todo == 0:
-            why = "; ".join([why, *_effort(run, prepared.job)])
+        if todo == 0 and product.name in plan.by_name:
+            why = "; ".join([why, *_effort(run, plan.by_name[product.name])])
         row: dict[str, Any] = {"stage": product.name, "todo": todo, "shards": total, "why": why}
         if product.keys == "one":
             row["shards"] = None
@@ -45,13 +45,11 @@ def preview(job: Job) -> dict[str, Any]:
     return {"run": run.folder.url, "stages": rows}
 
 
-def _effort(run: Run, job: Job) -> list[str]:
-    """Changed keys of the fetch that can only turn one failure into another."""
-    before, now = run.job.get("download", {}), job.download.model_dump(mode="json")
+def _effort(run: Run, node: Node) -> list[str]:
+    """Changed keys of the stage that can only turn one failure into another."""
     changes = [
-        f"{name}: {short(before[name])} → {short(now[name])}"
-        for name, field in type(job.download).model_fields.items()
-        if role_of(field) == "effort" and name in before and before[name] != now[name]
+        f"{name}: {short(old)} → {short(new)}"
+        for name, (old, new) in node.stage.changed_effort(run.job).items()
     ]
     if not changes:
         return []

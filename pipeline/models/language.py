@@ -2,15 +2,10 @@
 
 import functools
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-
-def language_digest() -> str:
-    return f"py3langid {version('py3langid')}"
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ Detoxify's published checkpoints are full pickles; they are converted once
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline.config.sections import ToxicityConfig
 from pipeline.errors import InputError
+from pipeline.models.packaged import packaged_digest
 from pipeline.table import file_digest
 
 Scorer = Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -45,9 +45,9 @@ def check_toxicity(config: ToxicityConfig) -> None:
 
 
 def toxicity_digest(config: ToxicityConfig) -> str:
-    """The model's content: the package's version, or the checkpoint's sha256."""
+    """sha256, hex, over the model's content: the package's weights, or the checkpoint's files."""
     if config.model == "profanity-check" or config.checkpoint is None:
-        return f"alt-profanity-check {version('alt-profanity-check')}"
+        return packaged_digest("profanity_check")
     digests = [file_digest(Path(config.checkpoint) / name) for name in _FILES]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 

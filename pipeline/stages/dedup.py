@@ -60,6 +60,11 @@ class DedupStage(WholeStage):
             Column("dup_kind", pa.string(), "What joined the row: bytes, phash or vector."),
         )
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        near = self.job.dedup.phash_distance is not None or self._by_vectors
+        return ("faiss-cpu",) if near else ()
+
     def settings(self) -> dict[str, Any]:
         settings = self.job.dedup.recipe()
         settings.pop("prefer", None)  # `decide` chooses the survivor

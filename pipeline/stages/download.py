@@ -1,7 +1,6 @@
 """The download stage: from URLs to stored pictures, hashes and reasons."""
 
 import difflib
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipeline.config.base import Section
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.errors import InputError
-from pipeline.fetch.failure import printable
+from pipeline.failure import printable
 from pipeline.shard import Rows, ShardData
 from pipeline.stage import Output, TableStage
 from pipeline.stages.rows import as_text
@@ -22,7 +22,6 @@ from pipeline.table import Column, file_digest, read_parquet, read_sidecar
 
 if TYPE_CHECKING:
     from pipeline.fetch.lists import HashList
-    from pipeline.fetch.web.hosts import Book
     from pipeline.fetch.writer import Fetched
 
 HELD_BACK = "s held back by per_host and per_host_rate"
@@ -88,6 +87,9 @@ class DownloadStage(TableStage):
     @property
     def config(self) -> DownloadConfig:
         return self.job.download
+
+    def sections(self) -> dict[str, Section]:
+        return {"download": self.config}
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -182,7 +184,7 @@ class DownloadStage(TableStage):
                 asked = [i for i in wanted if i not in known]
                 found = fetch_urls(
                     [urls[i] for i in asked], self.config, spool,
-                    forgotten=Tombstones.read(shard.run.folder).sha256, book=_book(),
+                    forgotten=Tombstones.read(shard.run.folder).sha256,
                 )  # fmt: skip
                 results = {**dict(zip(asked, found, strict=True)), **known}
                 for kind, column in self.expected.items():
@@ -217,15 +219,6 @@ class DownloadStage(TableStage):
         with shard.file(self.name, "tar") as tar:
             named = named_pictures(stored, tar, blocklist)
         return {row: refused_as_listed(named[row]) for row in wanted if row in named}
-
-
-def _book() -> "Book | None":
-    """The cluster's book of hosts, if there is one; without Dask nothing of it is imported."""
-    if "distributed.worker" not in sys.modules:
-        return None
-    from pipeline.sharing import this_workers_book
-
-    return this_workers_book()
 
 
 def _named_columns(job: Job) -> dict[str, str | None]:

@@ -42,6 +42,7 @@ class EmbedStage(PictureStage):
     name = "embed"
     rank = 20
     step = "Caption fits picture"
+    packages = ("open_clip_torch",)
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "EmbedStage | None":

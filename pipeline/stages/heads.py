@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.config.job import Job
 from pipeline.models.clip import load_clip
 from pipeline.models.clip_source import find_source
-from pipeline.models.heads import check_head, head_digest, make_judge
+from pipeline.models.heads.registry import heads_of
 from pipeline.shard import ShardData
 from pipeline.stage import Output, TableStage
 from pipeline.table import Column
@@ -23,6 +23,10 @@ class HeadsStage(TableStage):
     name = "heads"
     rank = 30
     step = "Picture content rules"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._heads = heads_of(job)
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "HeadsStage | None":
@@ -39,8 +43,8 @@ class HeadsStage(TableStage):
     @property
     def writes(self) -> tuple[Column, ...]:
         return tuple(
-            Column(head.name, pa.float32(), f"Score of the {head.kind} head `{head.name}`.")
-            for head in self.job.images.heads
+            Column(head.column, pa.float32(), f"Score of the {head.name} head `{head.column}`.")
+            for head in self._heads
         )
 
     @property
@@ -48,18 +52,20 @@ class HeadsStage(TableStage):
         return self.job.images.only_if
 
     def settings(self) -> dict[str, Any]:
-        return {
-            head.name: [head.kind, head.hidden_activation, head.activation]
-            for head in self.job.images.heads
-        }
+        return {head.column: head.settings() for head in self._heads}
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return tuple(sorted({name for head in self._heads for name in head.packages}))
 
     def models(self) -> dict[str, str]:
-        return {f"head: {head.name}": head_digest(head) for head in self.job.images.heads}
+        digests = {f"head: {head.column}": head.digest() for head in self._heads}
+        return {name: digest for name, digest in digests.items() if digest is not None}
 
     def check(self) -> None:
         dim = self._width()
-        for i, head in enumerate(self.job.images.heads):
-            check_head(head, f"images.heads[{i}]", dim)
+        for head in self._heads:
+            head.check(dim)
 
     def _width(self) -> int | None:
         """Of the vectors, by the CLIP model's config; None where only the hub has it."""
@@ -78,10 +84,10 @@ class HeadsStage(TableStage):
         config = self.job.embed
         clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
         columns = {}
-        for head in self.job.images.heads:
-            judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
+        for head in self._heads:
+            judge = head.load(clip)
             scores = np.zeros(len(known), np.float32)
             if known.any():  # else the array may have no width
-                scores[known] = judge(vectors[known])
-            columns[head.name] = pa.array(scores, mask=~known)
+                scores[known] = head.score(judge, vectors[known])
+            columns[head.column] = pa.array(scores, mask=~known)
         return Output(pa.table({"uid": table["uid"], **columns}))

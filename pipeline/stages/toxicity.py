@@ -37,6 +37,11 @@ class ToxicityStage(CaptionStage):
         text = "Probability of being toxic, 0–1, by `captions.toxicity.model`."
         return (Column("toxicity", pa.float32(), text),)
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        # transformers runs Detoxify's checkpoints; the package detoxify only converts them.
+        return ("alt-profanity-check",) if self._config.is_packaged else ("transformers",)
+
     def settings(self) -> dict[str, Any]:
         recipe = self._config.recipe()
         recipe.pop("checkpoint", None)  # `models` covers its content, wherever it lies

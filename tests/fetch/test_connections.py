@@ -9,9 +9,9 @@ import pytest
 from loopback_site import Handler, Site
 from plain_pictures import jpeg
 
+from pipeline.failure import FetchError
 from pipeline.fetch import opener
 from pipeline.fetch.drive import by_turns, fetch_urls
-from pipeline.fetch.failure import FetchError
 from pipeline.fetch.writer import Spool
 
 GOOD = jpeg()

@@ -16,10 +16,10 @@ from plain_pictures import jpeg
 from plain_scenes import encoded
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import StationError
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import make_picture
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.fetch.stopped import FetchStoppedError
 
 GOOD = jpeg(300, 200)
 LARGE = encoded(np.zeros((6000, 6000, 3), np.uint8), "PNG")
@@ -143,7 +143,7 @@ def test_decoders_execute_nothing_of_the_working_folder(tmp_path, monkeypatch):
 def test_decoders_that_cannot_start_are_no_pictures_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", _program(tmp_path / "dead", "raise SystemExit(1)"))
 
-    with pytest.raises(StationError, match="did not start"):
+    with pytest.raises(FetchStoppedError, match="did not start"):
         Decoders(recipe(), 1, 1.0).make(GOOD)
 
 

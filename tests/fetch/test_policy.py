@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.fetch.failure import FetchError, printable, split_message
+from pipeline.failure import FetchError, printable, split_message
 from pipeline.fetch.opener import retry_after
 from pipeline.fetch.web.addresses import AddressGuard, is_public
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import OPT_OUT, opt_out
-from pipeline.fetch.web.urls import check_url, redirect_target
+from pipeline.urls import check_url, redirect_target
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,14 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         None, {"embed": {"model": "winnow-tiny"}, "images": {"heads": [HEAD | {"negative": []}]}},
         ["images.heads[0]", "`negative`"],
     ),
+    "a kind of head that is none": (
+        None, linear(kind="lineer"),
+        ["images.heads[0].kind", "no kind of head `lineer`", "did you mean `linear`?"],
+    ),
+    "a head with another kind's key": (
+        None, linear(hidden_activation="relu"),
+        ["images.heads[0]", "unknown key `hidden_activation`", "`activation`"],
+    ),
     "no such head": (None, linear(), ["images.heads[0].weights", "does not exist"]),
     "a pickled head": (
         text("head.pt", pickle.dumps({})), linear(weights="head.pt"),

@@ -1,6 +1,8 @@
 """Judges on CLIP vectors, against the same arithmetic in numpy."""
 
 import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +10,39 @@ import pytest
 from safetensors.numpy import save_file
 from shelf import pairs
 
-from pipeline.config.sections import Head
+from pipeline.config.job import Job
+from pipeline.config.load import parse_job
+from pipeline.config.paths import with_absolute_paths
+from pipeline.config.sections import EmbedConfig, Head, ImagesConfig
 from pipeline.errors import InputError
 from pipeline.models.clip import load_clip
-from pipeline.models.heads import check_head, head_digest, make_judge
+from pipeline.models.heads.base import HeadKind, Judge
+from pipeline.models.heads.registry import heads_of, registered
 
 DIM = 12
 RNG = np.random.default_rng(0)
 
 
-def no_texts(texts: list[str]) -> np.ndarray:
-    raise AssertionError("a head of weights asks for no prompts")
+@dataclass
+class Space:
+    """A CLIP model's vectors of width `dim`; `prompts` are those of the texts asked for."""
+
+    dim: int = DIM
+    logit_scale: float = 100.0
+    prompts: np.ndarray | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        assert self.prompts is not None, "a head of weights asks for no prompts"
+        self.asked.extend(texts)
+        return self.prompts
+
+
+def made(head: Head) -> HeadKind:
+    """The head as a job's only one."""
+    embed = EmbedConfig(model="winnow-tiny")
+    [found] = heads_of(Job(input="x.csv", embed=embed, images=ImagesConfig(heads=(head,))))
+    return found
 
 
 def save(path: Path, *shapes: tuple[int, int], bias: bool = True) -> list[tuple]:
@@ -35,8 +59,12 @@ def save(path: Path, *shapes: tuple[int, int], bias: bool = True) -> list[tuple]
     return layers
 
 
-def weighted(path: Path, kind: str = "linear", **options) -> Head:
-    return Head(name="art", kind=kind, weights=str(path), **options)
+def weighted(path: Path, kind: str = "linear", **options) -> HeadKind:
+    return made(Head(name="art", kind=kind, weights=str(path), **options))
+
+
+def judge_of(head: HeadKind, dim: int = DIM) -> Judge:
+    return head.load(Space(dim))
 
 
 def vectors(count: int = 7) -> np.ndarray:
@@ -53,7 +81,7 @@ def test_a_linear_head(tmp_path: Path, activation: str, bias: bool):
     due = (x.astype(float) @ weight.T + own)[:, 0]
     if activation == "sigmoid":
         due = 1 / (1 + np.exp(-due))
-    scores = make_judge(head, no_texts, 100.0, DIM)(x)
+    scores = judge_of(head)(x)
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, due, atol=1e-5)
 
@@ -68,32 +96,27 @@ def test_an_mlp_head(tmp_path: Path, hidden: str):
         due = due @ weight.T + bias
         if hidden == "relu" and i < 2:
             due = np.maximum(due, 0)
-    np.testing.assert_allclose(make_judge(head, no_texts, 100.0, DIM)(x), due[:, 0], atol=1e-4)
+    np.testing.assert_allclose(judge_of(head)(x), due[:, 0], atol=1e-4)
 
 
 def test_a_sigmoid_of_large_numbers_is_sure_and_quiet(tmp_path: Path):
     save_file({"layers.0.weight": np.full((1, 1), 1e4, np.float32)}, tmp_path / "h.safetensors")
     head = weighted(tmp_path / "h.safetensors", activation="sigmoid")
     with np.errstate(all="raise"):
-        scores = make_judge(head, no_texts, 100.0, 1)(np.array([[-1], [0], [1]], np.float32))
+        scores = judge_of(head, 1)(np.array([[-1], [0], [1]], np.float32))
     assert scores.tolist() == [0, 0.5, 1]
 
 
 def test_a_zeroshot_head_is_the_softmax_share_of_its_prompts():
     head = Head(name="gore", kind="zeroshot", positive=("p1", "p2"), negative=("n1", "n2", "n3"))
     prompts = vectors(5).astype(np.float16)
-    asked = []
-
-    def texts(given: list[str]) -> np.ndarray:
-        asked.extend(given)
-        return prompts
-
+    space = Space(logit_scale=50.0, prompts=prompts)
     x = vectors()
     logits = 50.0 * x.astype(float) @ prompts.astype(float).T
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
     due = share[:, :2].sum(axis=1) / share.sum(axis=1)
-    np.testing.assert_allclose(make_judge(head, texts, 50.0, DIM)(x), due, atol=1e-5)
-    assert asked == ["p1", "p2", "n1", "n2", "n3"]
+    np.testing.assert_allclose(made(head).load(space)(x), due, atol=1e-5)
+    assert space.asked == ["p1", "p2", "n1", "n2", "n3"]
 
 
 @pytest.mark.slow
@@ -103,7 +126,7 @@ def test_a_zeroshot_head_knows_cats_from_kangaroos(drawings):
     clip = load_clip("winnow-tiny")
     cat, ship = (Scene(subject, "wood", "hill") for subject in ("cat", "ship"))
     head = Head(name="cat", kind="zeroshot", positive=(caption(cat),), negative=(caption(ship),))
-    judge = make_judge(head, clip.encode_texts, clip.logit_scale, clip.dim)
+    judge = made(head).load(clip)
     pictures = [draw(s, np.random.default_rng(i), 96) for s in (cat, ship) for i in range(4)]
     found = clip.encode_images(np.stack([clip.preprocess(p) for p in pictures]))
     scores = judge(found.astype(np.float32))
@@ -115,11 +138,11 @@ def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Pa
     save(tmp_path / "h.safetensors", (1, 768))
     head = weighted(tmp_path / "h.safetensors")
     with pytest.raises(InputError, match=r"heads\[0\].weights: made for vectors of width 768"):
-        check_head(head, "images.heads[0]", DIM)
+        head.check(DIM)
     with pytest.raises(InputError, match=f"width 768, `embed.model` gives {DIM}"):
-        make_judge(head, no_texts, 100.0, DIM)
-    check_head(head, "images.heads[0]")  # the width is not known yet
-    check_head(head, "images.heads[0]", 768)
+        judge_of(head)
+    head.check(None)  # the width is not known yet
+    head.check(768)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +160,13 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, tensors, told: str
     arrays = {name: np.zeros(shape, np.float32) for name, shape in tensors.items()}
     save_file(arrays, tmp_path / "h.safetensors")
     with pytest.raises(InputError, match=told):
-        check_head(weighted(tmp_path / "h.safetensors", "mlp"), "images.heads[0]", DIM)
+        weighted(tmp_path / "h.safetensors", "mlp").check(DIM)
 
 
 def test_a_linear_head_has_one_layer(tmp_path: Path):
     save(tmp_path / "h.safetensors", (4, DIM), (1, 4))
     with pytest.raises(InputError, match=r"one layer, 2 found; kind: mlp\?"):
-        check_head(weighted(tmp_path / "h.safetensors"), "images.heads[0]", DIM)
+        weighted(tmp_path / "h.safetensors").check(DIM)
 
 
 class Bomb:
@@ -155,17 +178,18 @@ class Bomb:
 def test_a_pickle_is_never_loaded(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(InputError, match="is not safetensors"):
-        check_head(weighted(tmp_path / name), "images.heads[0]", DIM)
+        weighted(tmp_path / name).check(DIM)
 
 
-def test_the_digest_follows_weights_and_prompts(tmp_path: Path):
+def test_the_digest_follows_weights_and_the_settings_prompts(tmp_path: Path):
     save(tmp_path / "a.safetensors", (1, DIM))
     save(tmp_path / "b.safetensors", (1, DIM))
     (tmp_path / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
-    a, b, c = (head_digest(weighted(tmp_path / f"{n}.safetensors")) for n in "abc")
+    a, b, c = (weighted(tmp_path / f"{n}.safetensors").digest() for n in "abc")
     assert a == c != b
     one, two = (Head(name="x", kind="zeroshot", positive=("p",), negative=(n,)) for n in ("n", "m"))
-    assert head_digest(one) != head_digest(two)
+    assert (made(one).digest(), made(two).digest()) == (None, None)
+    assert made(one).settings() != made(two).settings()
 
 
 def tiny_head(path: Path) -> dict[str, str]:
@@ -198,3 +222,62 @@ def test_a_shard_without_any_vector_is_all_null(shelf_of, tmp_path: Path):
     shelf.lay_vectors(0, np.zeros((2, 0)), [None, None])
     shelf.work("heads")
     assert [cells["first"] for cells in shelf.read("heads").values()] == [None, None]
+
+
+def job_of(**head: str) -> Job:
+    heads = [{"name": "art"} | head]
+    values = {"input": "x.csv", "embed": {"model": "winnow-tiny"}, "images": {"heads": heads}}
+    return parse_job(values, "job.yaml")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ({"kind": "lineal"}, r"heads\[0\].kind: there is no .* `lineal`; did you mean `linear`\?"),
+        ({"kind": "svm"}, r"heads\[0\].kind: .* `svm`; there are linear, mlp, zeroshot"),
+        ({"kind": "linear"}, r"heads\[0\]: key `weights` is missing"),
+        (
+            {"kind": "linear", "weights": "h", "hidden_activation": "relu"},
+            r"heads\[0\]: unknown key `hidden_activation`; did you mean `activation`\?",
+        ),
+        (
+            {"kind": "mlp", "weights": "h", "activation": "tanh"},
+            r"heads\[0\]: `activation`: .*'none' or 'sigmoid'",
+        ),
+        ({"kind": "zeroshot", "positive": ["p"]}, r"heads\[0\]: key `negative` is missing"),
+    ],
+)
+def test_a_kind_and_its_keys_are_checked(head: dict[str, str], told: str):
+    with pytest.raises(InputError, match=told):
+        heads_of(job_of(**head))
+
+
+def test_settings_are_those_that_change_the_score_and_a_path_is_none_of_them(tmp_path: Path):
+    plain = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation="none")
+    assert plain.settings() == {"kind": "mlp", "version": 1}
+    relu = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation="relu")
+    assert relu.settings() == plain.settings() | {"hidden_activation": "relu"}
+
+
+def test_a_relative_path_of_weights_is_made_absolute(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "h.safetensors").touch()
+    [head] = heads_of(with_absolute_paths(job_of(kind="linear", weights="h.safetensors")))
+    assert head.config.weights == str(tmp_path / "h.safetensors")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [np.zeros((3, 1), np.float32), np.zeros(2, np.float32), np.zeros(3)],
+    ids=["columns", "rows", "float64"],
+)
+def test_scores_that_are_no_float32_column_are_a_loud_bug(tmp_path: Path, scores: np.ndarray):
+    head = weighted(tmp_path / "h.safetensors")
+    with pytest.raises(
+        ValueError, match=r"heads\[0\]: the head `art` \(linear\) gave .* 3 vectors"
+    ):
+        head.score(lambda vectors: scores, vectors(3))
+
+
+def test_the_kinds_that_come_with_winnow():
+    assert list(registered()) == ["linear", "mlp", "zeroshot"]

@@ -1,10 +1,11 @@
-"""docs/plugins.md, done: another package's measurements and layout, without a line elsewhere."""
+"""docs/plugins.md, done: another package's measurements, head and layout; no line elsewhere."""
 
 import json
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -14,8 +15,11 @@ from pipeline.inspect.explain import explain
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
 from pipeline.layouts import registry as layouts
+from pipeline.models.clip import load_clip
+from pipeline.models.heads import registry as heads
 from pipeline.reference import columns_page, config_page
 from pipeline.stages import registry as stages
+from train.judges import load_judges
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
 
@@ -43,12 +47,14 @@ def installed(tmp_path: Path, monkeypatch):
             for group, found in points.items()
         ]
         (facts / "entry_points.txt").write_text("\n".join(lines))
-        stages.registered.cache_clear()
-        layouts.registered.cache_clear()
+        forget()
+
+    def forget() -> None:
+        for registry in (stages, heads, layouts):
+            registry.registered.cache_clear()
 
     yield install
-    stages.registered.cache_clear()
-    layouts.registered.cache_clear()
+    forget()
 
 
 def page_points() -> dict[str, dict[str, str]]:
@@ -57,7 +63,7 @@ def page_points() -> dict[str, dict[str, str]]:
 
 def test_the_page_runs(own, installed, asked, counts):
     installed(page_points())
-    sections = yaml.safe_load(blocks("yaml")[0])
+    sections = yaml.safe_load(blocks("yaml")[-1])
     rows = [dict(row) for row in own.site.rows[:6]]
     rows[2]["caption"] = rows[2]["caption"].upper()
     job = own.job(rows, rules=None, dedup={"phash_distance": None}, **sections)
@@ -81,6 +87,68 @@ def test_the_page_runs(own, installed, asked, counts):
     assert (masked.cached["brightness"], masked.cached["download"], asked) == (True, True, [])
     other = own.run(job, "measure.brightness.channel=2")
     assert (other.cached["brightness"], other.cached["shouting"], asked) == (False, True, [])
+
+
+EXAMPLES = np.eye(3, 128, dtype=np.float32)
+
+
+def head_job(own, path: Path, **more) -> Path:
+    """The page's head, over the vectors of the packaged model."""
+    head = yaml.safe_load(blocks("yaml")[0])["images"]["heads"][0] | {"weights": str(path)}
+    images = {"nsfw": None, "heads": [head | more]}
+    return own.job(own.site.rows[:4], embed={"model": "winnow-tiny"}, images=images)
+
+
+def test_the_pages_head_runs(own, installed, asked, counts):
+    installed(page_points())
+    weights = own.folder / "examples.npy"
+    np.save(weights, EXAMPLES)
+    job = head_job(own, weights)
+    result = own.run(job)
+    rows = query(result.run, "select like_mine, shard, row from samples").to_pylist()
+    [part] = Path(result.run.folder.path("parts")).glob("embed-*")
+    vectors = np.load(part / "00000.img.npy")
+    due = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
+    assert [r["like_mine"] for r in rows] == pytest.approx([due[r["row"]] for r in rows], abs=1e-6)
+    assert counts(result)["conserved"] is True
+    asked.clear()
+    np.save(weights, EXAMPLES[:1])  # other weights: the head alone is done again
+    other = own.run(job)
+    assert (other.cached["heads"], other.cached["embed"], asked) == (False, True, [])
+
+
+def test_the_pages_head_judges_drawn_pictures(own, installed):
+    installed(page_points())
+    weights = own.folder / "examples.npy"
+    np.save(weights, EXAMPLES)
+    judges = load_judges(load_job(head_job(own, weights)), ["like_mine"])
+    clip = load_clip("winnow-tiny")
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), np.uint8)
+    vectors = clip.encode_images(np.stack([clip.preprocess(p) for p in pictures]))
+    due = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
+    np.testing.assert_allclose(judges["like_mine"](pictures), due, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"kind": "exampels"}, r"heads\[0\].kind: .* `exampels`; did you mean `examples`\?"),
+        ({"weigths": "x"}, r"heads\[0\]: unknown key `weigths`; did you mean `weights`\?"),
+        ({"weights": "none.npy"}, r"heads\[0\].weights: none.npy does not exist"),
+        ({}, r"heads\[0\].weights: \(3, 64\) found, \(examples, 128\) is due"),
+    ],
+)
+def test_a_wrong_head_of_another_package_is_named_before_any_work(own, installed, more, told):
+    installed(page_points())
+    weights = own.folder / "examples.npy"
+    np.save(weights, EXAMPLES[:, :64])
+    with pytest.raises(InputError, match=told):
+        preview(load_job(head_job(own, weights, **more)))
+
+
+def test_its_kind_of_head_is_documented(installed):
+    installed(page_points())
+    assert "## `images.heads[kind: examples]`\n\nLikeness to examples." in config_page()
 
 
 def test_its_section_and_columns_are_documented(installed):
@@ -120,6 +188,21 @@ def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, t
     installed({"winnow.stages": {"mine": value}})
     with pytest.raises(InputError, match=rf"the stage `mine` of my-winnow .*({told})"):
         stages.registered()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("my_winnow.examples:Missing", "cannot be used: .*Missing"),
+        ("my_winnow.examples:ExamplesConfig", "is no HeadKind"),
+        ("pipeline.models.heads.layers:LayersHead", "is no HeadKind; it lacks check_layers"),
+        ("pipeline.models.heads.linear:LinearHead", "is called like another one"),
+    ],
+)
+def test_a_head_that_cannot_serve_is_named_with_its_package(installed, value, told):
+    installed({"winnow.heads": {"mine": value}})
+    with pytest.raises(InputError, match=rf"the head kind `mine` of my-winnow .*({told})"):
+        heads.registered()
 
 
 def test_without_plugins_nothing_is_to_be_named(own):

@@ -250,7 +250,7 @@ def test_an_ingest_that_loses_a_row_ends_the_run(lab, monkeypatch):
             write_parquet(table.slice(1), path)
         return index
 
-    monkeypatch.setattr("pipeline.runner.deal", lossy)
+    monkeypatch.setattr("pipeline.ingesting.deal", lossy)
     with pytest.raises(PartError, match="ingest: 40 rows read, but 39 dealt"):
         lab.run(lab.job())
     assert Run(lab.folder / "runs" / "job").index is None
@@ -262,8 +262,11 @@ def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
         return {name: table.slice(1) for name, table in tables.items()}, files, rows
 
     monkeypatch.setattr("pipeline.exporting.write_shard", write)
-    with pytest.raises(PartError, match="export: 36 kept rows are due, 35 were written"):
-        lab.run(lab.job())
+    result = lab.run(lab.job())
+    (lost,) = result.quarantined
+    assert (lost["stage"], lost["shard"]) == ("export", 0)
+    assert lost["error"] == "PartError: export: 36 kept rows are due, 35 were written"
+    assert result.export is None
     assert not list((lab.folder / "runs" / "job" / "export").rglob("manifest.json"))
 
 

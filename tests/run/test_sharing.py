@@ -1,4 +1,4 @@
-"""Several fetching workers spare a host together, by the scheduler's book."""
+"""Several fetching workers keep a host's limits together, by the scheduler's limiter."""
 
 import threading
 import time

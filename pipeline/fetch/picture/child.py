@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 
-from pipeline.fetch.failure import printable
+from pipeline.failure import printable
 from pipeline.fetch.picture.make import Made, make_picture
 from pipeline.fetch.picture.recipe import Recipe
 

@@ -1,4 +1,4 @@
-"""A few decoding processes: whatever a picture does to its decoder, it does to one of them."""
+"""A pool of decoding processes: a picture that crashes or hangs its decoder harms one of them."""
 
 import contextlib
 import json
@@ -11,10 +11,11 @@ import threading
 from pathlib import Path
 
 import pipeline
-from pipeline.fetch.failure import StationError, printable
+from pipeline.failure import printable
 from pipeline.fetch.picture.child import BLOBS, READY, read_exactly, read_frame
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.reasons import FETCH
 
 _START = 120.0
@@ -44,8 +45,8 @@ class _Child:
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-        # One end for each way, since a socket has one patience for both. Whoever waits at the door
-        # may wait for the picture before, and then for the reading of its own.
+        # One socket object for each direction, since a socket has one timeout for both. A sender
+        # may have to wait until the picture before is done, and then until its own has been read.
         self._in, self._out, self._timeout = ours, ours.dup(), timeout
         self._out.settimeout(2 * timeout + 1)
         self._sending = threading.RLock()
@@ -58,10 +59,11 @@ class _Child:
         return not self._is_broken and self.process.poll() is None
 
     def ask(self, data: bytes) -> Made:
-        """What becomes of the bytes; their time counts from their turn. StationError at its start.
+        """What becomes of the bytes; the timeout counts from when the process turns to them.
 
-        If it dies of these bytes: EOFError or OSError, TimeoutError, or, for an answer that makes
-        no sense, ValueError, TypeError or KeyError. If of others: _BystanderError.
+        Raises FetchStoppedError if the process does not start. If it dies of these bytes: EOFError,
+        OSError or TimeoutError, or, for an answer that makes no sense, ValueError, TypeError or
+        KeyError. If it dies of others' bytes: _BystanderError.
         """
         with self._sending:
             self._await_start()
@@ -82,12 +84,12 @@ class _Child:
             raise
         with self._turn:
             self._answered += 1
-            self._is_broken = made.reason == "decoder_crash"  # it says so, and ends itself
+            self._is_broken = made.reason == "decoder_crash"  # the process says so, and exits
             self._turn.notify_all()
         return made
 
     def _send(self, data: bytes) -> OSError | None:
-        """The error if the other side is gone: whose fault that is, the turn will tell."""
+        """The error if the other side is gone; `ask` finds out which picture was at fault."""
         try:
             self._out.sendall(len(data).to_bytes(4, "big") + data)
         except OSError as error:
@@ -120,7 +122,7 @@ class _Child:
         if not self._is_ready:
             self._is_broken = True
             self.end()
-            raise StationError("a decoding process did not start; it says why above")
+            raise FetchStoppedError("a decoding process did not start; it says why above")
 
     def end(self, grace: float = 1.0) -> int:
         """End it; its exit code, negative for the signal that it died of.
@@ -135,14 +137,14 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
         code = self.process.wait()
-        with self._sending:  # nobody is at the door any more
+        with self._sending:  # no other thread is sending
             self._in.close()
             self._out.close()
         return code
 
 
 class _Seat:
-    """A place for a process, whichever sits there."""
+    """A place of the pool, whose process is replaced when it is dead."""
 
     def __init__(self, recipe: Recipe, timeout: float) -> None:
         self._recipe, self._timeout = recipe, timeout
@@ -150,7 +152,7 @@ class _Seat:
         self._child: _Child | None = None
 
     def child(self) -> _Child:
-        """The process that sits there; a new one if none does or it is dead."""
+        """The process; a new one if there is none or it is dead."""
         with self._lock:
             if self._child is None or not self._child.is_alive:
                 self._child = _Child(self._recipe, self._timeout)
@@ -182,9 +184,9 @@ class Decoders:
             seat.child()
 
     def make(self, data: bytes) -> Made:
-        """`make_picture` in a process of its own; `decoder_crash` if that dies, hangs or balloons.
+        """`make_picture` in another process; `decoder_crash` if it dies, hangs or lacks memory.
 
-        Waits for a free one. StationError if none can be started.
+        Waits for a free one. FetchStoppedError if none can be started.
         """
         seat = self._free.get()
         try:
@@ -204,7 +206,7 @@ class Decoders:
             child.end(grace=0.0)
             return Made("decoder_crash", f"no answer after {self._timeout:g} s")
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-            # A broken answer is a broken process: nothing that it says is taken.
+            # An answer that cannot be read means a broken process: nothing of it is used.
             code = child.end()
             died = f"signal {-code}" if code < 0 else f"exit code {code}"
             said = "" if isinstance(error, OSError | EOFError) else f", {type(error).__name__}"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from pipeline.fetch.failure import printable
+from pipeline.failure import printable
 from pipeline.fetch.picture.decode import Pixels, decode, fit
 from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, small, thumbnail
 from pipeline.fetch.picture.metadata import MetadataOversizeError

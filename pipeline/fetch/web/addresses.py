@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.resolve import Resolver
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -1,7 +1,7 @@
-"""How hosts are spared: few connections, a pace, a rest when they ask for it or keep failing.
+"""Limits on the load put on each host: connections, request rate, pauses, rest after failures.
 
-One book holds the state of every host for all who fetch: threads of one process, or, through
-`pipeline.sharing`, workers of a cluster.
+A limiter holds the state of every host for all who fetch: the threads of one process, or, through
+what an executor installs with `share_limiter`, the workers of a cluster.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.sockets import clock
 
 MAX_PAUSE = 3_600.0
@@ -23,15 +23,20 @@ FAILURES = frozenset(
     {"timeout", "connection_failed", "tls_error", "dns_failure", "http_malformed",
      "http_server_error", "http_rate_limited"}
 )  # fmt: skip
-"""Reasons that say something about the host, and not about one of its files."""
+"""Reasons that concern the host, and not one of its files."""
 _PAUSING = frozenset({"http_server_error", "http_rate_limited"})
 _REMEMBERED = 100_000
-_LONGEST_NAP = 1.0
+"""Hosts whose state is kept."""
+_LONGEST_WAIT = 1.0
+"""Seconds between two questions about a host that is busy."""
 
 
 @dataclass(frozen=True)
-class Manners:
-    """What the job allows itself: see the keys of `download:`."""
+class HostLimits:
+    """The job's limits for each host: see the keys of `download:`.
+
+    `per_host_rate` is requests a second, `host_cooldown` seconds.
+    """
 
     per_host: int
     per_host_rate: float | None
@@ -39,7 +44,7 @@ class Manners:
     host_cooldown: float
 
     @classmethod
-    def of(cls, config: DownloadConfig) -> "Manners":
+    def of(cls, config: DownloadConfig) -> "HostLimits":
         return cls(
             config.per_host, config.per_host_rate, config.host_failures, config.host_cooldown
         )
@@ -47,14 +52,18 @@ class Manners:
 
 @dataclass
 class _Host:
+    """Times are of `time.monotonic`, seconds."""
+
     connections: Counter[str] = field(default_factory=Counter)
+    """Open ones, by holder."""
     next_start: float = 0.0
+    """Earliest time of the next request, by the rate."""
     failures: int = 0
-    """In a row, up to now."""
+    """Consecutive failures up to now."""
     recent: float = 0.0
-    """Successes, each fading over `host_cooldown` seconds since `seen`."""
+    """Successes, each decaying over `host_cooldown` seconds, as of `seen`."""
     seen: float = 0.0
-    alone_until: float = 0.0
+    cooldown_until: float = 0.0
     paused_until: float = 0.0
     reason: str = ""
     """Of the last failure, with its detail."""
@@ -62,14 +71,14 @@ class _Host:
 
     def is_forgettable(self, now: float) -> bool:
         busy = self.connections or self.failures
-        return not busy and max(self.next_start, self.alone_until, self.paused_until) <= now
+        return not busy and max(self.next_start, self.cooldown_until, self.paused_until) <= now
 
 
 @dataclass(frozen=True)
-class Leave:
-    """The book's answer: come in (`wait` 0), come again after `wait` seconds, or stay away.
+class Permit:
+    """A limiter's answer: granted (`wait` is 0), ask again after `wait` seconds, or refused.
 
-    To stay away has a `reason` and a `detail`, for `wait` seconds.
+    A refusal has a `reason` and a `detail`; it holds for `wait` seconds.
     """
 
     wait: float = 0.0
@@ -77,60 +86,66 @@ class Leave:
     detail: str = ""
 
 
-class Book(Protocol):
-    """Where `HostGate` asks."""
+class HostLimiter(Protocol):
+    """What `HostGate` asks for permits. `limits` is a HostLimits as a dict, so that it travels."""
 
-    def take(self, host: str, manners: dict[str, Any]) -> Leave:
+    def acquire(self, host: str, limits: dict[str, Any]) -> Permit:
         """Ask for a connection to a host."""
 
-    def give(
-        self, host: str, manners: dict[str, Any], reason: str, detail: str, pause: float
+    def release(
+        self, host: str, limits: dict[str, Any], reason: str, detail: str, pause: float
     ) -> None:
-        """Give it back, and say how it went: `reason` is empty where the host did its part."""
+        """Give the connection back with its outcome: `reason` is empty unless the host failed.
 
-    def rest(self, seconds: float) -> None:
-        """Wait until something may have changed, at most so long."""
+        `pause` is how many seconds the host asked to wait.
+        """
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a permit may have become free, at most so long."""
 
 
-class HostBook:
-    """The book itself. `holder` names the worker, so that a dead one's connections come back."""
+class LocalHostLimiter:
+    """Keeps the hosts' state in this process.
+
+    `holder` names the worker that asks, so that the connections of one that died can be freed.
+    """
 
     def __init__(self) -> None:
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         self._changed = threading.Condition()
 
-    def take(self, host: str, manners: dict[str, Any], holder: str = "") -> Leave:
-        limits, now = Manners(**manners), time.monotonic()
+    def acquire(self, host: str, limits: dict[str, Any], holder: str = "") -> Permit:
+        own, now = HostLimits(**limits), time.monotonic()
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
             self._hosts.move_to_end(host)
-            self._shed(now)
-            if state.alone_until > now:
-                left = state.alone_until - now
-                told = f"left alone for {left:.0f} s after {limits.host_failures} failures in a row"
-                return Leave(left, "host_failing", f"{told}, last {state.reason}: {state.detail}")
+            self._evict(now)
+            if state.cooldown_until > now:
+                left = state.cooldown_until - now
+                told = f"left alone for {left:.0f} s after {own.host_failures} failures in a row"
+                return Permit(left, "host_failing", f"{told}, last {state.reason}: {state.detail}")
             if state.paused_until > now:
                 left = state.paused_until - now
-                return Leave(left, state.reason, f"the host asked to wait {left:.0f} s more")
-            if state.connections.total() >= limits.per_host:
-                return Leave(_LONGEST_NAP)
+                return Permit(left, state.reason, f"the host asked to wait {left:.0f} s more")
+            if state.connections.total() >= own.per_host:
+                return Permit(_LONGEST_WAIT)
             if state.next_start > now:
-                return Leave(state.next_start - now)
-            if limits.per_host_rate:
-                state.next_start = now + 1 / limits.per_host_rate
+                return Permit(state.next_start - now)
+            if own.per_host_rate:
+                state.next_start = now + 1 / own.per_host_rate
             state.connections[holder] += 1
-            return Leave()
+            return Permit()
 
-    def give(
-        self, host: str, manners: dict[str, Any], reason: str, detail: str, pause: float,
+    def release(
+        self, host: str, limits: dict[str, Any], reason: str, detail: str, pause: float,
         holder: str = "",
     ) -> None:  # fmt: skip
-        limits, now = Manners(**manners), time.monotonic()
+        own, now = HostLimits(**limits), time.monotonic()
         with self._changed:
             state = self._hosts.setdefault(host, _Host())
             state.connections[holder] -= 1
-            state.connections += Counter()  # drops what is not above zero
-            state.recent *= math.exp((state.seen - now) / limits.host_cooldown)
+            state.connections += Counter()  # removes entries that are not positive
+            state.recent *= math.exp((state.seen - now) / own.host_cooldown)
             state.seen = now
             if reason:
                 state.failures += 1
@@ -140,25 +155,26 @@ class HostBook:
                 state.recent += 1
             if pause > 0:
                 state.paused_until = max(state.paused_until, now + min(pause, MAX_PAUSE))
-            # A great host's last stragglers fail in a row too: hence its successes of late.
-            if limits.host_failures and state.failures >= max(limits.host_failures, state.recent):
-                state.alone_until = now + limits.host_cooldown
-                # After the rest one more failure is enough.
-                state.failures, state.recent = limits.host_failures - 1, 0.0
+            # The slowest requests of a shard end last, so a large host that mostly answers has
+            # consecutive failures too: they must also outnumber its recent successes.
+            if own.host_failures and state.failures >= max(own.host_failures, state.recent):
+                state.cooldown_until = now + own.host_cooldown
+                # After the cooldown one more failure starts the next.
+                state.failures, state.recent = own.host_failures - 1, 0.0
             self._changed.notify_all()
 
-    def rest(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         with self._changed:
-            self._changed.wait(min(seconds, _LONGEST_NAP))
+            self._changed.wait(min(seconds, _LONGEST_WAIT))
 
-    def drop(self, holder: str) -> None:
-        """A worker is gone: its connections are closed."""
+    def release_all(self, holder: str) -> None:
+        """Free the connections of a worker that is gone."""
         with self._changed:
             for state in self._hosts.values():
                 state.connections.pop(holder, None)
             self._changed.notify_all()
 
-    def _shed(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         while len(self._hosts) > _REMEMBERED:
             oldest = next(iter(self._hosts))
             if not self._hosts[oldest].is_forgettable(now):
@@ -167,30 +183,48 @@ class HostBook:
             del self._hosts[oldest]
 
 
-class HostGate:
-    """The way to a host: entered for one request, left with what came of it."""
+_find: Callable[[], HostLimiter | None] | None = None
 
-    def __init__(self, manners: Manners) -> None:
-        self._manners = asdict(manners)
-        self._own = HostBook()
-        self._book: Book = self._own
+
+def share_limiter(find: Callable[[], HostLimiter | None] | None) -> None:
+    """Have this process's fetches call `find`, in the thread of their task, for a shared limiter.
+
+    An executor whose workers fetch side by side installs it in each of them; None removes it.
+    """
+    global _find
+    _find = find
+
+
+def shared_limiter() -> HostLimiter | None:
+    """The limiter that this task's fetch shares with other processes; None: it shares none."""
+    return _find() if _find is not None else None
+
+
+class HostGate:
+    """One process's access to hosts: each request holds a permit while it lasts."""
+
+    def __init__(self, limits: HostLimits) -> None:
+        self._limits = asdict(limits)
+        self._own = LocalHostLimiter()
+        self._limiter: HostLimiter = self._own
         self.waited = 0.0
-        """Seconds, over all threads, for which our own limits held requests back."""
+        """Seconds, over all threads, for which the job's own limits held requests back."""
         self._lock = threading.Lock()
 
-    def go_by(self, book: Book | None) -> None:
-        """Ask another book from here on; None: this gate's own."""
-        self._book = book or self._own
+    def use(self, limiter: HostLimiter | None) -> None:
+        """Ask another limiter from here on; None: this gate's own."""
+        self._limiter = limiter or self._own
 
     @contextlib.contextmanager
-    def visit(self, host: str) -> Iterator[None]:
+    def permit(self, host: str) -> Iterator[None]:
         """Hold one of the host's connections.
 
-        Waiting for our own limits does not count against the deadline, the host's wishes do.
-        Raises FetchError: host_failing, or the reason for which the host asked to wait.
+        Waiting for the job's own limits does not count against the deadline; waiting because the
+        host asked for it does. Raises FetchError: host_failing, or the reason for which the host
+        asked to wait.
         """
-        book = self._book
-        self._enter(book, host)
+        limiter = self._limiter
+        self._acquire(limiter, host)
         reason, detail, pause = "", "", 0.0
         try:
             yield
@@ -200,17 +234,17 @@ class HostGate:
                 pause = error.wait if reason in _PAUSING else 0.0
             raise
         finally:
-            book.give(host, self._manners, reason, detail, pause)
+            limiter.release(host, self._limits, reason, detail, pause)
 
-    def _enter(self, book: Book, host: str) -> None:
-        while (leave := book.take(host, self._manners)).wait > 0:
-            if not leave.reason:
+    def _acquire(self, limiter: HostLimiter, host: str) -> None:
+        while (permit := limiter.acquire(host, self._limits)).wait > 0:
+            if not permit.reason:
                 before = time.monotonic()
                 with clock.stopped():
-                    book.rest(leave.wait)
+                    limiter.wait(permit.wait)
                 with self._lock:
                     self.waited += time.monotonic() - before
-            elif leave.reason == "host_failing" or leave.wait >= clock.left():
-                raise FetchError(leave.reason, f"{host}: {leave.detail}")
+            elif permit.reason == "host_failing" or permit.wait >= clock.left():
+                raise FetchError(permit.reason, f"{host}: {permit.detail}")
             else:
-                book.rest(leave.wait)
+                limiter.wait(permit.wait)

@@ -20,7 +20,7 @@ import dns.rdatatype
 import dns.resolver
 
 from pipeline.config.download import split_nameserver
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.memo import Memo
 
 HOSTS_FILE = Path("/etc/hosts")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from protego import Protego
 from urllib3.util import Url
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.memo import Memo
 from pipeline.fetch.web.sockets import clock
 

@@ -13,10 +13,10 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.head import Answer
-from pipeline.fetch.web.hosts import HostGate, Manners
+from pipeline.fetch.web.hosts import HostGate, HostLimits
 from pipeline.fetch.web.sockets import clock, connect, tls_context
 
 
@@ -67,13 +67,13 @@ class _TLSPool(urllib3.HTTPSConnectionPool):
 
 
 class Transport:
-    """One GET at a time per thread, no redirects, under the job's manners to hosts."""
+    """One GET at a time per thread, no redirects, under the job's limits for each host."""
 
-    def __init__(self, guard: AddressGuard, headers: dict[str, str], manners: Manners) -> None:
+    def __init__(self, guard: AddressGuard, headers: dict[str, str], limits: HostLimits) -> None:
         self._headers = headers
-        self.gate = HostGate(manners)
+        self.gate = HostGate(limits)
         self._manager = urllib3.PoolManager(
-            num_pools=256, maxsize=manners.per_host, ssl_context=tls_context(), retries=False
+            num_pools=256, maxsize=limits.per_host, ssl_context=tls_context(), retries=False
         )
         self._manager.pool_classes_by_scheme = {
             "http": partial(_PlainPool, guard=guard),  # type: ignore[dict-item]
@@ -87,7 +87,7 @@ class Transport:
         Raises FetchError for everything that the network can do, in the block too.
         """
         clock.connecting()
-        with self.gate.visit(url.netloc or ""), faults(url.host or ""):
+        with self.gate.permit(url.netloc or ""), faults(url.host or ""):
             response = self._ask(url)
             # Once the body is read to its end the connection is back in its pool, and closing the
             # answer leaves it there; with an unread rest it cannot serve another request.

@@ -21,10 +21,6 @@ class FetchError(Exception):
         self.wait = wait
 
 
-class StationError(RuntimeError):
-    """Fetching itself cannot go on, whatever the row: the shard is given up, not its rows."""
-
-
 def printable(text: str) -> str:
     """The text on one line, at most 300 characters, without control or other unprintable ones.
 

@@ -1,4 +1,4 @@
-"""What a fetching process keeps from shard to shard: connections, what hosts said, decoders."""
+"""What a fetching process keeps between shards: connections, DNS and robots.txt, decoders."""
 
 import contextlib
 import logging
@@ -13,11 +13,11 @@ from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.recipe import Recipe
 
 
-class Station:
-    """A fetcher and its decoders, for one `download:` section."""
+class FetchSession:
+    """A fetcher and its decoding processes, for one `download:` section."""
 
     def __init__(self, config: DownloadConfig) -> None:
-        # It tells of every answer whose headers are odd; what matters of that is the row's reason.
+        # urllib3 warns of every answer with odd headers; the row's reason says what matters of it.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.config = config
         self.fetcher = Fetcher(config)
@@ -35,19 +35,19 @@ class Station:
 
 
 _lock = threading.Lock()
-_standing: list[Station] = []
+_open: list[FetchSession] = []
 
 
 @contextlib.contextmanager
-def station(config: DownloadConfig) -> Iterator[Station]:
-    """This process's station for the job, kept for its next shard.
+def fetch_session(config: DownloadConfig) -> Iterator[FetchSession]:
+    """This process's session for the section, kept open for its next shard.
 
-    One shard at a time uses it, since the process's URL opener is one (a `net` worker has one Dask
-    thread); a second one waits here for the first to end. Another job's station makes way.
+    One shard at a time uses it, since a process has one URL opener (a `net` worker has one Dask
+    thread); a second one waits here for the first to end. The session of another section is closed.
     """
     with _lock:
-        if _standing and _standing[0].config != config:
-            _standing.pop().close()
-        if not _standing:
-            _standing.append(Station(config))
-        yield _standing[0]
+        if _open and _open[0].config != config:
+            _open.pop().close()
+        if not _open:
+            _open.append(FetchSession(config))
+        yield _open[0]

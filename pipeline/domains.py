@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from pipeline.fetch.failure import FetchError
-from pipeline.fetch.web.urls import check_url
+from pipeline.failure import FetchError
+from pipeline.urls import check_url
 
 _PLAIN = re.compile(r"[^\s/@?#:\\%*]+|\[[0-9A-Fa-f:.]+\]")
 

@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from pipeline.fetch.failure import FetchError
+from pipeline.failure import FetchError
 
 SCHEMES = ("http", "https")
 MAX_URL = 8_000

