@@ -42,15 +42,15 @@ bench: $(READY)  ## Measure the cheap path, and fetching against img2dataset (40
 	$(BIN)/python tests/bench/fetch.py
 
 docs: $(READY)  ## Write the generated pages of docs/
-	$(BIN)/python -m pipeline.reference docs
+	$(BIN)/python -m pipeline.shell.reference docs
 
 openclipart: $(READY)  ## Curate Debian's 8,000 openclipart pictures: real data
 	$(BIN)/python -m pipeline.demo.openclipart --out openclipart --run
 
 demo-models: export OMP_WAIT_POLICY = PASSIVE
 demo-models: $(READY)  ## Train winnow-tiny and winnow-base anew (about two hours on 2 cores)
-	$(BIN)/python -m train.tiny_clip --out pipeline/models/data/winnow-tiny --seed 0
-	$(BIN)/python -m train.base --out train/data/winnow-base --seed 0
+	$(BIN)/python -m train.demo.clip --out pipeline/models/data/winnow-tiny --seed 0
+	$(BIN)/python -m train.demo.base --out train/data/winnow-base --seed 0
 
 clean:  ## Remove runs and caches, not .venv
 	rm -rf runs openclipart .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,5 +1,5 @@
 """`python -m pipeline` is `winnow`."""
 
-from pipeline.cli import entry
+from pipeline.shell.cli import entry
 
 entry()

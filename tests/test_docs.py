@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from pipeline.cli import app
 from pipeline.config.job import Job
-from pipeline.reasons import VOCABULARY
-from pipeline.reference import PAGES, models_in
+from pipeline.shell.cli import app
+from pipeline.shell.reference import PAGES, models_in
+from pipeline.words.reasons import VOCABULARY
 
 DOCS = Path(__file__).parents[1] / "docs"
 

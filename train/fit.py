@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.config.training import TrainConfig
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.checkpoint import keep_log, newest_checkpoint, save_checkpoint
 from train.data import Batch, batches, open_export
 from train.diffusion import add_noise, loss_weights, stratified_timesteps, target, weighted_loss

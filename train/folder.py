@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.training import TrainConfig
-from pipeline.errors import InputError
 from pipeline.models.clip_files import check_clip, clip_digest
-from pipeline.table import file_digest
+from pipeline.table.part import file_digest
+from pipeline.words.errors import InputError
 
 PACKAGED = {"winnow-base": Path(__file__).parent / "data" / "winnow-base"}
 OWN_CLASS = "WinnowPixelDiffusion"

@@ -9,12 +9,12 @@ from typing import Any
 
 from pipeline.config.job import Job
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.errors import InputError
+from pipeline.engine.product import Made, Single, Standing, Work
 from pipeline.models.clip import check_clip, clip_digest
-from pipeline.product import Made, Single, Standing, Work
-from pipeline.progress import Reporter
-from pipeline.run import Run
-from pipeline.sql import names_in
+from pipeline.table.run import Run
+from pipeline.table.sql import names_in
+from pipeline.words.errors import InputError
+from pipeline.words.progress import Reporter
 from train.folder import base_digest
 
 UNSAFE = ("nsfw", "graphic")

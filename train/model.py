@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.diffusion import Prediction, small_scheduler
 from train.folder import OWN_CLASS, digest, read_index, resolve
 from train.libraries import diffusers

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.errors import InputError
 from pipeline.models.clip import Clip
+from pipeline.words.errors import InputError
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """Pictures uint8 RGB (N, H, W, 3) to probabilities of being unsafe, float (N,)."""

@@ -16,7 +16,7 @@ from pipeline.config.sections import (
     ImagesConfig,
 )
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.reasons import check_reason
+from pipeline.words.reasons import check_reason
 
 
 class Rule(Section):

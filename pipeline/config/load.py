@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.job import Job
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 S = TypeVar("S", bound=BaseModel)
 

@@ -1,8 +1,7 @@
 """`winnow demo`: draw and serve the world, run its job, and hold the verdicts against the truth."""
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from pipeline.commands import render_answer, run_all
+from pipeline.config.job import Job
 from pipeline.config.load import load_job
 from pipeline.demo.dirt import make_world
 from pipeline.demo.jobs import own_job
 from pipeline.demo.truth import ReasonScore, score
 from pipeline.demo.web import serve
-from pipeline.run import Run
+from pipeline.table.run import Run
 
 
-def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json: bool) -> int:
-    """The whole demo under `out/demo-world` (the web) and `out/demo` (the run); the exit code."""
+def run_demo(
+    out: Path,
+    rows: int,
+    seed: int,
+    overrides: Sequence[str],
+    run_all: Callable[[Job, Path], tuple[int, dict[str, Any]]],
+) -> tuple[int, dict[str, Any], Table]:
+    """The whole demo under `out/demo-world` (the web) and `out/demo` (the run).
+
+    `run_all` does a job. The exit code, what to tell, and the scores against the truth.
+    """
     job_file = own_job("demo.yaml")
     world = out / "demo-world"
     given = [
@@ -37,11 +45,7 @@ def run_demo(out: Path, rows: int, seed: int, overrides: Sequence[str], as_json:
     run = Run.open(answer["run"])
     scores = score(pq.read_table(world / "truth.parquet"), verdicts(run))
     answer["truth"] = [_plain(one) for one in scores]
-    if as_json:
-        print(json.dumps(answer, indent=2, default=str))
-    else:
-        render_answer(answer, last=truth_table(scores))
-    return code
+    return code, answer, truth_table(scores)
 
 
 def _tell(done: int, total: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.demo.phrases import VOCABULARY
 from pipeline.demo.pictures import Picture
 from pipeline.demo.plan import FULL_SIZE, Plan, Row, make_plan
 from pipeline.demo.web import write_site
-from pipeline.processes import spawning
+from pipeline.words.processes import spawning
 
 Progress = Callable[[int, int], None]
 """Called with the number of pictures drawn and of all."""

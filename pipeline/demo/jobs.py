@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pipeline
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 
 def own_job(name: str) -> Path:

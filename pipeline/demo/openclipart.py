@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from pipeline.demo.jobs import own_job
 from pipeline.demo.svg import read_metadata
 from pipeline.demo.web import serve
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 PACKAGES = ("openclipart-png", "openclipart-svg")
 _VERSION = 1
@@ -132,11 +132,8 @@ def _unpack(packages: Sequence[Path], out: Path) -> None:
 
 def _run(rows: Path) -> int:
     """Curate the list with the checkout's job; the exit code."""
-    from pipeline.commands import run_and_report
-    from pipeline.config.load import load_job
-
-    job_file = own_job("openclipart.yaml")
-    return run_and_report(load_job(job_file, [f"input={rows}"]), job_file, as_json=False)
+    words = ["run", str(own_job("openclipart.yaml")), "--set", f"input={rows}"]
+    return subprocess.run([sys.executable, "-m", "pipeline", *words], check=False).returncode
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from pipeline.demo.kinds import KINDS, Kind
 from pipeline.demo.pictures import Format, Picture
 from pipeline.demo.web import Route
 from pipeline.demo.world import GRAPHIC_CAPTION, N_TEMPLATES, Scene, caption, random_scene
-from pipeline.uid import make_uid
+from pipeline.words.uid import make_uid
 
 SOURCES = ("gallery", "blog", "shop", "forum")
 FORMATS: tuple[Format, ...] = ("jpg", "webp", "png")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 _HOST = "127.0.0.1"
 _TYPES = mimetypes.MimeTypes()

@@ -18,7 +18,6 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
-from pipeline.failure import FetchError, printable
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.seen import Seen
@@ -26,7 +25,8 @@ from pipeline.fetch.session import fetch_session
 from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.fetch.web.hosts import shared_limiter
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
-from pipeline.urls import check_url
+from pipeline.words.failure import FetchError, printable
+from pipeline.words.urls import check_url
 
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
 

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 import simplejpeg
 
 from pipeline.config.download import DownloadConfig
-from pipeline.domains import host_of
 from pipeline.fetch.lists import HashList, read_domains, read_hashes
 from pipeline.fetch.picture.fingerprints import plain_hash
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.writer import Fetched
-from pipeline.tars import members, row_of
+from pipeline.table.tars import members, row_of
+from pipeline.words.domains import host_of
 
 Rows = npt.NDArray[np.bool_]
 

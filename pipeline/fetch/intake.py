@@ -11,11 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import IO, Any
 
-from pipeline.failure import FetchError
 from pipeline.fetch.lists import HashList
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.seen import Seen
+from pipeline.words.failure import FetchError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.domains import domain_above, parse_domain
-from pipeline.errors import InputError
+from pipeline.words.domains import domain_above, parse_domain
+from pipeline.words.errors import InputError
 
 _DIGITS = {"sha256": 64, "md5": 32, "pdq": 64}
 """Hex digits of a hash, by kind."""

@@ -20,7 +20,6 @@ import urllib3
 from urllib3.util import Url
 
 from pipeline.config.download import DownloadConfig
-from pipeline.failure import FetchError
 from pipeline.fetch.lists import read_domains
 from pipeline.fetch.seen import Seen
 from pipeline.fetch.web.addresses import AddressGuard
@@ -31,7 +30,8 @@ from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
 from pipeline.fetch.web.sockets import Patience, clock
 from pipeline.fetch.web.transport import Transport
-from pipeline.urls import check_url, redirect_target
+from pipeline.words.failure import FetchError
+from pipeline.words.urls import check_url, redirect_target
 
 T = TypeVar("T")
 BACK_OFF = 0.5

@@ -1,4 +1,4 @@
-"""The error that ends a shard's fetch, as opposed to a row's failure (`pipeline.failure`)."""
+"""The error that ends a shard's fetch, as opposed to a row's failure (`pipeline.words.failure`)."""
 
 
 class FetchStoppedError(RuntimeError):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.failure import split_message
 from pipeline.fetch.intake import Facts, Picture
 from pipeline.fetch.seen import Seen
+from pipeline.words.failure import split_message
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipeline.errors import InputError
+from pipeline.engine.parts import Parts, schema_of, stage_parts
 from pipeline.inspect.plain import is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
-from pipeline.parts import Parts, schema_of, stage_parts
-from pipeline.reasons import FETCH, VOCABULARY, kind_of
-from pipeline.run import Run
-from pipeline.sql import evaluate
-from pipeline.table import SHARD_COLUMNS, shard_name
-from pipeline.tombstones import Tombstones
+from pipeline.table.columns import SHARD_COLUMNS
+from pipeline.table.part import shard_name
+from pipeline.table.run import Run
+from pipeline.table.sql import evaluate
+from pipeline.table.tombstones import Tombstones
+from pipeline.words.errors import InputError
+from pipeline.words.reasons import FETCH, VOCABULARY, kind_of
 
 MEMBERS = 20
 """Members of a duplicate group that are listed; the others are counted."""

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.run import Run
+from pipeline.table.run import Run
 
 
 def exported(run: Run) -> dict[str, Any] | None:

@@ -12,9 +12,9 @@ import duckdb
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from pipeline.damage import find_damage
-from pipeline.run import Run
-from pipeline.storage import full
+from pipeline.engine.damage import find_damage
+from pipeline.table.run import Run
+from pipeline.table.storage import full
 
 SCHEME = "run"
 READ_ONLY = "a run's tables are only read here"

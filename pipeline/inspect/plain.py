@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.reasons import UNSHOWN
-from pipeline.stages.pii import EMAIL, PHONE
+from pipeline.measure.captions.pii import EMAIL, PHONE
+from pipeline.words.reasons import UNSHOWN
 
 MASK = "•••"
 HIDDEN = "[not shown]"

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.config.job import Job
-from pipeline.plan import Node
-from pipeline.product import STANDS, Standing
-from pipeline.run import Run
-from pipeline.why import short
+from pipeline.engine.plan import Node
+from pipeline.engine.product import STANDS, Standing
+from pipeline.engine.why import short
+from pipeline.table.run import Run
 
 
 def preview(job: Job) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def preview(job: Job) -> dict[str, Any]:
 
     InputError for a job that could not run.
     """
-    from pipeline.runner import claim, prepare
+    from pipeline.engine.runner import claim, prepare
 
     prepared = prepare(job)
     run, plan = prepared.run, prepared.plan

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import InputError
 from pipeline.inspect.files import READ_ONLY, blame
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import connect
-from pipeline.run import Run
+from pipeline.table.run import Run
+from pipeline.words.errors import InputError
 
 ROWS_SHOWN = 1_000
 _COLUMN = re.compile(r'column "([^"]+)" (?:not found|that cannot be referenced)')

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pyarrow as pa
 
 from pipeline.inspect.view import connect
-from pipeline.run import Run
+from pipeline.table.run import Run
 
 
 def related(run: Run, uids: Collection[str]) -> int:

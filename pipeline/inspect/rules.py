@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from pipeline.run import Run
+from pipeline.table.run import Run
 
 _COMPARE = {"<", "<=", ">", ">="}
 _MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.engine.parts import Parts, index_of, product_parts, stage_parts
 from pipeline.inspect.exported import exported
 from pipeline.inspect.view import connect
-from pipeline.parts import Parts, index_of, product_parts, stage_parts
-from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
-from pipeline.run import Run
+from pipeline.table.run import Run
+from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
 STYLES = {"kept": "green", "dropped": "yellow", "failed": "red", "unfinished": "magenta"}
 

@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.parts import Parts, product_parts
-from pipeline.run import Run
-from pipeline.table import part_folder
+from pipeline.engine.parts import Parts, product_parts
+from pipeline.table.part import part_folder
+from pipeline.table.run import Run
 
 
 def status(run: Run) -> dict[str, Any]:

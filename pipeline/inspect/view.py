@@ -12,12 +12,13 @@ from pathlib import Path
 
 import duckdb
 
+from pipeline.engine.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.parts import Parts, index_of, schema_of, stage_parts
-from pipeline.reasons import VOCABULARY
-from pipeline.run import Run
-from pipeline.sql import free_name
-from pipeline.table import empty, shard_name
+from pipeline.table.columns import empty
+from pipeline.table.part import shard_name
+from pipeline.table.run import Run
+from pipeline.table.sql import free_name
+from pipeline.words.reasons import VOCABULARY
 
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
-from pipeline.errors import InputError
 from pipeline.models.clip_files import check_clip, clip_digest
 from pipeline.models.clip_source import BPE_NAME, TINY, find_source
+from pipeline.words.errors import InputError
 
 if TYPE_CHECKING:
     import torch

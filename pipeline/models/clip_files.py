@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.models.clip_source import CONFIG_NAME, OFFLINE_CHOICE, Source, find_source
-from pipeline.table import file_digest
+from pipeline.table.part import file_digest
+from pipeline.words.errors import InputError
 
 
 def check_clip(model: str, pretrained: str | None = None) -> None:

@@ -10,7 +10,7 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 Tags = dict[str, dict[str, str]]
 _FIELDS = ("url", "hf_hub", "quick_gelu")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
 from pipeline.models.clip_names import config_path, model_names, pretrained_tags
+from pipeline.words.errors import InputError
 
 TINY = "winnow-tiny"
 CONFIG_NAME = "open_clip_config.json"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 
 def convert(

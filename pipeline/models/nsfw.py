@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import InputError
-from pipeline.table import file_digest
-from pipeline.threads import worker_threads
+from pipeline.table.part import file_digest
+from pipeline.words.errors import InputError
+from pipeline.words.threads import worker_threads
 
 
 def _weights() -> Path:

@@ -4,8 +4,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.table import digest_of, file_digest
+from pipeline.table.part import digest_of, file_digest
+from pipeline.words.errors import InputError
 
 
 @lru_cache(maxsize=8)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.sections import ToxicityConfig
-from pipeline.errors import InputError
 from pipeline.models.packaged import packaged_digest
-from pipeline.table import file_digest
+from pipeline.table.part import file_digest
+from pipeline.words.errors import InputError
 
 Scorer = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Captions to probabilities of being toxic, float32, shape (captions,)."""

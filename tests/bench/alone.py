@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.job import Job
-from pipeline.run import Run
-from pipeline.shard import ShardData
-from pipeline.stages.download import DownloadStage
+from pipeline.measure.download import DownloadStage
+from pipeline.table.run import Run
+from pipeline.table.shard import ShardData
 
 
 def main(job_file: str, url_file: str, out: str, rows: str) -> None:

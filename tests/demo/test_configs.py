@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.load import load_job
 from pipeline.demo.kinds import KINDS
-from pipeline.reasons import RULES
+from pipeline.words.reasons import RULES
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -23,8 +23,8 @@ from pipeline.demo.world import (
     all_scenes,
     parse_caption,
 )
-from pipeline.reasons import VOCABULARY
-from pipeline.uid import make_uid
+from pipeline.words.reasons import VOCABULARY
+from pipeline.words.uid import make_uid
 
 BASE_URL = "http://127.0.0.1:8099"
 N = 120

@@ -11,7 +11,7 @@ import pytest
 from pipeline.demo import openclipart
 from pipeline.demo.openclipart import PACKAGES, SCHEMA, list_pictures, prepare
 from pipeline.demo.web import serve
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 TITLED = "<svg><cc:Work><dc:title>Red apple</dc:title>{}</cc:Work></svg>"
 SUBJECTS = "<dc:subject><rdf:li>fruit</rdf:li><rdf:li>food</rdf:li></dc:subject>"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.demo.web import Route, serve, write_site
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 
 BODY = bytes(range(256)) * 8
 

@@ -9,10 +9,10 @@ import pytest
 from loopback_site import Handler, Site
 from plain_pictures import jpeg
 
-from pipeline.failure import FetchError
 from pipeline.fetch import opener
 from pipeline.fetch.drive import by_turns, fetch_urls
 from pipeline.fetch.writer import Spool
+from pipeline.words.failure import FetchError
 
 GOOD = jpeg()
 

@@ -21,11 +21,11 @@ from plain_scenes import scene
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.fetch.writer import SampleWriter
-from pipeline.run import Run
-from pipeline.shard import ShardData
-from pipeline.stage import Output
-from pipeline.stages.download import DownloadStage
-from pipeline.table import check_columns
+from pipeline.measure.download import DownloadStage
+from pipeline.measure.stage import Output
+from pipeline.table.columns import check_columns
+from pipeline.table.run import Run
+from pipeline.table.shard import ShardData
 
 GOOD, OTHER = jpeg(96, 80), jpeg(120, 90, quality=80)
 PAGES: dict[str, Callable[[Handler], None]] = {
@@ -204,7 +204,7 @@ def test_nothing_is_left_in_the_temporary_folder(serve, run_stage, config, tmp_p
 
 def test_a_worker_that_only_fetches_imports_no_torch():
     script = (
-        "import sys, pipeline.stages.download\n"
+        "import sys, pipeline.measure.download\n"
         "assert not {'cv2', 'urllib3', 'img2dataset'} & set(sys.modules)\n"
         "from pipeline.fetch.drive import downloader_class\n"
         "assert downloader_class().__module__ == 'img2dataset.downloader'\n"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.failure import FetchError
 from pipeline.fetch.web.hosts import (
     HostGate,
     HostLimits,
@@ -16,6 +15,7 @@ from pipeline.fetch.web.hosts import (
     share_limiter,
 )
 from pipeline.fetch.web.sockets import Patience, clock
+from pipeline.words.failure import FetchError
 
 PLAIN: dict[str, Any] = {
     "per_host": 2,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
 from pipeline.fetch.lists import DomainList, read_domains, read_hashes
+from pipeline.words.errors import InputError
 
 
 def test_a_domain_covers_what_is_below_it_and_nothing_else(tmp_path):

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.failure import FetchError, printable, split_message
 from pipeline.fetch.opener import retry_after
 from pipeline.fetch.web.addresses import AddressGuard, is_public
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import OPT_OUT, opt_out
-from pipeline.urls import check_url, redirect_target
+from pipeline.words.failure import FetchError, printable, split_message
+from pipeline.words.urls import check_url, redirect_target
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from PIL import Image
 
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
-from pipeline.reasons import FETCH
-from pipeline.rules import fetch_rules
-from pipeline.run import Run
-from pipeline.shard import ShardData
-from pipeline.sql import evaluate
-from pipeline.stage import Output, TableStage
-from pipeline.stages.download import expected_columns
-from pipeline.stages.registry import stages_for
-from pipeline.table import check_columns
+from pipeline.judge.fetch_rules import fetch_rules
+from pipeline.judge.stages import stages_for
+from pipeline.measure.download import expected_columns
+from pipeline.measure.stage import Output, TableStage
+from pipeline.table.columns import check_columns
+from pipeline.table.run import Run
+from pipeline.table.shard import ShardData
+from pipeline.table.sql import evaluate
+from pipeline.words.reasons import FETCH
 
 # A job that may reach loopback and has some patience; what must wait in vain asks for less.
 USUAL: dict[str, Any] = {

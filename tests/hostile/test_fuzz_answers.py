@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from loopback_site import Site
 from plain_scenes import GOOD
 
-from pipeline.failure import FetchError
 from pipeline.fetch.opener import retry_after
 from pipeline.fetch.web.robots_txt import RobotsTxt
-from pipeline.urls import check_url
+from pipeline.words.failure import FetchError
+from pipeline.words.urls import check_url
 
 FIXED = settings(
     derandomize=True, database=None, deadline=None,

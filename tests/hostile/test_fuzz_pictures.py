@@ -24,7 +24,7 @@ from pipeline.fetch.picture.make import make_picture
 from pipeline.fetch.picture.metadata import MetadataOversizeError, read_metadata
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.picture.sniff import looks_like, sniff
-from pipeline.reasons import FETCH
+from pipeline.words.reasons import FETCH
 
 FIXED = settings(
     derandomize=True, database=None, deadline=None,

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.freshness import SHARD
-from pipeline.run import FORMAT, Run, ShardIndex
-from pipeline.storage import Folder
-from pipeline.table import SHARD_COLUMNS, commit, digest_of, part_folder, shard_name
-from pipeline.uid import make_uid
+from pipeline.table.columns import SHARD_COLUMNS
+from pipeline.table.freshness import SHARD
+from pipeline.table.part import commit, digest_of, part_folder, shard_name
+from pipeline.table.run import FORMAT, Run, ShardIndex
+from pipeline.table.storage import Folder
+from pipeline.words.uid import make_uid
 
 STAGES = ("captions", "download", "embed", "images", "dedup", "decide")
 SEEDED = 11
@@ -223,7 +224,7 @@ def make_run(
 
 
 def _write_table(folder: Folder, name: str, table: pa.Table) -> None:
-    from pipeline.table import write_parquet
+    from pipeline.table.part import write_parquet
 
     with folder.create(name) as path:
         write_parquet(table, path)

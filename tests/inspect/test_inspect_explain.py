@@ -5,9 +5,9 @@ import pytest
 from made_run import RULES, Made, many_samples, sample
 from rich.console import Console
 
-from pipeline.errors import InputError
 from pipeline.inspect.explain import explain
 from pipeline.inspect.explain_text import render
+from pipeline.words.errors import InputError
 
 
 def shown(explained) -> str:

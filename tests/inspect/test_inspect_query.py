@@ -5,8 +5,8 @@ import pytest
 from made_run import Made
 from rich.console import Console
 
-from pipeline.errors import InputError
 from pipeline.inspect.query import ROWS_SHOWN, query, render
+from pipeline.words.errors import InputError
 
 
 def test_sql_over_samples(made: Made) -> None:

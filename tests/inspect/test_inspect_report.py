@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from made_run import EVIL, Made, many_samples, picture, sample
 
+from pipeline.engine.parts import recorded
 from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
-from pipeline.parts import recorded
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 HEAVY = ("torch", "dask", "distributed", "scipy", "sklearn", "img2dataset", "pandas", "faiss")
 COMMAND = f"""
 import sys
-from pipeline.cli import entry
+from pipeline.shell.cli import entry
 sys.argv = ["winnow", *sys.argv[1:]]
 try:
     entry()

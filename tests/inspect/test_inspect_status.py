@@ -5,7 +5,7 @@ from made_run import many_samples, sample
 from rich.console import Console
 
 from pipeline.inspect.status import render, size, status
-from pipeline.run import Run
+from pipeline.table.run import Run
 
 
 def shown(renderable) -> str:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from made_run import STAGES, Made, make_run, many_samples, sample
 
-from pipeline.errors import InputError
+from pipeline.engine.parts import stage_parts
 from pipeline.inspect.view import connect
-from pipeline.parts import stage_parts
-from pipeline.run import Run
-from pipeline.table import write_parquet
+from pipeline.table.part import write_parquet
+from pipeline.table.run import Run
+from pipeline.words.errors import InputError
 
 
 def test_every_row_stands_beside_its_own_measurements(made: Made) -> None:

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from pipeline.demo.world import caption, draw_many
-from pipeline.errors import InputError
 from pipeline.models.clip import check_clip, clip_digest, load_clip
 from pipeline.models.clip_names import model_names, pretrained_tags
 from pipeline.models.clip_source import tiny_folder
 from pipeline.models.clip_text import pooled_texts, used_lengths
-from train.tiny_clip_quality import (
+from pipeline.words.errors import InputError
+from train.demo.clip_quality import (
     accuracy_by_captions,
     accuracy_by_prompts,
     auc_of_graphic,
@@ -267,7 +267,7 @@ def test_the_hubs_cache_is_used_without_a_network(tmp_path):
     shutil.copytree(tiny_folder(), root / "snapshots" / "abc123")
     code = """
 import sys
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from pipeline.models.clip_files import check_clip, clip_digest
 check_clip("hf-hub:someone/tiny")
 print(clip_digest("hf-hub:someone/tiny"))

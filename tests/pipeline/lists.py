@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.load import parse_job
-from pipeline.stages.ingest import Listing, look
-from pipeline.stages.reading import read_batches
-from pipeline.stages.rows import to_table
+from pipeline.ingest.deal import Listing, look
+from pipeline.ingest.reading import read_batches
+from pipeline.ingest.rows import to_table
 
 ROWS = [
     ("https://a.example/1.jpg", "a kangaroo made of cheese"),

@@ -17,20 +17,20 @@ from PIL import Image
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
-from pipeline.driver import Driver
-from pipeline.executors.inline import InlineExecutor
-from pipeline.exporting import Cut, Export, run_export
+from pipeline.engine.driver import Driver
+from pipeline.engine.executors.inline import InlineExecutor
+from pipeline.engine.export import Cut, Export, run_export
+from pipeline.engine.plan import Plan, save_plan
+from pipeline.engine.product import Standing
+from pipeline.engine.runner import prepare
+from pipeline.export.finish import finish
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
-from pipeline.freshness import SHARD
-from pipeline.layouts.finish import finish
-from pipeline.plan import Plan, save_plan
-from pipeline.product import Standing
-from pipeline.progress import Lines
-from pipeline.run import ShardIndex
-from pipeline.runner import prepare
-from pipeline.stages.captions import CaptionStage
-from pipeline.stages.ingest import deal
-from pipeline.table import commit, read_parquet, shard_name
+from pipeline.ingest.deal import deal
+from pipeline.measure.captions.captions import CaptionStage
+from pipeline.table.freshness import SHARD
+from pipeline.table.part import commit, read_parquet, shard_name
+from pipeline.table.run import ShardIndex
+from pipeline.words.progress import Lines
 
 BARE: dict[str, Any] = {
     "captions": {"toxicity": None, "language": False},

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from shelf import pairs
 
 from pipeline.config.sections import CaptionsConfig
-from pipeline.errors import InputError
+from pipeline.measure.captions.captions import MEASURED
+from pipeline.measure.captions.pii import count_emails, count_phones
+from pipeline.measure.captions.vocabulary import Vocabulary
 from pipeline.models.language import identify_languages
 from pipeline.models.toxicity import load_toxicity
-from pipeline.stages.captions import MEASURED
-from pipeline.stages.pii import count_emails, count_phones
-from pipeline.stages.vocabulary import Vocabulary
+from pipeline.words.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import yaml
 from exports import kept_captions, number_of, place
 from shelf import pairs
 
-from pipeline.layouts.card_head import card_head
-from pipeline.reasons import VOCABULARY
+from pipeline.export.card_head import card_head
+from pipeline.words.reasons import VOCABULARY
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from shelf import Shelf, make_job, pairs
 
-from pipeline.forgetting import forget
+from pipeline.engine.runner import _write_job, products_of, write_state
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.inspect.stats import stats
 from pipeline.inspect.view import quote
-from pipeline.progress import Lines
-from pipeline.run import Run
-from pipeline.runner import _write_job, products_of, write_state
+from pipeline.lifecycle.forget import forget
+from pipeline.table.run import Run
+from pipeline.words.progress import Lines
 
 NAMES = [
     # DuckDB's own, and what the queries here call their tables and columns.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shelf import Shelf, make_job, pairs
 
 from pipeline.config.job import Job
-from pipeline.stages.registry import default_rules
+from pipeline.measure.registry import default_rules
 
 OK = {"status": "success"}
 ANY_SIZE = {"min_image_size": 1, "max_aspect_ratio": 1_000}

@@ -13,9 +13,9 @@ from shelf import BARE
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
-from pipeline.merging import deal, shares_for
-from pipeline.stages.decide import DecideStage
-from pipeline.table import check_columns
+from pipeline.engine.merging import deal, shares_for
+from pipeline.judge.decide import DecideStage
+from pipeline.table.columns import check_columns
 
 KINDS = {
     "status": pa.string(), "fetch_reason": pa.string(), "input_error": pa.string(),

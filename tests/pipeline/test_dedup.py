@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from shelf import fetched, jpeg, pairs
 
-from pipeline.stages.dedup import near_hashes, same_bytes
-from pipeline.stages.groups import Likeness, classes_of, solve
+from pipeline.measure.dedup.dedup import near_hashes, same_bytes
+from pipeline.measure.dedup.groups import Likeness, classes_of, solve
 
 TINY = {"embed": {"model": "winnow-tiny"}}
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
-from pipeline.stages.dedup import near_hashes
+from pipeline.measure.dedup.dedup import near_hashes
 
 
 def _flag(colour: tuple[int, int, int]) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.config.sections import ToxicityConfig
-from pipeline.errors import InputError
 from pipeline.models import convert_detoxify
 from pipeline.models.toxicity import check_toxicity, load_toxicity, toxicity_digest
+from pipeline.words.errors import InputError
 
 CLASSES = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
 WORDS = [

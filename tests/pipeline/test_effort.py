@@ -9,10 +9,10 @@ import pytest
 from pipeline.config.base import effort
 from pipeline.config.job import Job
 from pipeline.config.sections import MeasureConfig
-from pipeline.stages.captions import CaptionStage
-from pipeline.stages.download import DownloadStage
-from pipeline.stages.pii import PIIStage
-from pipeline.table import Column
+from pipeline.measure.captions.captions import CaptionStage
+from pipeline.measure.captions.pii import PIIStage
+from pipeline.measure.download import DownloadStage
+from pipeline.table.columns import Column
 
 
 class PatientConfig(MeasureConfig):

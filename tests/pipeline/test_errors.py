@@ -11,7 +11,7 @@ import pytest
 import yaml
 from bad_input import CASES, ROWS, rule
 
-from pipeline import cli
+from pipeline.shell import cli
 
 
 @pytest.fixture

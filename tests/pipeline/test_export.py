@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from shelf import jpeg, pairs
 
-from pipeline.errors import PartError
-from pipeline.stages.export import cut, write_shard
+from pipeline.export.shards import cut, write_shard
+from pipeline.words.errors import PartError
 
 
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 30))

@@ -14,10 +14,10 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.config.sections import EmbedConfig, Head, ImagesConfig
-from pipeline.errors import InputError
 from pipeline.models.clip import load_clip
 from pipeline.models.heads.base import HeadKind, Judge
 from pipeline.models.heads.registry import heads_of, registered
+from pipeline.words.errors import InputError
 
 DIM = 12
 RNG = np.random.default_rng(0)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from shelf import make_job, pairs, write_rows
 
 from pipeline.config.job import Job
-from pipeline.errors import PartError
-from pipeline.ingesting import _account
-from pipeline.run import Run, ShardIndex
-from pipeline.stages.ingest import deal, look, why_not_current
-from pipeline.table import shard_name
-from pipeline.uid import make_uid
+from pipeline.engine.ingest import _account
+from pipeline.ingest.deal import deal, look, why_not_current
+from pipeline.table.part import shard_name
+from pipeline.table.run import Run, ShardIndex
+from pipeline.words.errors import PartError
+from pipeline.words.uid import make_uid
 
 
 class Dealt:
@@ -269,7 +269,7 @@ def test_many_buckets_deal_the_same_rows(dealt_of, monkeypatch: pytest.MonkeyPat
     rows = [*pairs(300), *pairs(40)]
     few = dealt_of(rows, shard_size=50, name="few")
     few.deal()
-    monkeypatch.setattr("pipeline.stages.ingest._SMALL", 0)
+    monkeypatch.setattr("pipeline.ingest.deal._SMALL", 0)
     many = dealt_of(rows, shard_size=50, name="many")
     many.deal()
     assert sorted(map(str, few.rows())) == sorted(map(str, many.rows()))

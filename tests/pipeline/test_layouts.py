@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from exports import place
 
-from pipeline.errors import InputError
-from pipeline.layouts import registry
-from pipeline.layouts.base import Layout
-from pipeline.storage import Folder
+from pipeline.export import registry
+from pipeline.export.layout import Layout
+from pipeline.table.storage import Folder
+from pipeline.words.errors import InputError
 
 OTHERS = """
-from pipeline.layouts.base import Layout
+from pipeline.export.layout import Layout
 from pipeline.table import read_parquet
 
 

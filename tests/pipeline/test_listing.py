@@ -22,9 +22,9 @@ from lists import (
 )
 
 from pipeline.config.load import parse_job
-from pipeline.errors import InputError
-from pipeline.stages.ingest import look
-from pipeline.uid import make_uid
+from pipeline.ingest.deal import look
+from pipeline.words.errors import InputError
+from pipeline.words.uid import make_uid
 
 
 @pytest.mark.parametrize(

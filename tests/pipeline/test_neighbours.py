@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import neighbours
-from pipeline.neighbours import cosine_pairs, hamming_pairs
+from pipeline.measure.dedup import neighbours
+from pipeline.measure.dedup.neighbours import cosine_pairs, hamming_pairs
 
 
 def flipped(rng: np.random.Generator, count: int, sources: int, most: int) -> np.ndarray:

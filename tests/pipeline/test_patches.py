@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 from shelf import write_tar
 
-from pipeline.errors import PartError
-from pipeline.patches import patched_array, patched_table
-from pipeline.stages.download import fetch_summary
-from pipeline.tars import members, merge_rows
+from pipeline.engine.patches import patched_array, patched_table
+from pipeline.measure.download import fetch_summary
+from pipeline.table.tars import members, merge_rows
+from pipeline.words.errors import PartError
 
 OLD = pa.table({"uid": ["a", "b", "c"], "n": pa.array([1, 2, None], pa.int32())})
 

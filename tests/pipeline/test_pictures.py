@@ -8,12 +8,13 @@ import pyarrow as pa
 import pytest
 from shelf import jpeg, pairs
 
-from pipeline import tasks
+from pipeline.engine import tasks
+from pipeline.measure.decoding import measure_pictures
+from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.clip import load_clip
 from pipeline.models.nsfw import load_nsfw
-from pipeline.pictures import measure_pictures
-from pipeline.stage import Measured, PictureStage
-from pipeline.table import Column, read_parquet
+from pipeline.table.columns import Column
+from pipeline.table.part import read_parquet
 
 BOTH = {"embed": {"model": "winnow-tiny", "batch_size": 3}, "images": {"nsfw": "opennsfw"}}
 

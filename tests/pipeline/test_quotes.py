@@ -11,10 +11,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from lists import read_bytes, seen
 
-from pipeline.errors import InputError, PartError
-from pipeline.stages import delimited
-from pipeline.stages.delimited import read_header, read_rows
-from pipeline.stages.listing import Source
+from pipeline.ingest import delimited
+from pipeline.ingest.delimited import read_header, read_rows
+from pipeline.ingest.listing import Source
+from pipeline.words.errors import InputError, PartError
 
 WEB = [
     '"Hello world', 'Hello world"', '5" pipe', 'say "hi" now', '"hi" she said', '""', '""hello',
@@ -136,7 +136,7 @@ def is_row(line: str, columns: int) -> bool:
 
 
 def one_by_one(text: str, columns: int) -> list[tuple[str, list[str]]]:
-    """The rule of `pipeline.stages.quoting`, letter by letter: each row and its cells."""
+    """The rule of `pipeline.ingest.quoting`, letter by letter: each row and its cells."""
     rows, at = [], 0
     while at < len(text):
         if text[at] in "\r\n":

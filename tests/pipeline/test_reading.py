@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lists import ROWS, WRITERS, csv_bytes, jsonl_bytes, read_bytes, seen
 
-from pipeline.stages.rows import MAX_CAPTION, as_text
-from pipeline.uid import make_uid
+from pipeline.ingest.rows import MAX_CAPTION, as_text
+from pipeline.words.uid import make_uid
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_file_of_broken_lines_after_the_good_ones_loses_none(tmp_path: Path):
 
 
 def test_rows_over_many_blocks_are_all_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipeline.stages.delimited.BLOCK", 1 << 16)
+    monkeypatch.setattr("pipeline.ingest.delimited.BLOCK", 1 << 16)
     lines = [f'https://a.example/{i}.jpg,"a cat\n{i}"\n' for i in range(20_000)]
     lines[::100] = [f"broken,{i},line\n" for i in range(200)]
     rows = read_bytes(tmp_path, "x.csv", ("url,caption\n" + "".join(lines)).encode())
@@ -53,7 +53,7 @@ def test_rows_over_many_blocks_are_all_read(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_lines_without_keys_are_rows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipeline.stages.reading.BATCH", 2)
+    monkeypatch.setattr("pipeline.ingest.reading.BATCH", 2)
     rows = read_bytes(tmp_path, "x.jsonl", jsonl_bytes(ROWS[:2]) + b"{}\n{}\n")
     assert [row["input_error"] for row in rows] == [None, None, "url_missing", "url_missing"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DamagedError, InputError
-from pipeline.run import FORMAT, Run, ShardIndex
-from pipeline.storage import Folder
+from pipeline.table.run import FORMAT, Run, ShardIndex
+from pipeline.table.storage import Folder
+from pipeline.words.errors import DamagedError, InputError
 
 INDEX = ShardIndex(
     "abc",
@@ -90,8 +90,8 @@ def test_what_is_no_run_names_the_nearest(run: Run, tmp_path: Path):
 
 LOCKER = """
 import sys
-from pipeline.errors import InputError
-from pipeline.run import Run
+from pipeline.words.errors import InputError
+from pipeline.table.run import Run
 try:
     Run(sys.argv[1]).lock()
     print("locked")

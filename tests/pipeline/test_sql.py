@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError
-from pipeline.sql import columns_of, connect, evaluate
+from pipeline.table.sql import columns_of, connect, evaluate
+from pipeline.words.errors import InputError
 
 SCHEMA = {
     "uid": pa.string(), "caption": pa.string(), "language": pa.string(), "words": pa.int32(),

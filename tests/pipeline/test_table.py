@@ -11,14 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import PartError
-from pipeline.freshness import SHARD, Due, why_stale
-from pipeline.storage import Folder
-from pipeline.table import (
-    Column,
+from pipeline.table.columns import Column, check_columns, check_rows
+from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.part import (
     Sidecar,
-    check_columns,
-    check_rows,
     commit,
     file_digest,
     pack_rows,
@@ -26,6 +22,8 @@ from pipeline.table import (
     read_sidecar,
     unpack_rows,
 )
+from pipeline.table.storage import Folder
+from pipeline.words.errors import PartError
 
 UIDS = st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), min_size=2, unique=True)
 TABLE = pa.table({"uid": ["a", "b"], "score": pa.array([0.5, None], pa.float32())})

@@ -5,9 +5,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.storage import Folder
-from pipeline.tombstones import NAME, Scope, Tombstones
+from pipeline.table.storage import Folder
+from pipeline.table.tombstones import NAME, Scope, Tombstones
+from pipeline.words.errors import InputError
 
 UID = "0123456789abcdef0123456789abcdef"
 

@@ -15,9 +15,9 @@ from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
 from pipeline.demo.world import caption, draw, random_scene
+from pipeline.engine.runner import Result
 from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
-from pipeline.runner import Result
 
 PICTURES = 36
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from pipeline.config.load import load_job
-from pipeline.progress import Lines
-from pipeline.runner import Result, execute, prepare
+from pipeline.engine.runner import Result, execute, prepare
+from pipeline.words.progress import Lines
 
 SHARD = 10
 INLINE = {"executor": "inline"}

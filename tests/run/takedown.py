@@ -4,11 +4,11 @@ from pathlib import Path
 
 from lab import Lab
 
-from pipeline.forgetting import forget
+from pipeline.export.registry import registered
 from pipeline.inspect.query import query
-from pipeline.layouts.registry import registered
-from pipeline.progress import Lines
-from pipeline.run import Run
+from pipeline.lifecycle.forget import forget
+from pipeline.table.run import Run
+from pipeline.words.progress import Lines
 
 OPTIONAL = [name for name, layout in registered().items() if not layout.always]
 """Every layout that may be asked for: a new one is taken down without a line here."""

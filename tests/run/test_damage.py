@@ -5,7 +5,7 @@ import sys
 import pytest
 from lab import Lab
 
-from pipeline import cli
+from pipeline.shell import cli
 
 COMMANDS = {
     "status": [], "stats": [], "sql": ["select * from samples"], "explain": [], "report": [],

@@ -15,8 +15,8 @@ from distributed import Client, KilledWorker
 from distributed.scheduler import NoValidWorkerError
 from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
 
-from pipeline.errors import ClusterLostError, StorageError
-from pipeline.executors.dask import clusters_fault
+from pipeline.engine.executors.dask import clusters_fault
+from pipeline.words.errors import ClusterLostError, StorageError
 
 GOES_ON = "the same command goes on from here"
 
@@ -260,7 +260,7 @@ def test_a_task_whose_disk_is_full_ends_the_run_and_not_its_shard(error, lab, mo
     def run(self, shard, wanted):
         raise error
 
-    monkeypatch.setattr("pipeline.stages.captions.CaptionsStage.run", run)
+    monkeypatch.setattr("pipeline.measure.captions.captions.CaptionsStage.run", run)
 
     with pytest.raises(StorageError, match="a disk takes no more: "):
         lab.run(lab.job())
@@ -291,9 +291,9 @@ def test_a_bug_stays_loud(lab, monkeypatch):
     def merge(self, shards, prepared):
         raise ZeroDivisionError("no disk, no cluster, no damage")
 
-    monkeypatch.setattr("pipeline.stages.decide.DecideStage.merge", merge)
+    monkeypatch.setattr("pipeline.judge.decide.DecideStage.merge", merge)
     monkeypatch.setattr("sys.argv", ["winnow", "run", str(lab.job())])
-    from pipeline.cli import main
+    from pipeline.shell.cli import main
 
     with pytest.raises(ZeroDivisionError):
         main()

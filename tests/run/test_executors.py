@@ -8,13 +8,13 @@ import pytest
 from lab import DASK, INLINE, Lab
 
 from pipeline.config.load import load_job
-from pipeline.errors import InputError
-from pipeline.executors.base import Failed
-from pipeline.executors.inline import InlineExecutor
-from pipeline.run import Run
-from pipeline.runner import replan
-from pipeline.table import read_sidecar
-from pipeline.tasks import Done
+from pipeline.engine.executors.base import Failed
+from pipeline.engine.executors.inline import InlineExecutor
+from pipeline.engine.runner import replan
+from pipeline.engine.tasks import Done
+from pipeline.table.part import read_sidecar
+from pipeline.table.run import Run
+from pipeline.words.errors import InputError
 
 EXECUTORS = pytest.mark.parametrize("cluster", [INLINE, DASK], ids=["inline", "dask"])
 
@@ -71,8 +71,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from pipeline.config.load import load_job
-from pipeline.progress import Lines
-from pipeline.runner import execute, prepare
+from pipeline.words.progress import Lines
+from pipeline.engine.runner import execute, prepare
 
 path = Path(sys.argv[1])
 result = execute(prepare(load_job(path)), path, Lines(sys.stderr))

@@ -17,18 +17,18 @@ from lab import DASK, Lab
 from leaks import leaks, secrets_of
 from takedown import SETTINGS, SMALL, folder, one, rows_of, take
 
-from pipeline.errors import InputError
-from pipeline.forgetting import read_list
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
-from pipeline.progress import Lines
-from pipeline.retrying import retry
-from pipeline.run import Run
-from pipeline.stages.decide import DecideStage
-from pipeline.storage import Folder
-from pipeline.tombstones import Tombstones
+from pipeline.judge.decide import DecideStage
+from pipeline.lifecycle.forget import read_list
+from pipeline.lifecycle.retry import retry
+from pipeline.table.run import Run
+from pipeline.table.storage import Folder
+from pipeline.table.tombstones import Tombstones
+from pipeline.words.errors import InputError
+from pipeline.words.progress import Lines
 
 
 @pytest.fixture

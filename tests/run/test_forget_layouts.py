@@ -8,9 +8,9 @@ from lab import Lab
 from leaks import leaks, secrets_of
 from takedown import folder, one, take
 
-from pipeline.layouts.base import Layout
-from pipeline.layouts.registry import registered
-from pipeline.storage import Folder
+from pipeline.export.layout import Layout
+from pipeline.export.registry import registered
+from pipeline.table.storage import Folder
 
 LAYOUTS = registered()
 

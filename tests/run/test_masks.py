@@ -97,7 +97,7 @@ def test_the_audit_draws_more_rows_when_its_share_grows(own, asked):
 @pytest.mark.parametrize("stage", ["download", "embed"])
 def test_a_shard_killed_between_mask_and_measure_goes_on(own, monkeypatch, counts, stage):
     """What a driver that died had measured stands; the rest follows."""
-    from pipeline.renewal import Renewal
+    from pipeline.engine.renewal import Renewal
 
     rows = own.site.rows[:30]
     sections = {"embed": {"model": "winnow-tiny"}, "audit_fraction": 0}

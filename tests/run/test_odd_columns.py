@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lab import Lab
 
-from pipeline.forgetting import forget
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
-from pipeline.progress import Lines
-from pipeline.run import Run
+from pipeline.lifecycle.forget import forget
+from pipeline.table.run import Run
+from pipeline.words.progress import Lines
 
 NAMES = (
     "filename", "FileName", "file_row_number", "s", "p0", "v0", "key", "shard", "row", "verdict",

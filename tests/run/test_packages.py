@@ -9,12 +9,12 @@ import pytest
 from lab import Lab
 from safetensors.numpy import save_file
 
-import pipeline.stage
+import pipeline.measure.stage
 from pipeline.config.load import load_job
-from pipeline.errors import InputError
 from pipeline.inspect.preview import preview
-from pipeline.stages.dedup import DedupStage
-from pipeline.stages.toxicity import ToxicityStage
+from pipeline.measure.captions.toxicity import ToxicityStage
+from pipeline.measure.dedup.dedup import DedupStage
+from pipeline.words.errors import InputError
 
 JUDGES: dict[str, set[str]] = {
     # A package, and the stages whose answers depend on it by themselves or by what they read.
@@ -57,7 +57,9 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def install(package: str) -> None:
         monkeypatch.setattr(
-            pipeline.stage, "version", lambda name: "99" if name == package else version(name)
+            pipeline.measure.stage,
+            "version",
+            lambda name: "99" if name == package else version(name),
         )
 
     return install
@@ -113,7 +115,9 @@ def test_the_toxicity_models_own_library_counts(lab, model, due):
 
 
 def test_a_package_that_is_not_installed_is_named(lab, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.language.LanguageStage.packages", ("no-such-package",))
+    monkeypatch.setattr(
+        "pipeline.measure.captions.language.LanguageStage.packages", ("no-such-package",)
+    )
     job = load_job(lab.job(captions={"language": True}))
     with pytest.raises(
         InputError, match=r"language needs the package no-such-package.*pip install"

@@ -11,15 +11,15 @@ from leaks import leaks
 from takedown import folder, take
 
 from pipeline.config.load import load_job
-from pipeline.damage import find_damage
+from pipeline.engine.damage import find_damage
+from pipeline.engine.merging import Share, deal
+from pipeline.engine.parts import stage_parts
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
 from pipeline.inspect.stats import stats
-from pipeline.merging import Share, deal
-from pipeline.parts import stage_parts
-from pipeline.run import Run
-from pipeline.stages.decide import DecideStage
-from pipeline.table import part_folder
+from pipeline.judge.decide import DecideStage
+from pipeline.table.part import part_folder
+from pipeline.table.run import Run
 
 KINDS = ("merged", "dealt")
 DUPLICATES = "select uid, reason, reasons, dup_of from samples order by uid"

@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from pipeline.config.load import load_job
-from pipeline.errors import InputError
+from pipeline.export import registry as layouts
 from pipeline.inspect.explain import explain
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
-from pipeline.layouts import registry as layouts
+from pipeline.measure import registry as stages
 from pipeline.models.clip import load_clip
 from pipeline.models.heads import registry as heads
-from pipeline.reference import columns_page, config_page
-from pipeline.stages import registry as stages
+from pipeline.shell.reference import columns_page, config_page
+from pipeline.words.errors import InputError
 from train.judges import load_judges
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
@@ -180,8 +180,8 @@ def test_a_wrong_section_is_named_before_any_work(own, installed, measure, told)
     [
         ("my_winnow.shouting:Missing", "cannot be used: .*Missing"),
         ("my_winnow.shouting:Column", "is no Stage"),
-        ("pipeline.stage:TableStage", "is no Stage; it lacks run, writes|it lacks .*run"),
-        ("pipeline.stages.pii:PIIStage", "is called like another one"),
+        ("pipeline.measure.stage:TableStage", "is no Stage; it lacks run, writes|it lacks .*run"),
+        ("pipeline.measure.captions.pii:PIIStage", "is called like another one"),
     ],
 )
 def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, told):

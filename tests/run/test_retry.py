@@ -14,14 +14,14 @@ import pytest
 from lab import DASK, SHARD, Lab
 
 from pipeline.demo.web import Route, write_site
-from pipeline.errors import InputError
+from pipeline.engine.runner import replan
 from pipeline.inspect.query import query
-from pipeline.progress import Lines
-from pipeline.retrying import retry
-from pipeline.run import Run
-from pipeline.runner import replan
-from pipeline.stages.download import DownloadStage
-from pipeline.table import read_parquet, read_sidecar
+from pipeline.lifecycle.retry import retry
+from pipeline.measure.download import DownloadStage
+from pipeline.table.part import read_parquet, read_sidecar
+from pipeline.table.run import Run
+from pipeline.words.errors import InputError
+from pipeline.words.progress import Lines
 
 MISSING = "reason = 'http_not_found'"
 

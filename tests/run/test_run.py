@@ -12,21 +12,21 @@ from lab import SHARD
 from safetensors.numpy import load_file, save_file
 
 from pipeline.config.load import load_job
-from pipeline.errors import InputError, PartError
+from pipeline.engine.runner import execute, prepare
+from pipeline.export.shards import write_shard
+from pipeline.ingest.deal import deal
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
-from pipeline.pictures import measure_pictures
-from pipeline.progress import Lines
-from pipeline.run import Run
-from pipeline.runner import execute, prepare
-from pipeline.stages.captions import CaptionsStage
-from pipeline.stages.decide import DecideStage
-from pipeline.stages.dedup import DedupStage
-from pipeline.stages.download import DownloadStage
-from pipeline.stages.export import write_shard
-from pipeline.stages.heads import HeadsStage
-from pipeline.stages.ingest import deal
-from pipeline.table import read_parquet, write_parquet
+from pipeline.judge.decide import DecideStage
+from pipeline.measure.captions.captions import CaptionsStage
+from pipeline.measure.decoding import measure_pictures
+from pipeline.measure.dedup.dedup import DedupStage
+from pipeline.measure.download import DownloadStage
+from pipeline.measure.pictures.heads import HeadsStage
+from pipeline.table.part import read_parquet, write_parquet
+from pipeline.table.run import Run
+from pipeline.words.errors import InputError, PartError
+from pipeline.words.progress import Lines
 
 TINY_FOLDER = files("pipeline") / "models" / "data" / "winnow-tiny"
 NAMES = ["captions", "pii", "download", "dedup", "decide", "export"]
@@ -207,7 +207,7 @@ def test_a_broken_picture_stage_is_refused(lab, counts, monkeypatch, stage, how)
         outputs[stage] = breaker(None, lambda *_: outputs[stage])(None, data)
         return outputs
 
-    monkeypatch.setattr("pipeline.tasks.measure_pictures", measure)
+    monkeypatch.setattr("pipeline.engine.tasks.measure_pictures", measure)
     rows = lab.site.rows[:12]
     job = lab.job(rows, embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
     result = lab.run(job)
@@ -236,7 +236,7 @@ def test_a_picture_that_cannot_be_measured_is_named(lab, monkeypatch):
     def measure(self, items, rows):
         raise ValueError(f"no vector for {rows['uid'][0]}")
 
-    monkeypatch.setattr("pipeline.stages.embed.EmbedSession.measure", measure)
+    monkeypatch.setattr("pipeline.measure.pictures.embed.EmbedSession.measure", measure)
     result = lab.run(lab.job(lab.site.rows[:5], embed={"model": "winnow-tiny"}))
     (lost,) = result.quarantined
     assert "no vector for " in lost["error"]
@@ -250,7 +250,7 @@ def test_an_ingest_that_loses_a_row_ends_the_run(lab, monkeypatch):
             write_parquet(table.slice(1), path)
         return index
 
-    monkeypatch.setattr("pipeline.ingesting.deal", lossy)
+    monkeypatch.setattr("pipeline.engine.ingest.deal", lossy)
     with pytest.raises(PartError, match="ingest: 40 rows read, but 39 dealt"):
         lab.run(lab.job())
     assert Run(lab.folder / "runs" / "job").index is None
@@ -261,7 +261,7 @@ def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
         tables, files, rows = write_shard(number, slices, scratch)
         return {name: table.slice(1) for name, table in tables.items()}, files, rows
 
-    monkeypatch.setattr("pipeline.exporting.write_shard", write)
+    monkeypatch.setattr("pipeline.engine.export.write_shard", write)
     result = lab.run(lab.job())
     (lost,) = result.quarantined
     assert (lost["stage"], lost["shard"]) == ("export", 0)
@@ -296,7 +296,7 @@ def test_a_kill_in_the_middle_of_an_ingest_hides_no_change(lab, monkeypatch):
 
     with monkeypatch.context() as patch:
         # The shards' files are rewritten, their index is not.
-        patch.setattr("pipeline.stages.ingest.ShardIndex", killed)
+        patch.setattr("pipeline.ingest.deal.ShardIndex", killed)
         with pytest.raises(KilledError):
             lab.run(job)
     result = lab.run(job)

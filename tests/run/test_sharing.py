@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lab import Lab
 
-from pipeline.runner import Result
+from pipeline.engine.runner import Result
 
 PER_HOST = 3
 

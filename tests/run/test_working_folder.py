@@ -13,7 +13,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 # As pip writes it, so that Python puts the script's folder at the head of its path, not this one's.
 SCRIPT = """
 import sys
-from pipeline.cli import entry
+from pipeline.shell.cli import entry
 
 if __name__ == "__main__":
     sys.exit(entry())
@@ -51,8 +51,8 @@ import json, sys
 from pathlib import Path
 from pipeline.config.load import load_job
 from pipeline.demo.world.many import draw_many
-from pipeline.progress import Lines
-from pipeline.runner import execute, prepare
+from pipeline.words.progress import Lines
+from pipeline.engine.runner import execute, prepare
 
 if __name__ == "__main__":
     pixels, _ = draw_many(300, seed=0, processes=2)

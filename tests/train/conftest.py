@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.base import write_drawn_export
+from train.demo.base import write_drawn_export
 from train.libraries import diffusers, transformers
 
 

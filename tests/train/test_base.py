@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.demo.world import Scene, caption, parse_caption
 from pipeline.models.clip import load_clip
-from train.base import write_drawn_export
-from train.base_quality import draw
 from train.data import open_export, read_shards
+from train.demo.base import write_drawn_export
+from train.demo.base_quality import draw
+from train.demo.clip_quality import accuracy_by_captions
 from train.folder import PACKAGED, resolve
-from train.tiny_clip_quality import accuracy_by_captions
 
 
 @pytest.mark.slow

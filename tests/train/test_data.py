@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.data import Encoded, batches, decode, open_export
 
 

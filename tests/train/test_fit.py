@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.config.training import TrainConfig
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.fit import ema_decay, fit, rate_factor
 from train.folder import digest
 from train.model import load

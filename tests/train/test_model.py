@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.folder import digest, resolve
 from train.model import from_scratch, load, save
 from train.text import ClipText, remembered

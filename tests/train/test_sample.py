@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.errors import InputError
+from pipeline.words.errors import InputError
 from train.fit import fit
 from train.rerank import Candidate, judge_candidates, rank_candidates
 from train.sample import sample, slug

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.demo.world.canvas import Pixels
 from pipeline.demo.world.draw import draw
 from pipeline.demo.world.scene import Scene, random_scene
-from pipeline.processes import spawning
+from pipeline.words.processes import spawning
 
 _CHUNK = 250
 

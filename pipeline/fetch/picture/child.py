@@ -15,9 +15,9 @@ from typing import Any
 
 import cv2
 
-from pipeline.failure import printable
 from pipeline.fetch.picture.make import Made, make_picture
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.words.failure import printable
 
 BLOBS = ("jpeg", "phash", "thumb", "plain_pdq")
 READY = b"ready"

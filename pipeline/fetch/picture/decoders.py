@@ -11,12 +11,12 @@ import threading
 from pathlib import Path
 
 import pipeline
-from pipeline.failure import printable
 from pipeline.fetch.picture.child import BLOBS, READY, read_exactly, read_frame
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.stopped import FetchStoppedError
-from pipeline.reasons import FETCH
+from pipeline.words.failure import printable
+from pipeline.words.reasons import FETCH
 
 _START = 120.0
 """Seconds that a decoder may take to start: on a busy machine imports alone take some."""

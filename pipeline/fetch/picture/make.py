@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from pipeline.failure import printable
 from pipeline.fetch.picture.decode import Pixels, decode, fit
 from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, small, thumbnail
 from pipeline.fetch.picture.metadata import MetadataOversizeError
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.picture.sniff import looks_like, sniff
+from pipeline.words.failure import printable
 
 DECODED = frozenset({"jpeg", "png", "webp", "gif"})
 """Formats that are decoded whatever the job accepts; others on request alone."""

@@ -3,8 +3,8 @@
 import ipaddress
 from collections.abc import Sequence
 
-from pipeline.failure import FetchError
 from pipeline.fetch.web.resolve import Resolver
+from pipeline.words.failure import FetchError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

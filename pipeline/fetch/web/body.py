@@ -4,7 +4,7 @@ import zlib
 
 import urllib3
 
-from pipeline.failure import FetchError
+from pipeline.words.failure import FetchError
 
 _BLOCK = 1 << 16
 _MODEST = 1 << 20

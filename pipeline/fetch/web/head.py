@@ -11,7 +11,7 @@ import io
 import re
 from typing import BinaryIO
 
-from pipeline.failure import FetchError
+from pipeline.words.failure import FetchError
 
 _LINE = 65_536
 """Bytes of one line, as in http.client."""

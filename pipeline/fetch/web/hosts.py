@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from pipeline.config.download import DownloadConfig
-from pipeline.failure import FetchError
 from pipeline.fetch.web.sockets import clock
+from pipeline.words.failure import FetchError
 
 MAX_PAUSE = 3_600.0
 """Seconds of a Retry-After that are remembered for a host's other rows."""

@@ -20,8 +20,8 @@ import dns.rdatatype
 import dns.resolver
 
 from pipeline.config.download import split_nameserver
-from pipeline.failure import FetchError
 from pipeline.fetch.web.memo import Memo
+from pipeline.words.failure import FetchError
 
 HOSTS_FILE = Path("/etc/hosts")
 MAX_TTL = 86_400.0

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from protego import Protego
 from urllib3.util import Url
 
-from pipeline.failure import FetchError
 from pipeline.fetch.web.memo import Memo
 from pipeline.fetch.web.sockets import clock
+from pipeline.words.failure import FetchError
 
 ROBOTS_BYTES = 500 * 1024
 """Section 2.5: crawlers must read at least 500 KiB; what follows is not read."""

@@ -19,7 +19,7 @@ from typing import Any
 from urllib3.util.ssl_ import create_urllib3_context
 
 from pipeline.config.download import DownloadConfig
-from pipeline.failure import FetchError
+from pipeline.words.failure import FetchError
 
 
 @dataclass(frozen=True)

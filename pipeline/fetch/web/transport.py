@@ -13,11 +13,11 @@ from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
-from pipeline.failure import FetchError
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.head import Answer
 from pipeline.fetch.web.hosts import HostGate, HostLimits
 from pipeline.fetch.web.sockets import clock, connect, tls_context
+from pipeline.words.failure import FetchError
 
 
 class _Guarded:

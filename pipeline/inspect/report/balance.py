@@ -8,7 +8,7 @@ import duckdb
 
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import OWN_COLUMNS, quote
-from pipeline.table import SHARD_COLUMNS
+from pipeline.table.columns import SHARD_COLUMNS
 
 TOP = 8
 FEW = 40

@@ -5,13 +5,13 @@ from typing import Any
 
 import duckdb
 
+from pipeline.engine.parts import Parts
 from pipeline.inspect.plain import host_of, number, plain, shown_caption, shown_url
 from pipeline.inspect.report.pictures import thumbnails
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import connect
-from pipeline.parts import Parts
-from pipeline.reasons import FETCH, UNSHOWN
-from pipeline.run import Run
+from pipeline.table.run import Run
+from pipeline.words.reasons import FETCH, UNSHOWN
 
 PER_REASON = 6
 SHARDS = {True: 40, False: 4}

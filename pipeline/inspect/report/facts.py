@@ -8,8 +8,8 @@ import duckdb
 from pipeline.inspect.plain import number
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import quote
-from pipeline.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
-from pipeline.stages.registry import registered, step_of
+from pipeline.measure.registry import registered, step_of
+from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
 READING = INGEST | FETCH | TAKEDOWN
 """Reasons that no rule gives: not to be read or fetched, refused by the fetch, or taken down."""

@@ -10,9 +10,9 @@ from typing import IO
 import fsspec
 from PIL import Image
 
-from pipeline.parts import Parts
-from pipeline.run import Run
-from pipeline.table import shard_name
+from pipeline.engine.parts import Parts
+from pipeline.table.part import shard_name
+from pipeline.table.run import Run
 
 SIDE = 160
 """Longest side of a thumbnail, pixels."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pipeline
 from pipeline.config.job import Job
-from pipeline.parts import recorded
-from pipeline.product import Made, Single, Standing, Work
-from pipeline.run import Run
-from pipeline.table import digest_of, file_digest
+from pipeline.engine.parts import recorded
+from pipeline.engine.product import Made, Single, Standing, Work
+from pipeline.table.part import digest_of, file_digest
+from pipeline.table.run import Run
 
 PAGE = "report.html"
 VERSION = 2

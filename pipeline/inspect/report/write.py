@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.engine.parts import Parts, schema_of, stage_parts
 from pipeline.inspect.report import plots
 from pipeline.inspect.report.balance import balance, groupings, text_columns
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose, choose_groups
@@ -18,9 +19,8 @@ from pipeline.inspect.report.product import PAGE
 from pipeline.inspect.rules import rules_of
 from pipeline.inspect.stats import count, law
 from pipeline.inspect.view import connect
-from pipeline.parts import Parts, schema_of, stage_parts
-from pipeline.run import Run
-from pipeline.table import shard_name
+from pipeline.table.part import shard_name
+from pipeline.table.run import Run
 
 GRID_SIDE = 1_000
 LARGE = 1_000_000

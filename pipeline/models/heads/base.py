@@ -49,7 +49,7 @@ class HeadKind(ABC):
     version: ClassVar[int] = 1
     """Part of the fingerprint: raised when the kind scores otherwise, or a default changes."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose version is part of the fingerprint, as in `pipeline.stage.Stage`."""
+    """Distributions whose version is part of the fingerprint, as in `measure.stage.Stage`."""
     Config: ClassVar[type[HeadConfig]] = HeadConfig
 
     def __init__(self, head: Head, place: str) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline.errors import InputError
 from pipeline.models.heads.base import HeadConfig, HeadKind, Judge, Scores, Vectors, VectorSpace
-from pipeline.table import file_digest
+from pipeline.table.part import file_digest
+from pipeline.words.errors import InputError
 
 Layers = list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 """Weight (out, in) and bias (out,) of each layer, in order."""

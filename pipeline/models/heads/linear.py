@@ -1,7 +1,7 @@
 """Linear heads."""
 
-from pipeline.errors import InputError
 from pipeline.models.heads.layers import Layers, LayersConfig, LayersHead
+from pipeline.words.errors import InputError
 
 
 class LinearConfig(LayersConfig):

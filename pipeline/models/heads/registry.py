@@ -4,10 +4,10 @@ import difflib
 from functools import cache
 
 from pipeline.config.job import Job
-from pipeline.errors import InputError
 from pipeline.models import heads
 from pipeline.models.heads.base import HeadKind
-from pipeline.plugins import discover
+from pipeline.words.errors import InputError
+from pipeline.words.plugins import discover
 
 GROUP = "winnow.heads"
 """Entry points that name a `HeadKind` class of another package."""

@@ -1,0 +1,89 @@
+"""Files of a run that were cut or changed from outside, looked for once something has failed.
+
+A sidecar's sums tell them from whole ones. Nobody reads all files before each command; but when
+one has failed, a damaged file is a better answer than a library's error, and no bug of ours.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator
+
+from pipeline.engine.parts import Parts, product_parts
+from pipeline.ingest.dealing import shard_digest
+from pipeline.table.part import Sidecar, file_digest, shard_name
+from pipeline.table.run import Run
+from pipeline.table.storage import full
+from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
+
+
+@contextlib.contextmanager
+def reading(run_folder: str) -> Iterator[Run]:
+    """The run of a folder, for a block that reads it; see `watched`."""
+    run = Run.open(run_folder)
+    with watched(run):
+        yield run
+
+
+@contextlib.contextmanager
+def watched(run: Run) -> Iterator[None]:
+    """What fails in the block for the sake of a full disk or a damaged file says so, in one line.
+
+    Raises StorageError, DamagedError; anything else as it comes.
+    """
+    try:
+        yield
+    except (InputError, DamagedError, StoppedError, PlanMismatchError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if (stopped := full(error, run.folder)) is not None:
+            raise stopped from error
+        if (damage := find_damage(run)) is not None:
+            raise damage from error
+        raise
+
+
+def find_damage(run: Run, shards: Collection[int] | None = None) -> DamagedError | None:
+    """The first damaged file, as an error; only of these shards if given, and then of no export."""
+    try:
+        name = next(_damaged(run, shards), None)
+    except DamagedError as error:
+        return error
+    if name is None:
+        return None
+    return DamagedError(
+        f"{run.folder.path(name)} was cut or changed from outside; "
+        "remove it, and `winnow run` makes it anew"
+    )
+
+
+def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
+    _ = run.job
+    index = run.index
+    if index is None:
+        return
+    wanted = range(len(index)) if shards is None else shards
+    for shard in wanted:
+        name = f"shards/{shard_name(shard)}.parquet"
+        if not _is_dealt(run, shard, index.shards[shard][1]):
+            yield name
+    for part in product_parts(run):
+        if shards is None:
+            yield from _changed(run, part, [*part.sidecars.values(), *part.shared])
+        elif part.keys == "shards":
+            found = [part.sidecars[shard] for shard in wanted if shard in part.sidecars]
+            yield from _changed(run, part, found)
+
+
+def _is_dealt(run: Run, shard: int, digest: str) -> bool:
+    try:
+        return shard_digest(run.shard(shard)) == digest
+    except Exception:  # whatever a reader of Parquet makes of junk
+        return False
+
+
+def _changed(run: Run, part: Parts, sidecars: list[Sidecar]) -> Iterator[str]:
+    folder = run.folder.sub(part.folder)
+    for sidecar in sidecars:
+        for name, digest in sidecar.digests.items():
+            with folder.local(name) as path:
+                if file_digest(path) != digest:
+                    yield f"{part.folder}/{name}"

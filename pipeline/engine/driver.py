@@ -1,0 +1,255 @@
+"""Brings products up to date: a bounded window of shards, each stage as soon as its inputs stand.
+
+Downloads of one shard overlap the embedding of another; the only barriers are whole stages.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from pipeline.engine import tasks
+from pipeline.engine.dispatch import Dispatcher, Ticket
+from pipeline.engine.executors.base import Executor
+from pipeline.engine.plan import Node, Plan, merge_of, whole_standing
+from pipeline.engine.product import Product, Standing
+from pipeline.measure.stage import PictureStage
+from pipeline.table.freshness import SHARD, Due
+from pipeline.table.run import ShardIndex
+from pipeline.words.progress import Reporter
+
+
+class Driver:
+    """One run's scheduling: the `Work` that products are made with."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        products: Sequence[Product],
+        reporter: Reporter,
+        opening: Callable[[], AbstractContextManager[Executor]],
+        standing: dict[str, Standing] | None = None,
+    ) -> None:
+        """`standing` holds products that come before those of `products`."""
+        self.plan, self.reporter = plan, reporter
+        self.provenance: dict[str, Any] = {}
+        self.standing: dict[str, Standing] = standing if standing is not None else {}
+        keys = {product.name: product.keys for product in products}
+        self.tasks = Dispatcher(plan, reporter, self.standing, opening, keys)
+
+    @property
+    def worked(self) -> set[str]:
+        """Names of the products of which something was made anew."""
+        return self.tasks.worked
+
+    @property
+    def quarantined(self) -> list[dict[str, Any]]:
+        return self.tasks.quarantined
+
+    @cached_property
+    def index(self) -> ShardIndex:
+        """The shards, once they are dealt."""
+        index = self.plan.run.index
+        assert index is not None
+        return index
+
+    @property
+    def shards(self) -> list[int]:
+        """Shards that are not quarantined."""
+        return [shard for shard in range(len(self.index)) if shard not in self.tasks.lost["shards"]]
+
+    def make(self, products: Sequence[Product]) -> None:
+        """Make what does not stand of these products, in order."""
+        for by_shard, group in groupby(products, _is_by_shard):
+            products = list(group)
+            if by_shard:
+                self.run_shards([product for product in products if isinstance(product, Node)])
+                continue
+            for product in products:
+                self._make(product)
+
+    def close(self) -> None:
+        self.tasks.close()
+
+    def _make(self, product: Product) -> None:
+        name = product.name
+        self._look(product)
+        if product.keys == "one":
+            # Nothing is left for workers, and what is made here needs their cores and memory.
+            self.tasks.release()
+        self.standing[name] = product.make(self)
+
+    def _look(self, product: Product) -> None:
+        """See what stands, unless nothing has changed since that was last seen."""
+        if self.worked or product.name not in self.standing:
+            self.standing[product.name] = product.look(self.plan, self.standing)
+
+    def make_parts(self, node: Node) -> Standing:
+        if node.stage.whole:
+            self._run_whole(node)
+        else:
+            self.run_shards([node])
+        return self.standing[node.name]
+
+    def run_keys(
+        self, product: Product, calls: Mapping[int, tuple[Any, ...]], rows: int, done: int
+    ) -> None:
+        """Run one task for each key that has a call (a function of `tasks`, its arguments) and
+        wait; see `Work`."""
+        self.reporter.start(product.name, rows, done)
+        for key, (work, *args) in calls.items():
+            self.tasks.submit(Ticket((product.name,), key), work, *args)
+        self.tasks.drain()
+
+    def fetch_again(self, rows: Mapping[int, Sequence[int]]) -> None:
+        """Fetch rows again, by shard, before `run`, which then follows up what came out otherwise.
+
+        Their shards' download parts must stand.
+        """
+        name = "download"
+        node = self.plan.by_name[name]
+        before = {shard: self.standing[name].digests[shard] for shard in rows}
+        self.reporter.start(name, sum(map(len, rows.values())))
+
+        def follow(ticket: Ticket, done: tasks.Done) -> None:
+            assert ticket.key is not None
+            if done.digests[name] == before[ticket.key]:
+                return
+            stale = {name}
+            for after in self.plan.nodes:
+                if stale.intersection((*after.upstream, *after.asks)):
+                    stale.add(after.name)
+                    self.standing[after.name].digests.pop(ticket.key, None)
+
+        for shard, places in rows.items():
+            digests = self._digests([node], shard)
+            ticket = Ticket((name,), shard, then=follow)
+            self._submit(ticket, tasks.run_table, name, shard, digests, places)
+        self.tasks.drain()
+
+    def _start(self, name: str) -> None:
+        done = sum(self.index.shards[shard][0] for shard in self.standing[name].digests)
+        self.reporter.start(name, self.index.rows, done)
+
+    def _submit(self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any) -> None:
+        (kind,) = {self.plan.by_name[name].stage.resource for name in ticket.names}
+        self.tasks.submit(ticket, work, *args, kind=kind)
+
+    # One shard after another, a window of them at a time.
+
+    def run_shards(self, nodes: Sequence[Node]) -> None:
+        """Bring these stages' parts up to date; what they read must stand or be among them."""
+        for node in nodes:
+            self._look(node)
+            self._start(node.name)
+            notice = node.stage.notice()
+            if notice is not None and not self.standing[node.name].stands:
+                self.reporter.say(notice)
+        parts = {name: standing.digests for name, standing in self.standing.items()}
+        waiting = [s for s in self.shards if any(s not in parts[n.name] for n in nodes)]
+        waiting.reverse()
+        if not waiting:
+            return
+        window = self.plan.job.cluster.window or self.tasks.executor.workers + 2
+        active: set[int] = set()
+        running: dict[int, set[str]] = {}
+
+        def step(shard: int) -> None:
+            for group in self._ready(nodes, shard, running.setdefault(shard, set())):
+                running[shard].update(group)
+                self._submit_shard(group, shard, lambda ticket, _: step(shard))
+            lost = shard in self.tasks.lost["shards"]
+            if lost or all(shard in parts[node.name] for node in nodes):
+                active.discard(shard)
+                admit()
+
+        def admit() -> None:
+            while waiting and len(active) < window:
+                shard = waiting.pop()
+                active.add(shard)
+                step(shard)
+
+        admit()
+        self.tasks.drain(on_lost=lambda ticket: step(ticket.key or 0))
+
+    def _ready(self, nodes: Sequence[Node], shard: int, running: set[str]) -> list[tuple[str, ...]]:
+        """Stages of a shard whose inputs stand, picture stages as one group."""
+        if shard in self.tasks.lost["shards"]:
+            return []
+        ready = [
+            node
+            for node in nodes
+            if shard not in self.standing[node.name].digests
+            and node.name not in running
+            and all(shard in self.standing[name].digests for name in (*node.upstream, *node.asks))
+        ]
+        pictures = tuple(n.name for n in ready if isinstance(n.stage, PictureStage))
+        single = [(n.name,) for n in ready if not isinstance(n.stage, PictureStage)]
+        return [*single, pictures] if pictures else list(single)
+
+    def _digests(self, nodes: Sequence[Node], shard: int) -> dict[str, str]:
+        """Digests of the shard and of the parts that these stages read and ask."""
+        names = {name for node in nodes for name in (*node.upstream, *node.asks)}
+        own = {name: self.standing[name].digests[shard] for name in sorted(names)}
+        return {SHARD: self.index.shards[shard][1], **own}
+
+    def _submit_shard(
+        self, names: tuple[str, ...], shard: int, then: Callable[[Ticket, tasks.Done], None]
+    ) -> None:
+        nodes = [self.plan.by_name[name] for name in names]
+        digests = self._digests(nodes, shard)
+        ticket = Ticket(names, shard, then=then)
+        if isinstance(nodes[0].stage, PictureStage):
+            self._submit(ticket, tasks.run_pictures, names, shard, digests)
+        else:
+            self._submit(ticket, tasks.run_table, names[0], shard, digests)
+
+    # All shards at once.
+
+    def _run_whole(self, node: Node) -> None:
+        # What stood when the run began may have been made anew since, and come out the same.
+        due = {shard: self.plan.due(node, self._digests([node], shard)) for shard in self.shards}
+        standing = whole_standing(self.plan, node, due, self.index.rows)
+        stands = len(standing) == len(due)
+        parts = self.standing[node.name].digests
+        parts.clear()
+        parts.update(standing if stands else {})
+        self._start(node.name)
+        lost = -1
+        while not stands and len(self.tasks.lost["shards"]) != lost and due:
+            # A shard lost on the way must not weigh in the others' answer: merge again without.
+            lost = len(self.tasks.lost["shards"])
+            parts.clear()
+            self._merge_and_run(node, due)
+            due = {shard: due[shard] for shard in self.shards}
+
+    def _merge_and_run(self, node: Node, due: dict[int, Due]) -> None:
+        digests = {shard: self._digests([node], shard) for shard in due}
+        for shard in due:
+            ticket = Ticket((node.name,), shard, "prepare")
+            self._submit(ticket, tasks.run_prepare, node.name, shard, digests[shard])
+        self.tasks.drain()
+        due = {shard: due[shard] for shard in self.shards}
+        if not due:
+            return
+        merge = merge_of(self.plan, node, due, self.index.rows)
+
+        def note(number: int, _: Ticket, done: tasks.Done) -> None:
+            merge.digests[number] = done.digests[node.name]
+
+        for share in merge.missing:
+            number = share.number
+            ticket = Ticket((node.name,), None, f"merge {number}", functools.partial(note, number))
+            inputs = merge.due.inputs
+            self._submit(ticket, tasks.run_merge, node.name, share, sorted(due), inputs)
+        self.tasks.drain()
+        for shard in due:
+            ticket = Ticket((node.name,), shard)
+            self._submit(ticket, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
+        self.tasks.drain()
+
+
+def _is_by_shard(product: Product) -> bool:
+    return isinstance(product, Node) and not product.stage.whole

@@ -1,0 +1,166 @@
+"""Taking rows out of an export that lies in a run folder, in place: no gap in its shards."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.engine.erase.parts import EXPORT
+from pipeline.engine.erase.rows import numbers, rows_of
+from pipeline.export.finish import MANIFEST
+from pipeline.export.layout import Taken
+from pipeline.export.registry import registered, unowned
+from pipeline.table.part import (
+    Sidecar,
+    digest_of,
+    file_digest,
+    read_parquet,
+    read_sidecar,
+    shard_name,
+)
+from pipeline.table.run import Run
+from pipeline.table.storage import Folder
+
+CARD, HEAD = "README.md", "\n## Taken down\n"
+SHOWN = 5
+
+
+def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
+    """`exports` {name: shards that hold or name some of the rows}, `manifests` {name: as they
+    were}, `torn` (files that no sidecar vouches for) and `unowned` (files that no layout knows:
+    they stay as they are)."""
+    wanted = pa.array(sorted(uids), pa.string())
+    found: dict[str, Any] = {"exports": {}, "manifests": {}, "torn": [], "unowned": []}
+    for name in run.folder.names("export"):
+        _look(run, name, wanted, found)
+    if uids:
+        files = run.folder.files("export")
+        found["unowned"] = [f"export/{f}" for f in files if unowned([f.partition("/")[2]])]
+    return found
+
+
+def notes(held: Mapping[str, Any]) -> list[str]:
+    """What the erasure cannot see to, in words."""
+    left = held["unowned"]
+    if not left:
+        return []
+    shown = ", ".join(left[:SHOWN]) + (", …" if len(left) > SHOWN else "")
+    them = "it" if len(left) == 1 else "each"
+    return [
+        f"left as they are, for no layout knows how to take rows out of them: {shown} "
+        f"({len(left):,}); look whether {them} holds the rows, and remove it"
+    ]
+
+
+def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+    """Take the rows out of every export that holds some; the manifest is written last."""
+    for file in held["torn"]:
+        run.folder.remove(file)
+    taken = pa.array(sorted(uids), pa.string())
+    # Whatever today's job asks for, an older export may have any of them. The one that is always
+    # there goes last: its tables tell the others which rows are to go.
+    layouts = sorted(registered().values(), key=lambda layout: layout.always)
+    for name, touched in held["exports"].items():
+        folder, sidecars = run.folder.sub(f"export/{name}"), run.folder.sub(f"parts/{EXPORT}{name}")
+        folder.remove(MANIFEST)
+        files = folder.files()
+        for layout in layouts:
+            if any(map(layout.owns, files)):
+                layout.erase(Taken(folder, taken, touched))
+        for number in touched:
+            _note(folder, sidecars, number)
+        if name in held["manifests"]:
+            _write_manifest(folder, touched, held["manifests"][name])
+
+
+def _look(run: Run, name: str, wanted: pa.Array, found: dict[str, Any]) -> None:
+    folder = run.folder.sub(f"export/{name}")
+    names, torn = folder.files(), set()
+    if MANIFEST not in names:
+        # Stopped while it was written: a table may lie beside another's tar.
+        torn = _unvouched(folder, names, run.folder.sub(f"parts/{EXPORT}{name}"))
+        found["torn"].extend(f"export/{name}/{file}" for file in sorted(torn))
+    whole = [file for file in names if file not in torn]
+    touched = [n for n in numbers(whole) if _is_in_export(folder, n, wanted)]
+    if touched:
+        found["exports"][name] = touched
+        if MANIFEST in names:
+            found["manifests"][name] = json.loads(folder.read(MANIFEST))
+
+
+def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[str]:
+    """Files of an unfinished export that no sidecar vouches for; it is written again anyway."""
+    read = (
+        read_sidecar(sidecars, shard_name(number), data=folder)
+        for number in numbers(sidecars.names(), ".json")
+    )
+    vouched = {file for sidecar in read if sidecar is not None for file in sidecar.files}
+    strange = {"README.md", *unowned(names)}
+    return {name for name in names if name not in vouched and name not in strange}
+
+
+def _is_in_export(folder: Folder, number: int, uids: pa.Array) -> bool:
+    """Whether an export's shard holds such a row, or one whose group such a row leads."""
+    name = f"{shard_name(number)}.parquet"
+    if rows_of(folder, name, uids):
+        return True
+    with folder.local(name) as path:
+        if "dup_group" not in pq.read_schema(path).names:
+            return False
+        groups = pq.read_table(path, columns=["dup_group"])["dup_group"]
+    return bool(pc.any(pc.is_in(groups, value_set=uids)).as_py())
+
+
+def _note(folder: Folder, sidecars: Folder, number: int) -> None:
+    """Bring the shard's sidecar to its files, so that the export is counted as it is."""
+    name = shard_name(number)
+    try:
+        sidecar = Sidecar(**json.loads(sidecars.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return
+    sizes, digests = {}, {}
+    for target in sidecar.files:
+        with folder.local(target) as path:
+            sizes[target], digests[target] = path.stat().st_size, file_digest(path)
+    rows = read_parquet(folder, f"{name}.parquet", ["uid"]).num_rows
+    changed = replace(sidecar, rows=rows, files=sizes, digests=digests, digest=digest_of(digests))
+    sidecars.write(f"{name}.json", changed.encode())
+
+
+def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any]) -> None:
+    """The old manifest with today's sums and counts, and a word on the card."""
+    shards = [dict(shard) for shard in old["shards"]]
+    for number in (n for n in touched if n < len(shards)):
+        name = shard_name(number)
+        with folder.local(f"{name}.tar") as tar, folder.local(f"{name}.parquet") as table:
+            shards[number] |= {
+                "rows": read_parquet(folder, f"{name}.parquet", ["uid"]).num_rows,
+                "bytes": tar.stat().st_size,
+                "sha256": file_digest(tar),
+                "parquet_sha256": file_digest(table),
+            }
+    digest = digest_of([[shard["sha256"], shard["parquet_sha256"]] for shard in shards])
+    rows = sum(shard["rows"] for shard in shards)
+    gone, counts = old["rows"] - rows, dict(old["counts"])
+    if gone:
+        counts["kept"] = counts.get("kept", 0) - gone
+        counts["forgotten"] = counts.get("forgotten", 0) + gone
+    manifest = old | {
+        "fingerprint": digest_of([old["recipe"], digest]),
+        "digest": digest,
+        "rows": rows,
+        "counts": counts,
+        "shards": shards,
+    }
+    if folder.exists(CARD):
+        card = folder.read(CARD).decode().split(HEAD)[0]
+        note = (
+            f"{counts.get('forgotten', 0):,} rows were taken out after this card was written, "
+            f"{rows:,} are left; `manifest.json` has today's counts and digests.\n"
+        )
+        folder.write(CARD, f"{card}{HEAD}\n{note}".encode())
+    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())

@@ -1,0 +1,57 @@
+"""What an erasure has to touch, written down before it touches anything.
+
+Half an erasure cannot tell any more which parts stood before it; so that is noted first, and a
+killed one goes on by its note.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.engine.erase.kinds import kinds
+from pipeline.table.run import Run
+
+NAME = "forgetting.json"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The rows to erase, and by each kind of product what of it holds some."""
+
+    uids: list[str]
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the erasure cannot see to, in words."""
+        told = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
+        return [note for some in told for note in some]
+
+    @property
+    def touches(self) -> dict[str, Any]:
+        """Counts of the `shards` and `parts` that hold some of the rows, and the `exports`."""
+        return {
+            "shards": len(self.held["ingest"]),
+            "parts": sum(map(len, self.held["stages"]["parts"].values())),
+            "exports": sorted(self.held["export"]["exports"]),
+        }
+
+    @property
+    def takes_something(self) -> bool:
+        return any(self.touches.values())
+
+    @classmethod
+    def of(cls, run: Run, uids: Sequence[str]) -> "Journal":
+        """Look for the rows in every file that may hold them. Changes nothing."""
+        return cls(sorted(uids), {name: one.holding(run, uids) for name, one in kinds().items()})
+
+    @classmethod
+    def read(cls, run: Run) -> "Journal | None":
+        try:
+            return cls(**json.loads(run.folder.read(NAME)))
+        except FileNotFoundError:
+            return None
+
+    def write(self, run: Run) -> None:
+        run.folder.write(NAME, json.dumps(asdict(self)).encode())

@@ -1,0 +1,12 @@
+"""The kinds of product that can hold rows, in the order in which they are erased."""
+
+from pipeline.engine.export import Export
+from pipeline.engine.ingest import Ingest
+from pipeline.engine.plan import Node
+from pipeline.engine.product import Product
+from pipeline.engine.singles import registered
+
+
+def kinds() -> dict[str, type[Product]]:
+    """By the name under which an erasure notes them."""
+    return {"ingest": Ingest, "stages": Node, "export": Export, **registered()}

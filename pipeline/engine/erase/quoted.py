@@ -1,0 +1,52 @@
+"""Errors of lost shards may quote a row: what was logged of those taken down is cut out."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.engine.erase.journal import Journal
+from pipeline.table.part import read_parquet
+from pipeline.table.run import Run
+
+LOG, STATE = "log.jsonl", "state.json"
+CUT = "[cut: it quoted a row that was taken down]"
+
+
+def cut_quotes(run: Run, journal: Journal) -> None:
+    """Cut the log's and the state's errors that quote one of the rows.
+
+    To be done first: the shards still hold the words to look for.
+    """
+    words = sorted({*journal.uids, *_words(run, journal)})
+    state = run.state
+    for lost in state.get("quarantined") or ():
+        lost["error"] = _cut(lost.get("error"), words)
+    if state:
+        # Verdicts and export are to follow, also after a kill.
+        run.folder.write(STATE, json.dumps(state | {"finished": None}, indent=1).encode())
+    if run.folder.exists(LOG):
+        lines = run.folder.read(LOG).decode(errors="replace").splitlines()
+        run.folder.write(LOG, "".join(f"{_line(line, words)}\n" for line in lines).encode())
+
+
+def _words(run: Run, journal: Journal) -> Iterable[str]:
+    for name, rows in journal.held["ingest"].items():
+        table = read_parquet(run.folder, f"shards/{name}.parquet", ["url", "caption"]).take(rows)
+        for column in table.columns:
+            yield from (text for text in column.to_pylist() if text and text.strip())
+
+
+def _line(line: str, words: list[str]) -> str:
+    if '"error"' not in line:
+        return line
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return line  # the last line of a driver that was killed while it wrote
+    told = values.get("error")
+    cut = _cut("".join(told) if isinstance(told, list) else told, words)
+    return json.dumps(values | {"error": cut}) if cut == CUT else line
+
+
+def _cut(error: Any, words: list[str]) -> Any:
+    return CUT if any(word in str(error) for word in words) else error

@@ -1,0 +1,38 @@
+"""Emptying rows in the shards' own files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.engine.erase.rows import rows_of
+from pipeline.engine.patches import marked
+from pipeline.ingest.dealing import shard_digest
+from pipeline.ingest.rows import forgotten
+from pipeline.table.part import read_parquet, shard_name, write_parquet
+from pipeline.table.run import Run
+
+
+def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
+    """`{shard's name: rows}` of the shards that hold some of these uids."""
+    wanted = pa.array(sorted(uids), pa.string())
+    names = [shard_name(shard) for shard in range(len(run.index or ()))]
+    found = {name: rows_of(run.folder, f"shards/{name}.parquet", wanted) for name in names}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def erase(run: Run, held: Mapping[str, Any]) -> None:
+    """Empty the rows, and note the new digests in the shards' index."""
+    index = run.index
+    if index is None:
+        return
+    shards = list(index.shards)
+    for name, rows in held.items():
+        file = f"shards/{name}.parquet"
+        table = read_parquet(run.folder, file)
+        table = forgotten(table, marked(table.num_rows, rows))
+        with run.folder.create(file) as path:
+            write_parquet(table, path)
+        shards[int(name)] = (table.num_rows, shard_digest(table))
+    run.folder.write("shards/index.json", replace(index, shards=tuple(shards)).encode())

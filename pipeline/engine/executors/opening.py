@@ -1,0 +1,27 @@
+"""The executor that a job asks for."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pipeline.config.sections import ClusterConfig
+from pipeline.engine.executors.base import Executor
+
+
+@contextlib.contextmanager
+def open_executor(config: ClusterConfig) -> Iterator[Executor]:
+    """Start what runs tasks; on leaving the block nothing of it is left in flight.
+
+    InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
+    """
+    with contextlib.ExitStack() as stack:
+        executor: Executor
+        if config.executor == "inline":
+            from pipeline.engine.executors.inline import InlineExecutor
+
+            executor = InlineExecutor()
+        else:
+            from pipeline.engine.executors.dask import open_dask
+
+            executor = stack.enter_context(open_dask(config))
+        stack.callback(executor.cancel)
+        yield executor

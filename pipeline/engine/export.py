@@ -1,0 +1,240 @@
+"""The export as a product: which shards it has, what each is made from, and the task of one."""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.job import Job, Rule
+from pipeline.engine.plan import Plan, load_plan
+from pipeline.engine.product import STANDS, Product, Standing, Work
+from pipeline.engine.tasks import Worked, timed
+from pipeline.export.finish import Manifest, finish, finished_from
+from pipeline.export.shards import Slice, cut, export_fingerprint, write_shard
+from pipeline.judge.decide import DecideStage
+from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.part import (
+    Sidecar,
+    commit,
+    digest_of,
+    part_folder,
+    read_parquet,
+    read_sidecar,
+    shard_name,
+)
+from pipeline.table.run import Run, ShardIndex
+from pipeline.table.shard import ShardData
+from pipeline.table.storage import Folder
+from pipeline.words.errors import PartError
+
+PARTS = "parts"
+"""The name of an export shard's one input: a digest over its slices and their parts."""
+
+
+@dataclass(frozen=True)
+class Export(Product):
+    """The kept rows as a dataset that others' tools read, and where it lies."""
+
+    plan: Plan
+    name = "export"
+    keys = "export shards"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return export_fingerprint(self.plan.job, [node.fingerprint for node in self.plan.nodes])
+
+    @property
+    def folder(self) -> str:
+        return f"export/{self.fingerprint[:12]}"
+
+    @property
+    def place(self) -> Folder:
+        return self.plan.run.folder.sub(self.folder)
+
+    @property
+    def sidecars(self) -> Folder:
+        return self.plan.run.folder.sub(part_folder(self.name, self.fingerprint))
+
+    def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
+        if not all(before[node.name].stands for node in plan.nodes):
+            return Standing({}, None)
+        return self._cut(before, list(before[SHARD].digests)).look()
+
+    def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
+        standing = self.look(plan, before)
+        if standing.total is None:
+            return "waits for the verdicts"
+        return STANDS if standing.stands else "not written yet"
+
+    def make(self, work: Work) -> Standing:
+        if not work.shards:
+            return Standing({}, None)
+        cut = self._cut(work.standing, work.shards)
+        standing = cut.look()
+        rows = sum(part.stop - part.start for shard in cut.slices for part in shard)
+        done = sum(sidecar.rows for sidecar in cut.standing().values())
+        calls = {
+            number: (run_export, number, slices, cut.shard_inputs[number])
+            for number, slices in enumerate(cut.slices)
+            if number not in standing.digests
+        }
+        if calls:
+            cut.open()
+        work.run_keys(self, calls, rows, done)
+        if not standing.stands and len(cut.standing()) == len(cut.slices):
+            work.worked.add(self.name)
+            finish(cut, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say)
+        return cut.look()
+
+    def digest(self) -> str:
+        """Over the bytes of all tars and tables; empty without a manifest."""
+        manifest = Manifest.read(self.place)
+        return str(manifest.values["digest"]) if manifest is not None else ""
+
+    def _cut(self, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
+        return Cut.of(self, standing, shards)
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        from pipeline.engine.erase import exports
+
+        return exports.holding(run, uids)
+
+    @classmethod
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        from pipeline.engine.erase import exports
+
+        exports.erase(run, uids, held)
+
+    @classmethod
+    def erasure_notes(cls, held: Mapping[str, Any]) -> list[str]:
+        from pipeline.engine.erase import exports
+
+        return exports.notes(held)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An export as it is dealt into shards today."""
+
+    export: Export
+    slices: tuple[tuple[Slice, ...], ...]
+    shard_inputs: tuple[str, ...]
+    """What each export shard is made from: its slices, and all parts of their shards."""
+    inputs: str
+    """What the whole is made from, rows that are not kept included: the manifest counts them."""
+
+    @classmethod
+    def of(cls, export: Export, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
+        """The kept rows of these shards, of which all parts stand."""
+        plan = export.plan
+        folder = plan.run.folder.sub(plan.by_name["decide"].folder)
+        kept = []
+        for shard in shards:
+            sidecar = read_sidecar(folder, shard_name(shard))
+            assert sidecar is not None
+            kept.append((shard, int(sidecar.summary["kept"])))
+        slices = cut(kept, plan.job.export.shard_size)
+        # Every column is written out, so every part counts, and not the verdicts alone.
+        names = (SHARD, *plan.by_name)
+        made_from = {shard: [standing[name].digests[shard] for name in names] for shard in shards}
+        own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
+        return cls(
+            export,
+            tuple(tuple(part) for part in slices),
+            tuple(own),
+            digest_of(list(made_from.values())),
+        )
+
+    @property
+    def job(self) -> Job:
+        return self.export.plan.job
+
+    @property
+    def index(self) -> ShardIndex:
+        index = self.export.plan.run.index
+        assert index is not None
+        return index
+
+    @property
+    def recipe(self) -> str:
+        return self.export.fingerprint
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        decide = self.export.plan.by_name["decide"].stage
+        assert isinstance(decide, DecideStage)
+        return decide.rules
+
+    @property
+    def folder(self) -> Folder:
+        return self.export.place
+
+    def judged(self, shard: int) -> ShardData:
+        return self.export.plan.judged(shard)
+
+    def standing(self) -> dict[int, Sidecar]:
+        """The sidecars of shards that stand."""
+        found = {}
+        for number, inputs in enumerate(self.shard_inputs):
+            sidecar = read_sidecar(self.export.sidecars, shard_name(number), data=self.folder)
+            due = Due(self.export.fingerprint, {PARTS: inputs})
+            if sidecar is not None and why_stale(sidecar, due) is None:
+                found[number] = sidecar
+        return found
+
+    def look(self) -> Standing:
+        digests = {number: sidecar.digest for number, sidecar in self.standing().items()}
+        manifest = Manifest.read(self.folder)
+        finished = manifest is not None and why_stale(manifest, finished_from(self)) is None
+        whole = manifest.whole if manifest is not None and finished else None
+        return Standing(digests, len(self.slices), not finished, whole)
+
+    def open(self) -> None:
+        """Take the manifest away: while anything is rewritten, no reader takes it for whole."""
+        Manifest.remove(self.folder)
+
+
+def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:
+    """Rows per reason over the verdicts' files, and `kept`."""
+    counts: Counter[str] = Counter()
+    folder = plan.by_name["decide"].folder
+    for shard in shards:
+        name = f"{folder}/{shard_name(shard)}.parquet"
+        found = pc.value_counts(read_parquet(plan.run.folder, name, ["reason"])["reason"])
+        counts.update({row["values"] or "kept": row["counts"] for row in found.to_pylist()})
+    return dict(counts.most_common())
+
+
+@timed
+def run_export(
+    run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
+) -> Worked:
+    """Write one export shard and its sidecar."""
+    plan = load_plan(run_url, plan_digest)
+    export, start = Export(plan), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        parts = [(plan.judged(part.shard), part) for part in slices]
+        tables, files, rows = write_shard(number, parts, Path(scratch))
+        _check_written(tables, rows, slices)
+        sidecar = commit(
+            export.sidecars, shard_name(number), number, tables, files,
+            stage=export.name, fingerprint=export.fingerprint, inputs={PARTS: inputs}, rows=rows,
+            seconds=time.monotonic() - start, data=export.place,
+        )  # fmt: skip
+    return Worked({export.name: sidecar.digest}, rows, {"rows": rows})
+
+
+def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
+    """PartError unless the shard holds just the kept rows that are due, each once."""
+    due = sum(part.stop - part.start for part in slices)
+    uids = [uid for table in tables.values() for uid in table["uid"].to_pylist()]
+    if not due == rows == len(uids) == len(set(uids)):
+        raise PartError(f"export: {due} kept rows are due, {len(set(uids))} were written")

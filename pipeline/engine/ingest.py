@@ -1,0 +1,89 @@
+"""The shards as a product: the list, dealt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.engine.plan import Plan
+from pipeline.engine.product import STANDS, Product, Standing, Work
+from pipeline.ingest.deal import Listing, deal, why_not_current
+from pipeline.table.freshness import SHARD
+from pipeline.table.run import Run, ShardIndex
+from pipeline.words.errors import PartError
+
+TOLD = 1_000_000
+"""Rows between two lines about a long list."""
+
+
+@dataclass(frozen=True)
+class Ingest(Product):
+    """The list's rows in shards. Without a list, as it was dealt the last time."""
+
+    listing: Listing | None
+    shard_size: int
+    name = SHARD
+    keys = "shards"
+    folder = "shards"
+
+    @property
+    def fingerprint(self) -> str:
+        return self.listing.due(self.shard_size).fingerprint if self.listing else ""
+
+    def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
+        """All shards or none: a changed list is dealt as a whole, though most shards stay."""
+        index = plan.run.index
+        if index is None:
+            return Standing({}, None)
+        shards = {shard: digest for shard, (_, digest) in enumerate(index.shards)}
+        return Standing(shards, len(index), self.why(plan, before) != STANDS)
+
+    def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
+        if self.listing is None:
+            return STANDS
+        return why_not_current(plan.run, plan.job, self.listing) or STANDS
+
+    def make(self, work: Work) -> Standing:
+        standing = self.look(work.plan, work.standing)
+        if standing.stands or self.listing is None:
+            return standing
+        work.worked.add(self.name)
+        told, say = 0, work.reporter.say
+        say("ingest: reading the list")
+
+        def tell(rows: int) -> None:
+            nonlocal told
+            if rows - told >= TOLD:
+                told = rows
+                say(f"ingest: {rows:,} rows read")
+
+        run = work.plan.run
+        index = deal(run, work.plan.job, self.listing, tell)
+        _account(run, index)
+        say(
+            f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
+            f"{len(index)} shards"
+        )
+        return self.look(work.plan, work.standing)
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        from pipeline.engine.erase import shards
+
+        return shards.holding(run, uids)
+
+    @classmethod
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        from pipeline.engine.erase import shards
+
+        shards.erase(run, held)
+
+
+def _account(run: Run, index: ShardIndex) -> None:
+    """PartError unless the shards' files hold every row that was read, repeats counted."""
+    shards = range(len(index))
+    dealt = sum(pc.sum(run.shard(s, ["repeats"])["repeats"]).as_py() or 0 for s in shards)
+    if dealt != index.rows_in:
+        run.folder.remove("shards/index.json")
+        raise PartError(f"ingest: {index.rows_in} rows read, but {dealt} dealt")

@@ -1,0 +1,160 @@
+"""A stage over all shards on disk: what it prepared of each shard, and its merged partitions.
+
+Rows for the merge are stored in the order of a hash of their key, and a partition is a range of
+hashes. So what is prepared does not depend on the number of partitions, and reading one partition
+skips the row groups of the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.table.freshness import Due, why_stale
+from pipeline.table.part import (
+    ROW_GROUP,
+    Sidecar,
+    digest_of,
+    read_parquet,
+    read_sidecar,
+    shard_name,
+)
+from pipeline.table.storage import Folder
+
+MERGED, PREPARED = "merged", "prepared"
+PARTITIONS = "partitions"
+"""The name under which a merged partition's inputs hold how many there are."""
+_DEALT, _HASH, _HASHES = "dealt", "_hash", 2**32
+_SMALLEST_GROUP = 5_000
+
+
+@dataclass(frozen=True)
+class Share:
+    """One partition of a merge: number `number` (from 0) of `count`."""
+
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        return f"{MERGED}-{self.number:03d}"
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Its hashes: from the first, up to and without the second."""
+        return self.number * _HASHES // self.count, (self.number + 1) * _HASHES // self.count
+
+    @property
+    def row_group(self) -> int:
+        """Rows of a row group. A shard's task reads at least one group of each partition, so the
+        groups are smaller where there are more partitions."""
+        return max(ROW_GROUP // self.count, _SMALLEST_GROUP)
+
+
+def shares_for(count: int) -> list[Share]:
+    return [Share(number, count) for number in range(count)]
+
+
+def prepared_name(shard: int) -> str:
+    """What the sidecar of a shard's prepared tables is called, and the table that `run` reads."""
+    return f"{shard_name(shard)}.{PREPARED}"
+
+
+def dealt_file(shard: int) -> str:
+    """The file of a shard's rows that go to the merge."""
+    return f"{shard_name(shard)}.{_DEALT}.parquet"
+
+
+def deal(rows: pa.Table, key: str | None) -> pa.Table:
+    """The rows with a key in the order of its hash, which is stored with them; all if None."""
+    if key is None:
+        return rows
+    rows = rows.filter(rows[key].is_valid())
+    codes = rows[key].combine_chunks().dictionary_encode()
+    values = np.array([_hash(value) for value in codes.dictionary.to_pylist()], np.int64)
+    hashes = values[codes.indices.to_numpy()]
+    order = np.argsort(hashes, kind="stable")
+    return rows.take(pa.array(order)).append_column(_HASH, pa.array(hashes[order]))
+
+
+def _hash(value: object) -> int:
+    """The same in every process and version, unlike Python's own."""
+    return int.from_bytes(blake2b(str(value).encode(), digest_size=4).digest(), "big")
+
+
+def read_share(folder: Folder, shards: Sequence[int], share: Share) -> pa.Table:
+    """A partition's rows of these shards, with a column `shard` (int32); one file at a time."""
+    low, high = share.bounds
+    filters = None if share.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
+    tables = []
+    for shard in shards:
+        table = read_parquet(folder, dealt_file(shard), filters=filters)
+        if _HASH in table.column_names:
+            table = table.drop_columns([_HASH])
+        number = pa.array(np.full(table.num_rows, shard, np.int32))
+        tables.append(table.append_column("shard", number))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def by_shard(merged: pa.Table) -> pa.Table:
+    """The rows in the order of `shard`, so that who wants one shard's skips others' row groups."""
+    shard = merged["shard"].to_numpy()
+    if (shard[1:] >= shard[:-1]).all():
+        return merged
+    return merged.take(pa.array(np.argsort(shard, kind="stable")))
+
+
+def read_answer(folder: Folder, shard: int, count: int) -> pa.Table:
+    """A shard's rows of all merged partitions."""
+    names = [f"{share.name}.parquet" for share in shares_for(count)]
+    tables = [read_parquet(folder, name, filters=[("shard", "=", shard)]) for name in names]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The merged partitions of a stage: what each must be made from, and those that stand."""
+
+    due: Due
+    shares: tuple[Share, ...]
+    digests: dict[int, str]
+    """By number; who makes one that is missing notes it here."""
+
+    @classmethod
+    def of(cls, folder: Folder, fingerprint: str, due: Mapping[int, Due], count: int) -> "Merge":
+        """As they stand for these shards, of which `due` says what each one's part is made from."""
+        inputs = [[shard, sorted(due[shard].inputs.items())] for shard in sorted(due)]
+        own = Due(fingerprint, {PREPARED: digest_of(inputs), PARTITIONS: str(count)})
+        merge = cls(own, tuple(shares_for(count)), {})
+        for share in merge.shares:
+            sidecar = read_sidecar(folder, share.name)
+            if sidecar is not None and why_stale(sidecar, own) is None:
+                merge.digests[share.number] = sidecar.digest
+        return merge
+
+    @property
+    def missing(self) -> list[Share]:
+        return [share for share in self.shares if share.number not in self.digests]
+
+
+def with_merged(due: Due, merged: Mapping[int, str]) -> Due:
+    """What a shard's part must be made from; `merged` are the partitions' digests by number."""
+    digests = [merged[number] for number in sorted(merged)]
+    return replace(due, inputs={**due.inputs, MERGED: answer_digest(digests)})
+
+
+def answer_digest(digests: Sequence[str]) -> str:
+    """One digest over all merged partitions, by number."""
+    return digest_of(digests)
+
+
+def shares_like(sidecar: Sidecar) -> list[Share]:
+    """All partitions of the merge of which this is the sidecar of one."""
+    return shares_for(int(sidecar.inputs[PARTITIONS]))
+
+
+def is_of_whole(name: str) -> bool:
+    """Whether only a stage over all shards has such a file."""
+    return name.startswith(MERGED) or f".{PREPARED}." in name

@@ -1,0 +1,287 @@
+"""What a job would do: its stages with their fingerprints, and which parts already stand."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config.job import Job
+from pipeline.config.load import parse_job
+from pipeline.engine.merging import Merge, with_merged
+from pipeline.engine.product import Product, Standing, Work
+from pipeline.engine.why import why_parts
+from pipeline.judge.stages import stages_for
+from pipeline.measure.stage import Stage, WholeStage
+from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.part import digest_of, part_folder, read_sidecar, shard_name
+from pipeline.table.run import Run
+from pipeline.table.shard import Mask, ShardData
+from pipeline.words.errors import InputError, PlanMismatchError
+
+READERS = 16
+"""Sidecars read at once: on an object store each costs a round trip."""
+
+
+@dataclass(frozen=True)
+class Node(Product):
+    """A stage in its place: what it stands on and where its parts lie."""
+
+    keys = "shards"
+
+    stage: Stage
+    upstream: tuple[str, ...]
+    """Stages whose parts its own are made from."""
+    asks: tuple[str, ...]
+    """Stages whose columns its masks read: they say which rows are measured, and nothing else."""
+    masks: tuple[Mask, ...]
+    recipe: dict[str, Any]
+    fingerprint: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.stage.name
+
+    @property
+    def folder(self) -> str:
+        return part_folder(self.name, self.fingerprint)
+
+    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
+        """Of those shards of which all that it reads stands."""
+        names = (SHARD, *self.upstream, *self.asks)
+        due = {
+            shard: plan.due(self, {name: before[name].digests[shard] for name in names})
+            for shard in before[SHARD].digests
+            if all(shard in before[name].digests for name in names)
+        }
+        if self.stage.whole:
+            index = plan.run.index
+            standing = whole_standing(plan, self, due, index.rows if index else 0)
+        else:
+            standing = parts_standing(plan, self, due)
+        return Standing(standing, before[SHARD].total)
+
+    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
+        return why_parts(plan, self, before)
+
+    def make(self, work: Work) -> Standing:
+        """The driver makes parts, a task each."""
+        return work.make_parts(self)
+
+    def facts(self) -> dict[str, Any]:
+        return {"models": self.recipe["models"], "settings": self.recipe["settings"]}
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        from pipeline.engine.erase import parts
+
+        return parts.holding(run, uids)
+
+    @classmethod
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        from pipeline.engine.erase import parts
+
+        parts.erase(run, held)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a job, in order, each with its fingerprint."""
+
+    run: Run
+    job: Job
+    nodes: tuple[Node, ...]
+    shard_columns: Mapping[str, str]
+    """The shards' columns and their types."""
+    masks: tuple[Mask, ...] = ()
+    """Those of all stages that have an `only_if`, in the stages' order."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def digest(self) -> str:
+        fingerprints = [node.fingerprint for node in self.nodes]
+        return digest_of([self.job.model_dump(mode="json"), fingerprints, self.shard_columns])
+
+    def data(self, shard: int, masks: tuple[Mask, ...] = ()) -> ShardData:
+        """One shard with all columns that the plan's stages write (whether or not they stand)."""
+        columns = dict.fromkeys(self.shard_columns, "shards")
+        columns |= {c.name: node.folder for node in self.nodes for c in node.stage.writes}
+        return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
+
+    def judged(self, shard: int) -> ShardData:
+        """One shard as the export sees it: through all masks."""
+        return self.data(shard, self.masks)
+
+    def seen(self, name: str, shard: int) -> ShardData:
+        """One shard as a whole stage sees it: through the masks that concern it."""
+        return self.data(shard, self.by_name[name].masks)
+
+    def due(self, node: Node, digests: Mapping[str, str]) -> Due:
+        """What a shard's part must be made from; `digests` holds SHARD and parts by stage."""
+        inputs = {name: digests[name] for name in (SHARD, *node.upstream)}
+        policy: dict[str, Any] = {}
+        if node.masks and not node.stage.whole:
+            policy = {
+                "only_if": {mask.stage: mask.only_if for mask in node.masks},
+                "audit_fraction": self.job.audit_fraction,
+                "asked": {name: digests[name] for name in node.asks},
+            }
+        if gates := node.stage.gates():
+            policy["gates"] = gates
+        return Due(node.fingerprint, inputs, policy or None)
+
+
+def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> Plan:
+    """Place the stages. InputError for a column that no earlier stage makes."""
+    stages = stages_for(job, shard_schema)
+    order = [stage.whole for stage in stages]
+    assert order == sorted(order), "a stage that needs one shard may not follow one that needs all"
+    makers, masks = _place_columns(stages, shard_schema)
+    nodes: dict[str, Node] = {}
+    for stage in stages:
+        seen = stage.masks(masks)
+        asked = {makers[name] for mask in seen for name in mask.reads if name in makers}
+        needed = {makers[name] for name in stage.reads if name in makers} | set(stage.after)
+        if stage.whole:  # what it makes depends on what the masks show it
+            needed |= asked
+        upstream = tuple(name for name in nodes if name in needed)
+        asks = tuple(name for name in nodes if name in asked and name not in needed)
+        recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})
+        if stage.whole and seen:
+            recipe["masks"] = {mask.stage: mask.only_if for mask in seen}
+        nodes[stage.name] = Node(stage, upstream, asks, seen, recipe, digest_of(recipe))
+    types = {name: str(kind) for name, kind in shard_schema.items()}
+    return Plan(run, job, tuple(nodes.values()), types, masks)
+
+
+def _place_columns(
+    stages: Sequence[Stage], shard_schema: Mapping[str, pa.DataType]
+) -> tuple[dict[str, str], tuple[Mask, ...]]:
+    """Which stage makes each column, and the masks of those with an `only_if`."""
+    schema, makers = dict(shard_schema), {}
+    conditions: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for stage in stages:
+        for name in stage.reads:
+            if name not in schema:
+                raise InputError(_missing(stage, name, schema))
+        if stage.only_if is not None:
+            from pipeline.table.sql import columns_of
+
+            reads = columns_of(stage.only_if, schema, f"{stage.name}.only_if")
+            conditions[stage.name] = (stage.only_if, reads)
+        for column in stage.writes:
+            if column.name in schema:
+                raise InputError(
+                    f"stage {stage.name} writes `{column.name}`, which an earlier stage writes "
+                    "too; give it another name"
+                )
+            schema[column.name] = column.type
+            makers[column.name] = stage.name
+    masks = tuple(
+        Mask(name, only_if, reads, _hidden_by(name, stages, makers))
+        for name, (only_if, reads) in conditions.items()
+    )
+    return makers, masks
+
+
+def _hidden_by(name: str, stages: Sequence[Stage], makers: Mapping[str, str]) -> frozenset[str]:
+    """Columns that mean nothing in a row that a stage leaves out: its own, and what follows.
+
+    Stages over all shards look through the masks themselves, so theirs are not among them.
+    """
+    names = {name}
+    for stage in stages:
+        stands_on = {makers[column] for column in stage.reads if column in makers}
+        if not stage.whole and names & (stands_on | set(stage.after)):
+            names.add(stage.name)
+    return frozenset(column for column, maker in makers.items() if maker in names)
+
+
+def _missing(stage: Stage, name: str, schema: Mapping[str, pa.DataType]) -> str:
+    near = difflib.get_close_matches(name, schema, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(schema)}"
+    return f"{stage.name} reads the column `{name}`, which nothing makes before it; {hint}"
+
+
+def columns_written(job: Job) -> frozenset[str]:
+    """Names that this job's stages write, for `ingest` to keep clear of."""
+    from pipeline.table.columns import SHARD_COLUMNS
+
+    bare = job.model_copy(update={"rules": ()})
+    schema = {c.name: c.type for c in SHARD_COLUMNS}
+    return frozenset(c.name for stage in stages_for(bare, schema) for c in stage.writes)
+
+
+def save_plan(plan: Plan) -> None:
+    """Write what workers need: the resolved job, and the plan's digest to compare with."""
+    body = {"digest": plan.digest, "job": plan.job.model_dump(mode="json")}
+    plan.run.folder.write("plan.json", json.dumps(body, indent=1).encode())
+    for node in plan.nodes:
+        name = f"{node.folder}/recipe.json"
+        if not plan.run.folder.exists(name):
+            plan.run.folder.write(name, json.dumps(node.recipe, indent=1).encode())
+
+
+@lru_cache(maxsize=4)
+def load_plan(run_url: str, digest: str) -> Plan:
+    """The plan as a worker sees it.
+
+    PlanMismatchError if models or settings differ from the driver's.
+    """
+    run = Run(run_url)
+    body = json.loads(run.folder.read("plan.json"))
+    job = parse_job(body["job"], "plan.json")
+    plan = build_plan(run, job, shard_schema(run))
+    if plan.digest != digest:
+        raise PlanMismatchError(
+            "this worker would make other parts than the driver planned: "
+            "its model files or package versions differ, or another job was started in this folder"
+        )
+    return plan
+
+
+def shard_schema(run: Run) -> dict[str, pa.DataType]:
+    """Columns of the dealt shards."""
+    with run.folder.local(f"shards/{shard_name(0)}.parquet") as path:
+        schema = pq.read_schema(path)
+    return {field.name: field.type for field in schema}
+
+
+def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
+    """Digests of a stage's parts that stand, by shard, of those shards that are `due`."""
+    folder = plan.run.folder.sub(node.folder)
+    with ThreadPoolExecutor(READERS) as pool:
+        sidecars = pool.map(lambda shard: read_sidecar(folder, shard_name(shard)), due)
+        return {
+            shard: sidecar.digest
+            for (shard, one), sidecar in zip(due.items(), sidecars, strict=True)
+            if sidecar is not None and why_stale(sidecar, one) is None
+        }
+
+
+def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> dict[int, str]:
+    """The same of a stage over all shards of a run of so many rows.
+
+    None stands if one of its merged partitions does not.
+    """
+    merge = merge_of(plan, node, due, rows)
+    if merge.missing:
+        return {}
+    return parts_standing(
+        plan, node, {shard: with_merged(one, merge.digests) for shard, one in due.items()}
+    )
+
+
+def merge_of(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> Merge:
+    """The merged partitions of a stage over all shards, in a run of so many rows."""
+    assert isinstance(node.stage, WholeStage)
+    folder, count = plan.run.folder.sub(node.folder), node.stage.partitions(rows)
+    return Merge.of(folder, node.fingerprint, due, count)

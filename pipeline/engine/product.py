@@ -1,0 +1,260 @@
+"""What a run makes: shards, parts, an export, a model, pictures, a report: all of one kind.
+
+A product has keys (shards, export shards, or just one), inputs (digests of what it is made from, by
+name) and a recipe (what else its content depends on). `pipeline.table.freshness` says of each
+whether it stands. Planning, running, resuming, counting and takedowns know products by this
+interface alone.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pipeline.config.job import Job
+from pipeline.table.freshness import Due, why_stale
+from pipeline.table.part import Sidecar, digest_of, file_digest, peak_memory, read_sidecar
+from pipeline.table.run import Run
+from pipeline.table.storage import Folder
+from pipeline.words.progress import Reporter
+
+if TYPE_CHECKING:
+    from pipeline.engine.plan import Node, Plan
+
+Keys = Literal["shards", "export shards", "one"]
+ONE = 0
+"""The key of a product that has only one."""
+STANDS = "stands"
+
+
+@dataclass
+class Standing:
+    """What of a product is there and fresh."""
+
+    digests: dict[int, str]
+    """By key."""
+    total: int | None
+    """How many keys there are; None while that is not known."""
+    unfinished: bool = False
+    """Whether something is to be done though no key is missing."""
+    whole: str | None = None
+    """What the product is known by as a whole, where that is more than its keys' digests."""
+
+    @property
+    def stands(self) -> bool:
+        return len(self.digests) == self.total and not self.unfinished
+
+    @property
+    def content(self) -> str:
+        """A digest over what is there."""
+        return self.whole or digest_of(sorted(self.digests.items()))
+
+    @property
+    def digest(self) -> str | None:
+        """`content` if nothing is missing: what a later product is made from."""
+        return self.content if self.stands else None
+
+
+class Work(Protocol):
+    """What a product is made with: the driver, as products see it."""
+
+    @property
+    def plan(self) -> "Plan": ...
+
+    @property
+    def reporter(self) -> Reporter: ...
+
+    @property
+    def standing(self) -> Mapping[str, Standing]: ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Source revision, package versions and models of this run."""
+
+    @property
+    def worked(self) -> set[str]:
+        """Names of the products of which something was made anew: each adds its own."""
+
+    @property
+    def shards(self) -> Sequence[int]:
+        """Shards that are not quarantined."""
+
+    def make_parts(self, node: "Node") -> Standing:
+        """Let workers make a stage's parts that do not stand."""
+
+    def run_keys(
+        self, product: "Product", calls: Mapping[int, tuple[Any, ...]], rows: int, done: int
+    ) -> None:
+        """Let workers do one task for each key: a function and its arguments; `done` of the
+        product's `rows` stand. Failed keys are quarantined."""
+
+
+class Product(ABC):
+    """One thing that a run makes."""
+
+    keys: ClassVar[Keys]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As `winnow plan` and `winnow status` list it."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """sha256, hex, over the recipe."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """Where its files lie, relative to the run folder."""
+
+    @abstractmethod
+    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
+        """What of it stands; `before` are the products that come before it, by name."""
+
+    @abstractmethod
+    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
+        """Why not all of it stands, in words for a user; `STANDS` if it does."""
+
+    @abstractmethod
+    def make(self, work: Work) -> Standing:
+        """Make what does not stand; what stands then."""
+
+    def facts(self) -> dict[str, Any]:
+        """More that readers of the run folder need to know of it, as JSON values."""
+        return {}
+
+    def check(self) -> None:  # noqa: B027 - not every product has something to check
+        """Before any work: InputError if it could not be made."""
+
+    @classmethod
+    def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
+        """Where products of this class hold these rows, under today's settings and all earlier
+        ones: JSON values, empty if nowhere. Changes nothing."""
+        return {}
+
+    @classmethod  # noqa: B027 - not every product can hold rows
+    def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
+        """Take the rows out; `held` is what `holding` found before anything was erased.
+
+        Killed at any moment it is done again: to do it twice must be to do it once.
+        """
+
+    @classmethod
+    def erasure_notes(cls, held: Mapping[str, Any]) -> list[str]:
+        """What an erasure cannot see to, in words."""
+        return []
+
+
+@dataclass
+class Made:
+    """What a single product came to: its files, relative to its folder, its rows and counts."""
+
+    files: Sequence[str]
+    rows: int = 0
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Single(Product):
+    """A product with one key, made in the driver's own process, with its files in one folder.
+
+    Its sidecar `<name>.json` lies beside them, so files of other settings never pass for these.
+    Other packages bring such products by entry points of the group `winnow.products`.
+    """
+
+    keys = "one"
+    rank: ClassVar[int]
+    """They are made in this order, after the export."""
+    follows: ClassVar[bool] = False
+    """Whether it is made again after a retry or a takedown, or only by a run."""
+    place: ClassVar[str]
+    """Its folder, relative to the run's."""
+
+    def __init__(self, run: Run, job: Job) -> None:
+        self.run, self.job = run, job
+
+    @classmethod
+    def of(cls, run: Run, job: Job) -> "Single | None":
+        """The job's product; None if the job does without."""
+        return cls(run, job)
+
+    @property
+    def folder(self) -> str:
+        return self.place
+
+    @property
+    def fingerprint(self) -> str:
+        return digest_of(self.recipe())
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """What its content depends on beside its inputs, as JSON values."""
+
+    @abstractmethod
+    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+        """Digests of what it is made from, by name; None for a product that is not there."""
+
+    @abstractmethod
+    def produce(self, work: Work) -> Made:
+        """Write its files, in the driver's process."""
+
+    @abstractmethod
+    def paths(self) -> dict[str, str]:
+        """What to open, by what it is called in the answer of a run."""
+
+    @property
+    def _sidecars(self) -> Folder:
+        return self.run.folder.sub(self.place) if self.place else self.run.folder
+
+    def _why(self, before: Mapping[str, Standing]) -> tuple[str | None, Sidecar | None]:
+        inputs = self.inputs(before)
+        missing = [name for name, digest in inputs.items() if digest is None]
+        if missing:
+            return f"waits for {', '.join(missing)}", None
+        due = Due(self.fingerprint, {k: v for k, v in inputs.items() if v is not None})
+        sidecar = read_sidecar(self._sidecars, self.name)
+        return why_stale(sidecar, due), sidecar
+
+    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
+        why, sidecar = self._why(before)
+        return Standing({ONE: sidecar.digest} if sidecar and why is None else {}, 1)
+
+    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
+        return self._why(before)[0] or STANDS
+
+    def make(self, work: Work) -> Standing:
+        """Nothing is done if an input is not there. The sidecar is written last."""
+        inputs = self.inputs(work.standing)
+        known = {name: digest for name, digest in inputs.items() if digest is not None}
+        standing = self.look(work.plan, work.standing)
+        if standing.stands or len(known) < len(inputs):
+            return standing
+        work.worked.add(self.name)
+        return self.commit(known, lambda: self.produce(work))
+
+    def commit(self, inputs: Mapping[str, str], produce: Callable[[], Made]) -> Standing:
+        """Let `produce` write the files, and vouch for them."""
+        folder, start = self._sidecars, time.monotonic()
+        folder.remove(f"{self.name}.json")
+        made = produce()
+        sizes, digests = {}, {}
+        for file in made.files:
+            with folder.local(file) as path:
+                sizes[file], digests[file] = Path(path).stat().st_size, file_digest(path)
+        sidecar = Sidecar(
+            self.name, self.fingerprint, -1, made.rows, dict(inputs), digest_of(digests), sizes,
+            digests, round(time.monotonic() - start, 3), round(peak_memory(), 1), made.summary,
+        )  # fmt: skip
+        folder.write(f"{self.name}.json", sidecar.encode())
+        return Standing({ONE: sidecar.digest}, 1)
+
+
+def foresee(plan: "Plan", products: Sequence[Product]) -> dict[str, Standing]:
+    """What stands of each product, in order."""
+    found: dict[str, Standing] = {}
+    for product in products:
+        found[product.name] = product.look(plan, found)
+    return found

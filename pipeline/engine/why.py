@@ -1,0 +1,85 @@
+"""Why parts do not stand, in a user's words: today's recipe held against that of the last run."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.engine.product import STANDS, Standing
+from pipeline.table.freshness import SHARD, why_stale
+from pipeline.table.part import part_folder, read_sidecar, shard_name
+
+if TYPE_CHECKING:
+    from pipeline.engine.plan import Node, Plan
+
+
+def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Standing]) -> str:
+    """Why not all parts of a stage stand; `STANDS` if they do."""
+    standing = node.look(plan, before)
+    if standing.stands:
+        return STANDS
+    last = plan.run.state.get("products", {}).get(node.name)
+    if last is None or not before["ingest"].digests:
+        return "not done yet"
+    if last["fingerprint"] == node.fingerprint:
+        return _why_not_standing(plan, node, before, standing)
+    try:
+        name = f"{part_folder(node.name, last['fingerprint'])}/recipe.json"
+        old = json.loads(plan.run.folder.read(name))
+    except (FileNotFoundError, ValueError):
+        return "its settings changed"
+    changes = [
+        text for key, text in differences(old, node.recipe) if not key.startswith("upstream")
+    ]
+    if changes:
+        return "; ".join(changes[:3]) + (" …" if len(changes) > 3 else "")
+    follows = [n for n in node.upstream if old["upstream"].get(n) != node.recipe["upstream"][n]]
+    return f"follows {', '.join(follows)}"
+
+
+def _why_not_standing(
+    plan: "Plan", node: "Node", before: Mapping[str, Standing], standing: Standing
+) -> str:
+    """Why parts of the same settings do not stand: the words for the first shard of each reason."""
+    names, told = (SHARD, *node.upstream, *node.asks), []
+    for shard in before[SHARD].digests:
+        if shard in standing.digests:
+            continue
+        missing = [name for name in names if shard not in before[name].digests]
+        if missing:
+            told.append(f"follows {', '.join(missing)}")
+            continue
+        due = plan.due(node, {name: before[name].digests[shard] for name in names})
+        sidecar = read_sidecar(plan.run.folder.sub(node.folder), shard_name(shard))
+        why = why_stale(sidecar, due) or "follows the shards' merged answer"
+        if sidecar is not None and sidecar.inputs == due.inputs:
+            changes = [text for _, text in differences(sidecar.policy or {}, due.policy or {})]
+            why = "; ".join([*changes[:3], "only the rows that this concerns are looked at"])
+        told.append(why)
+    return "; ".join(dict.fromkeys(told))
+
+
+def differences(old: Any, new: Any, key: str = "") -> list[tuple[str, str]]:
+    """Changed leaves as (key, "key: old → new")."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [*old, *(n for n in new if n not in old)]
+        return [
+            found
+            for name in names
+            for found in differences(
+                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
+            )
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [found for i, (a, b) in pairs for found in differences(a, b, f"{key}[{i}]")]
+    old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
+    if old == new:
+        return []
+    name = key.removeprefix("settings.")
+    return [(key, f"{name}: {short(old)} → {short(new)}")]
+
+
+def short(value: Any) -> str:
+    """A value in a line of text."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"

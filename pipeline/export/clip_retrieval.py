@@ -1,0 +1,64 @@
+"""clip-retrieval's layout: the vectors of pictures and captions, and the rows they belong to."""
+
+import numpy as np
+
+from pipeline.config.job import Job
+from pipeline.export.layout import Export, Layout, Taken
+from pipeline.export.shards import vectors
+from pipeline.ingest.deal import Listing
+from pipeline.table.part import shard_name, write_parquet
+
+_KINDS = (("img", "img"), ("txt", "text"))
+"""A companion array of the stage embed, and what clip-retrieval calls it."""
+
+
+class ClipRetrieval(Layout):
+    """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy` (float16, shape (rows, dim)) and
+    `metadata/metadata_0.parquet` …: one of each for every tar, row by row."""
+
+    name = "clip-retrieval"
+    text = "`img_emb/`, `text_emb/` and `metadata/`, as clip-retrieval indexes them."
+    files = (
+        r"img_emb/img_emb_\d+\.npy",
+        r"text_emb/text_emb_\d+\.npy",
+        r"metadata/metadata_\d+\.parquet",
+    )
+
+    def needs(self, job: Job, listing: Listing) -> str | None:
+        return None if job.embed.model else "vectors; set `embed.model`"
+
+    def write(self, export: Export) -> list[str]:
+        folder = export.folder
+        for number, slices in enumerate(export.slices):
+            parts = [(export.judged(part.shard), part) for part in slices]
+            for short, long in _KINDS:
+                with (
+                    folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path,
+                    path.open("wb") as out,
+                ):
+                    np.save(out, vectors(parts, short), allow_pickle=False)
+            with (
+                folder.local(f"{shard_name(number)}.parquet") as source,
+                folder.create(f"metadata/metadata_{number}.parquet") as path,
+            ):
+                path.write_bytes(source.read_bytes())
+        return []
+
+    def erase(self, taken: Taken) -> None:
+        folder = taken.folder
+        for number in taken.shards:
+            table = taken.table(number)
+            stays = ~taken.gone(table)
+            for _, long in _KINDS:
+                file = f"{long}_emb/{long}_emb_{number}.npy"
+                if not folder.exists(file):
+                    continue
+                with folder.local(file) as source:
+                    array = np.load(source, allow_pickle=False)
+                if len(array) == len(stays):  # else a killed erasure was here before
+                    with folder.create(file) as path, path.open("wb") as out:
+                        np.save(out, array[stays], allow_pickle=False)
+            file = f"metadata/metadata_{number}.parquet"
+            if folder.exists(file):
+                with folder.create(file) as path:
+                    write_parquet(taken.left(table), path)

@@ -1,0 +1,134 @@
+"""The end of an export whose shards stand: other tools' layouts, dataset card and manifest."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.export.card import VERSION, dataset_card
+from pipeline.export.layout import Export
+from pipeline.export.registry import asked, registered
+from pipeline.table.freshness import Due
+from pipeline.table.part import digest_of, shard_name
+from pipeline.table.storage import Folder
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`, the last file of an export to be written."""
+
+    values: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Folder) -> "Manifest | None":
+        try:
+            return cls(dict(json.loads(folder.read(MANIFEST))))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    @staticmethod
+    def remove(folder: Folder) -> None:
+        """First of all: while anything is rewritten, no reader takes the export for whole."""
+        folder.remove(MANIFEST)
+
+    @property
+    def whole(self) -> str:
+        """What an export is known by: what was done, and what came out."""
+        return str(self.values.get("fingerprint"))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.values.get("recipe"))
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        found = self.values.get("inputs")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def policy(self) -> None:
+        return None
+
+
+def finished_from(export: Export) -> Due:
+    """What the manifest must stand for: just these shards, this card and these layouts."""
+    settings = export.job.export
+    card = digest_of([VERSION, settings.title, settings.license, export.job.name])
+    layouts = {f"layout {one.name}": str(one.version) for one in asked(export.job)}
+    return Due(export.recipe, {"parts": export.inputs, "card": card, **layouts})
+
+
+def finish(
+    export: Export,
+    counts: Mapping[str, int],
+    provenance: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> str:
+    """Write manifest, card and other layouts once all shards stand; the export's digest.
+
+    The digest covers the bytes of every tar and parquet: equal data, equal digest. What a layout
+    could not take is said, and noted in manifest and card.
+    """
+    Manifest.remove(export.folder)
+    job, folder = export.job, export.folder
+    sidecars = [sidecar for _, sidecar in sorted(export.standing().items())]
+    shards = [
+        {
+            "tar": f"{shard_name(i)}.tar",
+            "parquet": f"{shard_name(i)}.parquet",
+            "rows": sidecar.rows,
+            "bytes": sidecar.files[f"{shard_name(i)}.tar"],
+            "sha256": sidecar.digests[f"{shard_name(i)}.tar"],
+            "parquet_sha256": sidecar.digests[f"{shard_name(i)}.parquet"],
+        }
+        for i, sidecar in enumerate(sidecars)
+    ]
+    _sweep(export)
+    layouts = asked(job)
+    notes = [note for layout in layouts for note in layout.write(export)]
+    for note in notes:
+        say(note)
+    digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
+    manifest = {
+        "name": job.name,
+        "recipe": export.recipe,
+        "fingerprint": digest_of([export.recipe, digest]),
+        "digest": digest,
+        "inputs": dict(finished_from(export).inputs),
+        "rows": sum(sidecar.rows for sidecar in sidecars),
+        "counts": dict(counts),
+        "layouts": {layout.name: layout.version for layout in layouts},
+        "notes": notes,
+        "shards": shards,
+    }
+    schema = None
+    if shards:
+        with folder.local(f"{shard_name(0)}.parquet") as path:
+            schema = pq.read_schema(path)
+    card = dataset_card(job, export.rules, manifest, provenance, schema)
+    folder.write("README.md", card.encode())
+    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    return digest
+
+
+def _sweep(export: Export) -> None:
+    """Take away layouts, which are written anew if they are asked for, and shards of a longer
+    export of the same recipe (the input shrank). Files of other makers stay."""
+    folder, layouts = export.folder, registered().values()
+    for name in folder.files():
+        for layout in (one for one in layouts if one.owns(name)):
+            if not layout.always or _number(name) >= len(export.slices):
+                folder.remove(name)
+    left = folder.files()
+    for name in folder.names():
+        if not any(file == name or file.startswith(f"{name}/") for file in left):
+            folder.remove(name)
+
+
+def _number(name: str) -> int:
+    """The shard whose file this is, by the digits its name begins with."""
+    return int(name.split(".")[0].split("_")[0])

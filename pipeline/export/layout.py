@@ -1,0 +1,123 @@
+"""What a layout is: files of its own in an export's folder, written whole, and able to forget."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.job import Job, Rule
+from pipeline.export.shards import Slice
+from pipeline.ingest.deal import Listing
+from pipeline.table.part import Sidecar, read_parquet, shard_name
+from pipeline.table.run import ShardIndex
+from pipeline.table.shard import ShardData
+from pipeline.table.storage import Folder
+
+LEADERS = ("dup_group", "dup_of")
+"""Columns in which a row names another one."""
+
+
+class Export(Protocol):
+    """An export whose tars and tables stand: `00000.parquet` holds the rows of `slices[0]`."""
+
+    @property
+    def job(self) -> Job: ...
+
+    @property
+    def index(self) -> ShardIndex: ...
+
+    @property
+    def recipe(self) -> str:
+        """The export's fingerprint: what of its content its inputs do not say."""
+
+    @property
+    def inputs(self) -> str:
+        """A digest over all that it is made from."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What judged the rows, in order."""
+
+    @property
+    def folder(self) -> Folder: ...
+
+    @property
+    def slices(self) -> Sequence[Sequence[Slice]]: ...
+
+    def standing(self) -> Mapping[int, Sidecar]:
+        """Its shards' sidecars, by number."""
+
+    def judged(self, shard: int) -> ShardData:
+        """One of the run's shards as the export sees it."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A takedown in one export: the uids that go, and the shards that hold or name some."""
+
+    folder: Folder
+    uids: pa.Array
+    shards: Sequence[int]
+
+    def table(self, number: int) -> pa.Table:
+        """The shard's rows as they stand; those that go are there until every layout is done."""
+        return read_parquet(self.folder, f"{shard_name(number)}.parquet")
+
+    def gone(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Marks the table's rows that go, shape (rows,)."""
+        found = pc.is_in(table["uid"], value_set=self.uids)
+        return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+
+    def left(self, table: pa.Table) -> pa.Table:
+        """The table without the rows that go, and without their uids as leaders of groups."""
+        table = table.filter(pa.array(~self.gone(table)))
+        for name in (n for n in LEADERS if n in table.column_names):
+            led = pc.is_in(table[name], value_set=self.uids)
+            nulled = pc.if_else(led, pa.scalar(None, pa.string()), table[name])
+            table = table.set_column(table.column_names.index(name), name, nulled)
+        return table
+
+
+class Layout(ABC):
+    """Files in an export's folder. Instances hold nothing."""
+
+    name: ClassVar[str]
+    """As `export.formats` names it."""
+    text: ClassVar[str]
+    """One line for the documentation."""
+    files: ClassVar[tuple[str, ...]]
+    """Regular expressions of its files' names, relative to the folder. No other layout's match."""
+    version: ClassVar[int] = 1
+    """Higher when the same rows give other files: then those that stand are written anew."""
+    always: ClassVar[bool] = False
+    """Written whether or not it is asked for, by the export's own tasks."""
+
+    def owns(self, name: str) -> bool:
+        """Whether a file of this name, relative to the folder, is this layout's."""
+        return any(re.fullmatch(pattern, name) for pattern in self.files)
+
+    def needs(self, job: Job, listing: Listing) -> str | None:
+        """What it misses in a job, and the next step, in words; None if it has everything.
+
+        Asked before any work.
+        """
+        return None
+
+    @abstractmethod
+    def write(self, export: Export) -> list[str]:
+        """Write its files for all rows; in words, the rows it could not take. None of its files is
+        there before, and the same rows give the same bytes."""
+
+    @abstractmethod
+    def erase(self, taken: Taken) -> None:
+        """Take rows out of its files, in place; `taken.folder` may be any older export's.
+
+        Killed at any moment it is done again, from tables that still hold the rows: to do it twice
+        must be to do it once.
+        """

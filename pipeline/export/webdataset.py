@@ -1,0 +1,55 @@
+"""WebDataset's and img2dataset's layout, which every export has: tars, tables and counts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.export.layout import LEADERS, Export, Layout, Taken
+from pipeline.export.shards import shard_stats
+from pipeline.table.part import shard_name, write_parquet
+from pipeline.table.tars import Member, members, write_tar
+
+
+class WebDataset(Layout):
+    """`00000.tar`, `00000.parquet`, `00000_stats.json` …; `stages/export.py` makes a shard."""
+
+    name = "webdataset"
+    text = (
+        "`00000.tar` … of `{key}.jpg`, `.txt`, `.json`, and beside each a Parquet table of the "
+        "same rows and img2dataset's counts; always written."
+    )
+    files = (r"\d+\.tar", r"\d+\.parquet", r"\d+_stats\.json")
+    always = True
+
+    def write(self, export: Export) -> list[str]:
+        return []
+
+    def erase(self, taken: Taken) -> None:
+        """To be called last of all layouts. Of a shard its table goes last: both tell which rows
+        are still to go when a killed erasure goes on."""
+        uids = frozenset(taken.uids.to_pylist())
+        for number in taken.shards:
+            name, folder = shard_name(number), taken.folder
+            table = taken.table(number)
+            keys = set(table["key"].to_numpy(zero_copy_only=False)[taken.gone(table)].tolist())
+            left = taken.left(table)
+            with folder.local(f"{name}.tar") as source, folder.create(f"{name}.tar") as path:
+                write_tar(path, _members(source, keys, uids))
+            stats = json.dumps(shard_stats(left.num_rows), indent=1)
+            folder.write(f"{name}_stats.json", stats.encode())
+            with folder.create(f"{name}.parquet") as path:
+                write_parquet(left, path)
+
+
+def _members(source: Path, keys: set[str], uids: frozenset[str]) -> Iterator[Member]:
+    for name, data in members(source):
+        key, _, kind = name.partition(".")
+        if key in keys:
+            continue
+        if kind == "json":
+            row = json.loads(data)
+            led = [n for n in LEADERS if row.get(n) in uids]
+            if led:
+                row |= dict.fromkeys(led)
+                data = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        yield name, data

@@ -1,0 +1,1 @@
+"""The list of pairs: its files, their dialects, and dealing the rows into shards."""

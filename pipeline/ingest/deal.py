@@ -1,0 +1,258 @@
+"""Dealing the list into shards: repeats merged, every row named, standing shards left standing.
+
+Rows are spread over buckets by uid prefix on disk, then each bucket is merged on its own, so
+memory holds one bucket, never the list. Within a deal rows lie in uid order, which also mixes the
+hosts. Rows added to the input later go to new shards; a row that left the input, or another shard
+size, makes a new deal.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.job import Job
+from pipeline.ingest.dealing import (
+    ORDER,
+    SHARD,
+    Changes,
+    Dealer,
+    Spread,
+    apply,
+    merge,
+    note_changes,
+    shard_digest,
+)
+from pipeline.ingest.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
+from pipeline.ingest.reading import check_source, read_batches, read_schema
+from pipeline.ingest.rows import forgotten, to_table
+from pipeline.table.columns import SHARD_COLUMNS
+from pipeline.table.freshness import Due, changed_inputs, why_stale
+from pipeline.table.part import digest_of, peak_memory, shard_name
+from pipeline.table.run import Run, ShardIndex
+from pipeline.table.tombstones import Tombstones
+from pipeline.words.errors import InputError
+
+VERSION = 2
+_SMALL = 256 << 20
+"""Bytes of input below which a few buckets do."""
+_TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
+"""Names that exports, the SQL view (DuckDB's `file_row_number` too) and the dealing add."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The input, looked at but not read: its files, its columns, and its digest."""
+
+    sources: tuple[Source, ...]
+    pairs: tuple[tuple[str, str], ...]
+    """Per file: the columns of URL and caption. Files may use different names of the field's."""
+    passthrough: dict[str, tuple[str, pa.DataType]]
+    """Shard column -> (input column, type)."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        fields = [(c.name, c.type) for c in SHARD_COLUMNS]
+        return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
+
+    def due(self, shard_size: int) -> Due:
+        """What the shards must have been dealt from, and how."""
+        others = sorted((name, own, str(kind)) for name, (own, kind) in self.passthrough.items())
+        inputs: dict[str, str] = {}
+        for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
+            name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
+            inputs[name] = digest_of([i, source.format, source.key, pair])
+        return Due(digest_of([VERSION, shard_size, others]), inputs)
+
+    def head(self, name: str) -> list[Any]:
+        """The first rows' values in a column of the input, as they were read (text as bytes)."""
+        for raw in (raw for source in self.sources for raw in read_batches(source)):
+            if raw.rows and name in raw.columns:
+                values = raw.columns[name]
+                return values.to_pylist() if isinstance(values, pa.Array) else list(values)
+        return []
+
+
+def look(job: Job, taken: frozenset[str]) -> Listing:
+    """Find the files and columns; InputError before any work if they cannot serve.
+
+    `taken` are the column names that stages write: an input column of that name, in whatever case
+    (SQL knows none), is kept as `input_<name>`.
+    """
+    sources, schemas = [], []
+    for source in find_sources(job):
+        check_source(source)
+        schema = read_schema(source)
+        if schema or _has_rows(source):  # an empty file among others says nothing
+            sources.append(source)
+            schemas.append(schema)
+    told = ", ".join(job.inputs())
+    if not sources:
+        raise InputError(f"input: {told or 'the list'} is empty; name a file with rows")
+    pairs = tuple(
+        _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
+    )
+    others = _others(schemas, pairs)
+    passthrough: dict[str, tuple[str, pa.DataType]] = {}
+    used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _TAKEN_LATER}
+    for name, kind in others.items():
+        free = name or _by_place(schemas)
+        while free.casefold() in used:
+            free = f"input_{free}"
+        used.add(free.casefold())
+        passthrough[free] = (name, kind)
+    if not any(_has_rows(source) for source in sources):
+        raise InputError(f"input: {told} has no rows; name a file with rows")
+    return Listing(tuple(sources), pairs, passthrough)
+
+
+def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> tuple[str, str]:
+    place = f"input: {source.url}"
+    url = find_column(schema, job.columns.url, URL_NAMES, "url", place)
+    return url, find_column(schema, job.columns.caption, CAPTION_NAMES, "caption", place)
+
+
+def _others(
+    schemas: list[dict[str, pa.DataType]], pairs: tuple[tuple[str, str], ...]
+) -> dict[str, pa.DataType]:
+    """The files' other columns, each in a type that holds every file's values."""
+    others: dict[str, pa.DataType] = {}
+    for schema, pair in zip(schemas, pairs, strict=True):
+        for name, kind in schema.items():
+            if name not in pair:
+                others[name] = _common(others.get(name, kind), kind)
+    return others
+
+
+def _by_place(schemas: list[dict[str, pa.DataType]]) -> str:
+    """What a column without a name is called: SQL has no name for it."""
+    return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
+
+
+def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType:
+    if a == b:
+        return a
+    integer = pa.types.is_integer
+    if integer(a) and integer(b) and pa.uint64() not in (a, b):
+        return pa.int64()
+    if all(integer(kind) or pa.types.is_floating(kind) for kind in (a, b)):
+        return pa.float64()
+    return pa.string()
+
+
+def _has_rows(source: Source) -> bool:
+    return any(raw.rows or raw.broken for raw in read_batches(source))
+
+
+def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
+    """Read the list and bring the shards up to date; `progress` is told the rows read so far."""
+    start = time.monotonic()
+    with _scratch(run) as scratch:
+        small = sum(source.size for source in listing.sources) < _SMALL
+        spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
+        rows_in = _spread(listing, spread, Tombstones.read(run.folder), progress)
+        standing = _standing(run, job, listing)
+        stands: list[tuple[int, str]] = []
+        for shard in range(len(standing.shards) if standing else 0):
+            table = run.shard(shard)
+            # The file's own digest: a deal that was killed may have left the index behind it.
+            stands.append((table.num_rows, shard_digest(table)))
+            spread.add("old", table, 0, shard=shard)
+        spread.close()
+        if standing is None or not spread.keeps_all():
+            # The index first: what a kill leaves of the shards must not be taken for whole.
+            run.folder.remove("shards/index.json")
+            run.folder.remove("shards")
+            standing, stands = None, []
+        if standing is not None:
+            # Killed from here on, this deal must not pass for a finished one of any list.
+            run.folder.write("shards/index.json", replace(standing, inputs={}).encode())
+        shards = _deal(run, job, listing, spread, stands)
+    due = listing.due(job.shard_size)
+    index = ShardIndex(
+        due.fingerprint, dict(due.inputs), rows_in, tuple(shards),
+        {name: source for name, (source, _) in listing.passthrough.items()},
+        {"shard_size": job.shard_size, "schema": str(listing.schema)},
+        round(time.monotonic() - start, 3), round(peak_memory(), 1),
+    )  # fmt: skip
+    run.folder.write("shards/index.json", index.encode())
+    return index
+
+
+def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
+    """Beside the shards, where there is room for the list; /tmp is often memory."""
+    if not run.folder.is_local:
+        return tempfile.TemporaryDirectory(prefix="winnow-ingest-")
+    Path(run.folder.path()).mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
+
+
+def _spread(
+    listing: Listing, spread: Spread, tombstones: Tombstones, progress: Callable[[int], None]
+) -> int:
+    """Every row to its bucket, those that were taken down without their content; rows read."""
+    rows_in = 0
+    for source, (url, caption) in zip(listing.sources, listing.pairs, strict=True):
+        for raw in read_batches(source):
+            table = to_table(raw, url, caption, listing.passthrough, listing.schema)
+            table = forgotten(table, tombstones.mask(table["uid"], table["url"]))
+            spread.add("new", table, rows_in)
+            rows_in += table.num_rows
+            progress(rows_in)
+    return rows_in
+
+
+def _deal(
+    run: Run, job: Job, listing: Listing, spread: Spread, standing: list[tuple[int, str]]
+) -> list[tuple[int, str]]:
+    """Merge bucket by bucket; new rows to new shards, changed ones to where they stand."""
+    changes: Changes = {}
+    dealer = Dealer(run, job.shard_size, list(standing), listing.schema)
+    for bucket in range(spread.buckets):
+        merged = merge(spread.table("new", bucket))
+        if standing:
+            old = spread.table("old", bucket)
+            note_changes(merged, old, changes)
+            fresh = pc.invert(pc.is_in(merged["uid"], value_set=old["uid"].combine_chunks()))
+            merged = merged.filter(fresh)
+        dealer.add(merged)
+    dealer.flush()
+    apply(run, changes, dealer.shards)
+    return dealer.shards
+
+
+def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
+    """None if the shards were dealt from this very list at this size; else why not."""
+    index = run.index
+    if index is None:
+        return "the input has not been read yet"
+    due = listing.due(job.shard_size)
+    if why_stale(index, due) is not None:
+        changed = [name.rsplit("/", 1)[-1] for name in changed_inputs(index, due)]
+        told = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+        return f"the input changed: {told}" if changed else "the input is dealt otherwise"
+    names = (f"shards/{shard_name(shard)}.parquet" for shard in range(len(index)))
+    missing = [name for name in names if not run.folder.exists(name)]
+    return f"{missing[0]} is not there any more" if missing else None
+
+
+def _standing(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
+    """The shards that may stay: dealt at this size with these columns, and whole."""
+    index = run.index
+    if index is None or index.recipe != {
+        "shard_size": job.shard_size,
+        "schema": str(listing.schema),
+    }:
+        return None
+    for shard, (rows, _) in enumerate(index.shards):
+        try:
+            if run.shard(shard, ["uid"]).num_rows != rows:
+                return None
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+    return index

@@ -1,0 +1,208 @@
+"""Reading the list: CSV, TSV, JSON lines and Parquet into batches of rows, bad ones included."""
+
+import contextlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.ingest.delimited import BLOCK, BOM, read_header, read_rows
+from pipeline.ingest.listing import PACKED, Source, first_line
+from pipeline.words.errors import InputError
+
+NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
+"""The field's columns of numbers; in text formats every other passthrough column is text."""
+BATCH = 10_000
+_LINES_TRIED = 100
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Rows as read: `rows` values by column (Arrow arrays from Parquet, texts as bytes), and the
+    lines that are no rows at all."""
+
+    rows: int
+    columns: dict[str, Sequence[Any]]
+    broken: list[str]
+
+
+@contextlib.contextmanager
+def _readable(source: Source) -> Iterator[None]:
+    """InputError, naming the file, for what readers raise when it is torn or of another kind."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"input: {source.url} cannot be read: {first_line(error)}; is the file whole?"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"input: {source.url} is not UTF-8: {first_line(error)}") from error
+
+
+def check_source(source: Source) -> None:
+    """InputError before any work for a file that is not what its name says."""
+    with _readable(source):
+        with fsspec.open(source.url, "rb").open() as handle:
+            head = handle.read(4)
+        is_gzip, named_gzip = head[:2] == b"\x1f\x8b", source.url.endswith(PACKED)
+        if source.format == "parquet":
+            if head != b"PAR1":
+                raise InputError(
+                    f"input: {source.url} is not Parquet, whatever its name says; check "
+                    "`input_format`"
+                )
+            return
+        if is_gzip != named_gzip:
+            says = "not gzip: take .gz off its name" if named_gzip else "gzip; name it .gz"
+            raise InputError(f"input: {source.url} is {says}")
+        with source.open() as handle:
+            _check_text(source, handle.read(1 << 16))
+        if source.format == "jsonl":
+            _check_lines(source)
+
+
+def _check_text(source: Source, head: bytes) -> None:
+    kind = source.format.upper()
+    if head.startswith(_UTF16):
+        raise InputError(f"input: {source.url} is UTF-16; save it as UTF-8")
+    if head[:4] == b"PAR1" or b"\0" in head:
+        raise InputError(f"input: {source.url} is binary, not {kind}; check `input_format`")
+
+
+def _check_lines(source: Source) -> None:
+    with source.open() as handle:
+        lines = (handle.readline(BLOCK) for _ in range(_LINES_TRIED))
+        filled = [line for line in lines if line.strip()]
+    if filled and filled[0].removeprefix(BOM).strip() in (b"[", b"[{"):
+        raise InputError(f"input: {source.url} is a JSON array; write one object a line")
+    if filled and not any(_parse_line(line) for line in filled):
+        raise InputError(
+            f"input: no line of {source.url} is a JSON object; check `input_format`, or write one "
+            "object a line"
+        )
+
+
+def read_batches(source: Source) -> Iterator[Raw]:
+    """The file's rows in its own columns. InputError where the file as a whole cannot be read."""
+    readers: dict[str, Callable[[Source], Iterator[Raw]]] = {
+        "csv": _read_delimited,
+        "tsv": _read_delimited,
+        "jsonl": _read_lines,
+        "parquet": _read_parquet,
+    }
+    with _readable(source):
+        yield from readers[source.format](source)
+
+
+def read_schema(source: Source) -> dict[str, pa.DataType]:
+    """The file's columns: Parquet's own types; in text formats numbers by name, the rest text.
+
+    JSON lines say their columns by the keys of the first 10,000 lines.
+    """
+    with _readable(source):
+        if source.format == "parquet":
+            with source.open() as handle:
+                fields = list(pq.read_schema(handle))
+            kinds = [(field.name, _kept_type(field.type)) for field in fields]
+        else:
+            if source.format == "jsonl":
+                names = list(next(_read_lines(source), Raw(0, {}, [])).columns)
+            else:
+                names = _header(source)
+            kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
+    _check_names(source, [name for name, _ in kinds])
+    return dict(kinds)
+
+
+def _kept_type(kind: pa.DataType) -> pa.DataType:
+    """A Parquet column's type in the shards: numbers, times and booleans stay, the rest is text."""
+    types = pa.types
+    plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_temporal)
+    if any(check(kind) for check in (*plain, types.is_decimal)):
+        return pa.float32() if types.is_float16(kind) else kind
+    return pa.string()
+
+
+def _check_names(source: Source, names: list[str]) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise InputError(f"input: {source.url} has two columns named `{twins[0]}`; rename one")
+    for name in names:
+        if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"input: {source.url}: the column name {name!a} is no text")
+
+
+def _header(source: Source) -> list[str]:
+    """The columns' names; one without a name (a pandas index) goes by its place."""
+    found = [name.decode() for name in read_header(source)]
+    return [name or f"column_{i}" for i, name in enumerate(found, start=1)]
+
+
+def _read_delimited(source: Source) -> Iterator[Raw]:
+    names = _header(source)
+    for rows in read_rows(source, len(names)):
+        columns = dict(zip(names, rows.columns, strict=True))
+        broken = [line.decode(errors="replace") for line in rows.broken]
+        yield Raw(len(rows.columns[0]), columns, broken)
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """A JSON object, bytes that are not UTF-8 as lone surrogates; None if it is no object."""
+    try:
+        value = json.loads(line.removeprefix(BOM).decode(errors="surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_lines(source: Source) -> Iterator[Raw]:
+    rows: list[dict[str, Any]] = []
+    broken: list[str] = []
+
+    def flush() -> Raw:
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns: dict[str, Sequence[Any]] = {
+            name: [row.get(name) for row in rows] for name in names
+        }
+        raw = Raw(len(rows), columns, list(broken))
+        rows.clear()
+        broken.clear()
+        return raw
+
+    with source.open() as handle:
+        for line in handle:
+            if not line.removeprefix(BOM).strip():
+                continue
+            row = _parse_line(line)
+            if row is None:
+                broken.append(line.decode(errors="replace").rstrip("\r\n"))
+            else:
+                rows.append(row)
+            if len(rows) + len(broken) >= BATCH:
+                yield flush()
+    if rows or broken:
+        yield flush()
+
+
+def _read_parquet(source: Source) -> Iterator[Raw]:
+    with source.open() as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=BATCH):
+            columns = dict(zip(batch.schema.names, map(_undecoded, batch.columns), strict=True))
+            yield Raw(batch.num_rows, columns, [])
+
+
+def _undecoded(column: pa.Array) -> pa.Array:
+    """Text as bytes: Parquet does not check UTF-8, and one bad cell must be one bad row."""
+    types = pa.types
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if types.is_string(kind) or types.is_string_view(kind):
+        return column.cast(pa.binary())
+    return column.cast(pa.large_binary()) if types.is_large_string(kind) else column

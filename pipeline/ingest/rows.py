@@ -1,0 +1,132 @@
+"""Rows as read to rows of the sample table: each gets its uid, a bad one its reason."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ingest.reading import Raw
+from pipeline.words.uid import make_uid
+
+MAX_CAPTION = 100_000
+Row = tuple[str, str | None, str | None, str | None]
+"""uid, URL, caption and the reason why it cannot be used."""
+
+
+def to_table(
+    raw: Raw,
+    url: str,
+    caption: str,
+    passthrough: dict[str, tuple[str, pa.DataType]],
+    schema: pa.Schema,
+) -> pa.Table:
+    """Rows as read to rows of the shard's schema; a bad one keeps what can be had and says why."""
+
+    def column(name: str) -> Sequence[Any]:
+        return raw.columns.get(name, [None] * raw.rows)
+
+    pairs = zip(_values(column(url)), _values(column(caption)), strict=True)
+    rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
+    uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
+    arrays: dict[str, Any] = {
+        "uid": pa.array(uids, pa.string()),
+        "url": pa.array(urls, pa.string()),
+        "caption": pa.array(captions, pa.string()),
+        "repeats": pa.array([1] * len(rows), pa.int32()),
+        "input_error": pa.array(errors, pa.string()),
+    }
+    for name, (source, kind) in passthrough.items():
+        cells = _cells(column(source), kind)
+        arrays[name] = pa.concat_arrays([cells, pa.nulls(len(raw.broken), kind)])
+    return pa.table(arrays, schema=schema)
+
+
+def blank(table: pa.Table, rows: npt.NDArray[np.bool_], but: Sequence[str] = ("uid",)) -> pa.Table:
+    """The table with every cell of these rows null, `but` for those columns."""
+    place = pa.array(np.arange(table.num_rows), mask=rows)
+    columns = {n: table[n] if n in but else table[n].take(place) for n in table.column_names}
+    return pa.table(columns, schema=table.schema)
+
+
+def forgotten(table: pa.Table, rows: npt.NDArray[np.bool_]) -> pa.Table:
+    """Rows of a shard with nothing left of these but uid, repeats and the reason `forgotten`."""
+    if not rows.any():
+        return table
+    table = blank(table, rows, ("uid", "repeats", "input_error"))
+    word = pa.scalar("forgotten", pa.string())
+    errors = pc.if_else(pa.array(rows), word, table["input_error"])
+    return table.set_column(table.column_names.index("input_error"), "input_error", errors)
+
+
+def _row(url: Any, caption: Any) -> Row:
+    url, url_valid = as_text(url)
+    caption, caption_valid = as_text(caption)
+    uid = make_uid(url, caption)
+    error = None
+    if not (url_valid and caption_valid):
+        error = "invalid_utf8"
+    elif not url or not url.strip():
+        error = "url_missing"
+    elif not caption or not caption.strip():
+        error = "caption_missing"
+    elif len(caption) > MAX_CAPTION:
+        error = "caption_oversize"
+    return uid, url, caption[:MAX_CAPTION] if caption else caption, error
+
+
+def _broken(text: str) -> Row:
+    return make_uid(None, text), None, text[:MAX_CAPTION], "malformed_row"
+
+
+def as_text(value: Any) -> tuple[str | None, bool]:
+    """A cell as text, and whether it was valid; bad bytes become U+FFFD.
+
+    JSON brings bad bytes as lone surrogates (`surrogateescape`): they end as the same text, and so
+    the same uid, as the bytes of any other format.
+    """
+    if value is None:
+        return None, True
+    if isinstance(value, bytes):
+        try:
+            return value.decode(), True
+        except UnicodeDecodeError:
+            return value.decode(errors="replace"), False
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _bytes(text).decode(errors="replace"), False
+    return text, True
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that JSON itself spelled out, `\ud800`
+        return text.encode(errors="surrogatepass")
+
+
+def _values(column: Sequence[Any]) -> list[Any]:
+    return column.to_pylist() if isinstance(column, pa.Array) else list(column)
+
+
+def _cells(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """A passthrough column in the shard's type; from text formats what is no number is null."""
+    if pa.types.is_string(kind):
+        return pa.array([as_text(value)[0] for value in _values(column)], kind)
+    if isinstance(column, pa.Array):
+        return column.cast(kind, safe=False)
+    if pa.types.is_floating(kind):
+        return pa.array([_number(value) for value in column], kind)
+    return pa.array(column, kind)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

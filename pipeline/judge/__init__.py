@@ -1,0 +1,1 @@
+"""The job's rules over the measurements, and each row's verdict."""

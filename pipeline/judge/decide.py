@@ -1,0 +1,204 @@
+"""The judgement: the job's rules over the measurements, and the best survivor of each group.
+
+Of duplicates the best member that survives the *other* rules is kept; otherwise a good picture
+would go as the duplicate of one that itself goes.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config.job import Job, Rule
+from pipeline.judge.fetch_rules import FACTS, fetch_rules
+from pipeline.measure.download import expected_columns
+from pipeline.measure.stage import Output, Prepared, WholeStage
+from pipeline.table.columns import Column
+from pipeline.table.shard import Mask, ShardData, drawn_for_audit
+from pipeline.table.sql import columns_of, evaluate
+from pipeline.words.errors import InputError
+
+DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
+Flags = npt.NDArray[np.bool_]
+
+
+class DecideStage(WholeStage):
+    """`reason` (null: kept), all `reasons`, and for a duplicate the uid of the kept one."""
+
+    name = "decide"
+    version = 3
+    key = "group"
+
+    def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
+        super().__init__(job)
+        self._expected = expected_columns(job, schema)
+        self.rules: tuple[Rule, ...] = (*fetch_rules(job, self._expected), *(job.rules or ()))
+        """Those of the `download:` section, then the job's."""
+        self._schema = schema
+        self._read = self._columns()
+
+    def _columns(self) -> tuple[str, ...]:
+        """What the rules read. InputError names the rule that cannot be judged."""
+        names = ["status", "fetch_reason", "input_error", "dup_group", *self._prefer()]
+        names += [*FACTS, *self._expected.values()]
+        for i, rule in enumerate(self.job.rules or ()):
+            names += columns_of(rule.when, self._schema, f"rules[{i}].when")
+        return tuple(name for name in dict.fromkeys(names) if name in self._schema)
+
+    def _prefer(self) -> list[str]:
+        """Columns that rank duplicates. InputError for one that is not there or no number."""
+        names = []
+        for i, name in enumerate(self.job.dedup.prefer):
+            if name == "clip_score" and not self.job.embed.model:
+                continue  # the default names it for jobs that measure it
+            place, kind = f"dedup.prefer[{i}]", self._schema.get(name)
+            if kind is None:
+                near = difflib.get_close_matches(name, self._schema, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else "name a measured column"
+                raise InputError(f"{place}: no stage of this job makes the column `{name}`; {hint}")
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise InputError(f"{place}: `{name}` is {kind}; only numbers rank duplicates")
+            names.append(name)
+        return names
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self._read
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return (
+            Column("reason", pa.string(), "The first reason that took the row; null: kept."),
+            Column("reasons", pa.list_(pa.string()), "All reasons, in the order of the rules."),
+            Column("dup_of", pa.string(), "For a duplicate: the uid of the member that is kept."),
+            Column(
+                "audit",
+                pa.bool_(),
+                "Measured for the audit although an `only_if` leaves the row out; it is judged as "
+                "if it had not been measured.",
+            ),
+        )
+
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`
+
+    def settings(self) -> dict[str, Any]:
+        given = len(self.job.rules or ())
+        own = [rule.recipe() for rule in self.rules]
+        return {
+            "fetch_rules": own[: len(own) - given],
+            "rules": own[len(own) - given :],
+            "prefer": list(self.job.dedup.prefer),
+        }
+
+    def prepare(self, shard: ShardData) -> Prepared:
+        """`reasons` but for `duplicate`; to the merge go the members of groups.
+
+        Of them it must know who they are, whether no other rule takes them, and their ranks.
+        """
+        table = shard.table(*self.reads)
+        failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
+        has_failed = _flags(pc.is_valid(failed))
+        skipped = _flags(pc.equal(table["status"], "skipped"))
+        verdicts = evaluate(table, [rule.when for rule in self.rules])
+        taken: list[Flags] = []
+        doubtful = np.zeros(table.num_rows, bool)
+        for rule, verdict in zip(self.rules, verdicts, strict=True):
+            # A row that failed or was left out lacks measurements for that very reason: its nulls
+            # say no more, and calling it unsafe would be a lie.
+            unknown = (verdict == -1) & (rule.if_null == "drop") & ~has_failed & ~skipped
+            if rule.reason == DUPLICATE:
+                doubtful |= verdict == 1
+                taken.append(np.zeros(table.num_rows, bool))
+            else:
+                told = _flags(pc.equal(failed, rule.reason))  # by the fetch, in the same word
+                taken.append(((verdict == 1) | unknown) & ~told)
+        for i, rule in enumerate(self.rules):
+            for j in range(i):
+                if self.rules[j].reason == rule.reason:
+                    taken[i] &= ~taken[j]  # a reason is told once
+        measured = np.any([has_failed, *taken], axis=0)
+        given = np.stack([has_failed, *taken, skipped & ~measured], axis=1)
+        words = pa.array([*(rule.reason for rule in self.rules), NOT_MEASURED], pa.string())
+        row, place = np.nonzero(given)
+        values = pa.concat_arrays([failed.cast(pa.string()), words])
+        values = values.take(pa.array(np.where(place == 0, row, table.num_rows + place - 1)))
+        audit = shard.left_out()
+        if audit.any():
+            audit &= drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
+        reasons = _lists(row, values, table.num_rows)
+        columns = {
+            "uid": table["uid"],
+            "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
+            "clean": pc.equal(pc.list_value_length(reasons), 0),
+        }
+        for name in self.job.dedup.prefer:
+            if name in table.column_names:
+                # Unknown: last.
+                known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
+                columns[f"rank_{name}"] = pc.if_else(pc.is_nan(known), -np.inf, known)
+        own = pa.table({"uid": table["uid"], "audit": pa.array(audit), "reasons": reasons})
+        return Prepared(own, pa.table(columns))
+
+    def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        ranks = [name for name in rows.column_names if name.startswith("rank_")]
+        order = [(name, "descending") for name in ranks]
+        clean = rows.filter(rows["clean"])
+        clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
+        groups, changes = clean["group"].combine_chunks(), np.ones(clean.num_rows, bool)
+        changes[1:] = _flags(pc.not_equal(groups[1:], groups[:-1]))
+        best = clean.filter(pa.array(changes))
+        found = pc.index_in(rows["group"], value_set=best["group"].combine_chunks())
+        return pa.table(
+            {"shard": rows["shard"], "uid": rows["uid"], "best": best["uid"].take(found)}
+        )
+
+    def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
+        uids = prepared["uid"].combine_chunks()
+        best = merged["best"].combine_chunks()
+        best = best.take(pc.index_in(uids, value_set=merged["uid"].combine_chunks()))
+        is_twin = pc.fill_null(pc.not_equal(best, uids), False)
+        reasons = self._with_duplicate(prepared["reasons"].combine_chunks(), _flags(is_twin))
+        is_kept = pc.equal(pc.list_value_length(reasons), 0)
+        start = pc.if_else(is_kept, pa.scalar(None, pa.int32()), reasons.offsets[:-1])
+        first = reasons.values.take(start)
+        dup_of = pc.if_else(is_twin, best, pa.scalar(None, pa.string()))
+        columns = {"uid": uids, "reason": first, "reasons": reasons, "dup_of": dup_of}
+        table = pa.table({**columns, "audit": prepared["audit"]})
+        kept = first.null_count
+        return Output(table, summary={"kept": kept, "dropped": len(first) - kept})
+
+    def _with_duplicate(self, reasons: pa.ListArray, twins: Flags) -> pa.ListArray:
+        """The lists with `duplicate` among those of `twins`, whose reasons go by the rules' order:
+        failures first, `not_measured` last."""
+        if not twins.any():
+            return reasons
+        rules = [rule.reason for rule in self.rules]
+        known = list(dict.fromkeys([*rules, NOT_MEASURED]))
+        places = np.array([rules.index(r) if r in rules else len(rules) for r in known] + [-1])
+        values = reasons.flatten()
+        row = np.repeat(np.arange(len(reasons)), pc.list_value_length(reasons).to_numpy())
+        own = places[pc.fill_null(pc.index_in(values, value_set=pa.array(known)), -1).to_numpy()]
+        place = np.where(twins[row], own, np.arange(len(row)))
+        extra = np.flatnonzero(twins)
+        row = np.concatenate([row, extra])
+        place = np.concatenate([place, np.full(len(extra), rules.index(DUPLICATE))])
+        values = pa.concat_arrays([values, pa.repeat(DUPLICATE, len(extra))])
+        order = np.lexsort((place, row))
+        return _lists(row[order], values.take(pa.array(order)), len(reasons))
+
+
+def _flags(column: pa.Array | pa.ChunkedArray) -> Flags:
+    """An Arrow boolean, null as false."""
+    result: Flags = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
+    return result
+
+
+def _lists(row: npt.NDArray[np.int64], values: pa.Array, rows: int) -> pa.ListArray:
+    """One list a row of the values whose `row`, in ascending order, it is."""
+    offsets = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

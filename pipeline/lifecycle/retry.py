@@ -1,0 +1,180 @@
+"""Trying again: rows that an SQL boolean chooses are fetched once more."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.engine.parts import Parts, stage_parts
+from pipeline.engine.plan import Plan
+from pipeline.engine.renewal import wanted_rows
+from pipeline.engine.runner import Result, bring_up_to_date, products_of, replan, tidy
+from pipeline.inspect.files import blame
+from pipeline.inspect.plain import rows
+from pipeline.inspect.view import connect
+from pipeline.table.run import Run
+from pipeline.table.sql import columns_of
+from pipeline.words.errors import InputError
+from pipeline.words.progress import Reporter
+
+PLACE = "--where"
+ONLY_IF, UNFINISHED = "only_if", "unfinished"
+"""Why a row is left out that had no error of its own: a plain run would not fetch it, or will."""
+
+_CELLS = (
+    "shard, row, coalesce(reason, verdict) AS reason, coalesce(input_error, "
+    f"CASE WHEN status IS NULL THEN '{UNFINISHED}' WHEN status = 'skipped' THEN '{ONLY_IF}' "
+    "WHEN status = 'invalid' THEN 'invalid' END) AS out"
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rows that the SQL matches: `table` holds shard, row, reason and `out`.
+
+    `out` says why a row is left out; null: it is fetched again.
+    """
+
+    table: pa.Table
+
+    @property
+    def again(self) -> dict[int, list[int]]:
+        """Rows to fetch, by shard."""
+        wanted = self.table.filter(pc.is_null(self.table["out"])).sort_by("shard")
+        found: dict[int, list[int]] = {}
+        for shard, row in zip(wanted["shard"].to_pylist(), wanted["row"].to_pylist(), strict=True):
+            found.setdefault(shard, []).append(row)
+        return {shard: sorted(rows) for shard, rows in found.items()}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return _counts(self.table["out"].drop_null())
+
+
+def retry(
+    run: Run, where: str, scheduler: str | None, reporter: Reporter
+) -> tuple[Result | None, dict[str, Any]]:
+    """Fetch the matched rows again and bring what depends on them up to date.
+
+    The second value holds `matched`, `left_out`, `left_out_by` {why: rows}, `fetched` (rows that
+    have a picture now), `failed_again` {reason: rows}, and `before` and `after` {reason: rows} over
+    all matched rows. The first is None if nothing was to do.
+
+    InputError, before any work: no finished download parts, a model out of reach, SQL that is no
+    boolean over `samples`.
+    """
+    plan = replan(run, scheduler)
+    _check(run, plan, where)
+    with run.locked():
+        tidy(run, reporter)
+        chosen = _as_masked(plan, choose(run, where))
+        again = chosen.again
+        count = sum(map(len, again.values()))
+        reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
+        result = None
+        # A run that was stopped is brought to its end, though all its rows may have been fetched.
+        if again or not run.state.get("finished"):
+            result = bring_up_to_date(plan, products_of(plan), reporter, again=again, asked=False)
+    return result, _told(run, chosen)
+
+
+def _check(run: Run, plan: Plan, where: str) -> None:
+    parts = _standing(run, plan)
+    with connect(run, parts=parts) as db:
+        schema = db.sql("SELECT * FROM samples LIMIT 0").to_arrow_table().schema
+    columns_of(where, {field.name: field.type for field in schema}, PLACE)
+
+
+def _standing(run: Run, plan: Plan) -> list[Parts]:
+    """The run's parts; InputError if no shard's download is among them."""
+    parts = stage_parts(run)
+    due = plan.by_name["download"].fingerprint
+    if not any(p.name == "download" and p.fingerprint == due and p.sidecars for p in parts):
+        job = run.job.get("job_file") or "JOB.yaml"
+        raise InputError(
+            f"{run.folder.url} has no finished download parts to try again; "
+            f"`winnow run {job}` fetches first"
+        )
+    return parts
+
+
+def choose(run: Run, where: str) -> Chosen:
+    """The rows of `samples` for which `where` is true. InputError if it fails on a row's values."""
+    with connect(run) as db:
+        try:
+            query = f"SELECT {_CELLS} FROM samples WHERE ({where}\n)"  # noqa: S608 - the user's own
+            found = db.sql(query).to_arrow_table()
+        except duckdb.Error as error:
+            blame(run, error)
+            line = next((x for x in str(error).splitlines() if x.strip()), type(error).__name__)
+            raise InputError(
+                f"{PLACE}: {line}; try_cast and `case when` spare such rows"
+            ) from error
+    return Chosen(found)
+
+
+def _as_masked(plan: Plan, chosen: Chosen) -> Chosen:
+    """Without the rows that today's masks leave out, though they were fetched under another one."""
+    node, table = plan.by_name["download"], chosen.table
+    if not node.masks:
+        return chosen
+    rows, out = table["row"].to_numpy(), table["out"].to_pylist()
+    for shard in pc.unique(table["shard"]).to_pylist():
+        wanted = wanted_rows(plan, node, plan.data(shard))
+        for place in np.flatnonzero(pc.equal(table["shard"], shard).to_numpy()).tolist():
+            if out[place] is None and not wanted[rows[place]]:
+                out[place] = ONLY_IF
+    column = pa.array(out, pa.string())
+    return Chosen(table.set_column(table.column_names.index("out"), "out", column))
+
+
+def _told(run: Run, chosen: Chosen) -> dict[str, Any]:
+    """What came of the matched rows, read from the files."""
+    places = chosen.table.select(["shard", "row", "out"])
+    now = _now(run, places)
+    tried = now.filter(pc.is_null(now["out"]))
+    failed = tried.filter(pc.is_valid(tried["fetch_reason"]))
+    return {
+        "matched": places.num_rows,
+        "left_out": places.num_rows - tried.num_rows,
+        "left_out_by": chosen.left_out,
+        "fetched": pc.sum(pc.equal(tried["status"], "success")).as_py() or 0,
+        "failed_again": _counts(failed["fetch_reason"]),
+        "before": _counts(chosen.table["reason"]),
+        "after": _counts(now["reason"]),
+    }
+
+
+def _now(run: Run, places: pa.Table) -> pa.Table:
+    with connect(run) as db:
+        db.register("places", places)
+        return db.sql(
+            "SELECT p.out, s.status, s.fetch_reason, coalesce(s.reason, s.verdict) AS reason "
+            "FROM samples s JOIN places p ON s.shard = p.shard AND s.row = p.row"
+        ).to_arrow_table()
+
+
+def _counts(words: pa.ChunkedArray) -> dict[str, int]:
+    return dict(Counter(words.to_pylist()).most_common())
+
+
+def lines(answer: dict[str, Any]) -> Sequence[str]:
+    """The answer in words."""
+    told = [f"{rows(answer['matched'])} matched"]
+    if answer["left_out"]:
+        why = ", ".join(f"{rows:,} {word}" for word, rows in answer["left_out_by"].items())
+        told.append(f"{answer['left_out']:,} of them left out: {why}")
+    failed = ", ".join(f"{rows:,} {word}" for word, rows in answer["failed_again"].items())
+    told.append(
+        f"{answer['fetched']:,} fetched, {sum(answer['failed_again'].values()):,} failed again"
+        + (f": {failed}" if failed else "")
+    )
+    for when in ("before", "after"):
+        counts = ", ".join(f"{rows:,} {word}" for word, rows in answer[when].items())
+        told.append(f"{when}: {counts or 'none'}")
+    return told

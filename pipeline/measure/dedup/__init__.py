@@ -1,0 +1,1 @@
+"""Repeated pictures over all shards."""

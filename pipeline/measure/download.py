@@ -1,0 +1,291 @@
+"""The download stage: from URLs to stored pictures, hashes and reasons."""
+
+import difflib
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.config.base import Section
+from pipeline.config.download import DownloadConfig
+from pipeline.config.job import Job
+from pipeline.ingest.rows import as_text
+from pipeline.measure.stage import Output, TableStage
+from pipeline.table.columns import Column
+from pipeline.table.part import file_digest, read_parquet, read_sidecar
+from pipeline.table.shard import Rows, ShardData
+from pipeline.words.errors import InputError
+from pipeline.words.failure import printable
+
+if TYPE_CHECKING:
+    from pipeline.fetch.lists import HashList
+    from pipeline.fetch.writer import Fetched
+
+HELD_BACK = "s held back by per_host and per_host_rate"
+"""A count of the summary: seconds over all fetching threads, told beside the bar."""
+_COLUMNS = (
+    Column(
+        "status",
+        pa.string(),
+        "`success`; `failed` (see `fetch_reason`); `skipped` (`only_if` said no); `invalid` (see "
+        "`input_error`).",
+    ),
+    Column("fetch_reason", pa.string(), "Why there is no picture; null on success."),
+    Column("error_message", pa.string(), "The reason's detail, at most 300 characters."),
+    Column(
+        "robots_txt",
+        pa.string(),
+        "`allowed` or `forbidden` by the site's robots.txt; null where it was not asked.",
+    ),
+    Column("robots_tag", pa.string(), "The word of X-Robots-Tag that forbids use, or null."),
+    Column("tdm_reservation", pa.bool_(), "TDM-Reservation was 1; null without an answer."),
+    Column(
+        "listed",
+        pa.string(),
+        "The job's list that names it: `domain:` and the domain, or `blocklist:` and a digest of "
+        "the entry.",
+    ),
+    Column("sha256", pa.string(), "sha256 (hex) of the bytes as fetched."),
+    Column("md5", pa.string(), "md5 (hex) of the bytes as fetched."),
+    Column("bytes", pa.int64(), "Bytes as fetched, after any content encoding."),
+    Column("format", pa.string(), "`jpeg`, `png`, `webp`, `gif` or `avif`, by the bytes."),
+    Column("width", pa.int32(), "Width of the stored JPEG, pixels."),
+    Column("height", pa.int32(), "Height of the stored JPEG, pixels."),
+    Column("original_width", pa.int32(), "Width of the picture as fetched, upright, pixels."),
+    Column("original_height", pa.int32(), "Height of the picture as fetched, upright, pixels."),
+    Column("original_pixels", pa.int64(), "Width times height of the picture as fetched."),
+    Column("phash", pa.binary(32), "PDQ hash, 256 bits."),
+    Column("phash_quality", pa.int32(), "PDQ's quality, 0–100; low for flat pictures."),
+    Column("thumb", pa.binary(432), "The picture at 12×12 RGB, uint8, row by row."),
+)
+
+
+class DownloadStage(TableStage):
+    """Fetches a shard's pictures; writes `<shard>.tar` with `{row:06d}.jpg` for each success.
+
+    `row` is the row's index in the shard. The same served bytes yield the same files.
+    """
+
+    name = "download"
+    rank = 10
+    step = "Size and shape rules"
+    version = 3
+    resource = "net"
+
+    def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
+        super().__init__(job)
+        self._schema = schema
+        self.expected = expected_columns(job, schema)
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "DownloadStage | None":
+        return cls(job, schema)
+
+    @property
+    def config(self) -> DownloadConfig:
+        return self.job.download
+
+    def sections(self) -> dict[str, Section]:
+        return {"download": self.config}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("url", "input_error", *self.expected.values())
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return _COLUMNS
+
+    @property
+    def only_if(self) -> str | None:
+        return self.config.only_if
+
+    def settings(self) -> dict[str, Any]:
+        return self.config.recipe()
+
+    def gates(self) -> dict[str, Any]:
+        gates = self.config.changed("gate")
+        for name in ("blocklist", "opted_out_domains"):
+            if gates.get(name) is not None:
+                gates[name] = file_digest(Path(gates[name]))
+        return gates | ({"expected": self.expected} if self.expected else {})
+
+    def reconsider(self, shard: ShardData, before: Mapping[str, Any], stored: pa.Table) -> Rows:
+        from pipeline.fetch.gates import named_pictures, reconsider
+
+        def named(blocklist: "HashList") -> dict[int, str]:
+            with shard.file(self.name, "tar") as tar:
+                return named_pictures(stored, tar, blocklist)
+
+        urls = shard.table("url")["url"]
+        return reconsider(self.config, before, self.gates(), stored, urls, named)
+
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        return fetch_summary(table)
+
+    def notice(self) -> str | None:
+        if self.config.user_agent_contact is not None:
+            return None
+        return "download.user_agent_contact is not set: sites cannot tell who asks them"
+
+    def check(self) -> None:
+        from pipeline.fetch.lists import read_domains, read_hashes
+
+        read_domains(self.config.opted_out_domains)
+        read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
+        for kind, named in _named_columns(self.job).items():
+            if named is not None and kind not in self.expected and self.config.verify_hash:
+                near = difflib.get_close_matches(named, self._schema, n=1)
+                hint = (
+                    f"did you mean `{near[0]}`?" if near else f"there are {', '.join(self._schema)}"
+                )
+                raise InputError(f"columns.{kind}: the input has no column `{named}`; {hint}")
+
+    def run(self, shard: ShardData, rows: Rows) -> Output:
+        table = shard.table(*self.reads)
+        invalid = table["input_error"].is_valid().to_pylist()
+        wanted = [i for i in range(len(table)) if rows[i] and not invalid[i]]
+        with tempfile.NamedTemporaryFile(prefix="winnow-", suffix=".tar", delete=False) as handle:
+            tar = Path(handle.name)
+        try:
+            results, held_back = self._fetch(shard, table, wanted, tar)
+            records = []
+            for i in range(len(table)):
+                if i in results:
+                    records.append(_record(results[i]))
+                else:
+                    records.append({"status": "invalid" if invalid[i] else "skipped"})
+            schema = pa.schema([(column.name, column.type) for column in _COLUMNS])
+            measured = pa.Table.from_pylist(records, schema=schema)
+        except BaseException:
+            tar.unlink(missing_ok=True)
+            raise
+        summary = fetch_summary(measured)
+        if held_back >= 1:
+            summary[HELD_BACK] = int(held_back)
+        return Output(measured.add_column(0, "uid", table["uid"]), {"tar": tar}, summary)
+
+    def _fetch(
+        self, shard: ShardData, table: pa.Table, wanted: list[int], tar: Path
+    ) -> "tuple[dict[int, Fetched], float]":
+        """Fetch the wanted rows and write the tar: results by row, and seconds held back."""
+        from pipeline.fetch.drive import fetch_urls
+        from pipeline.fetch.writer import Spool
+        from pipeline.table.tombstones import Tombstones
+
+        urls = table["url"].to_pylist()
+        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+            spool = Spool(Path(scratch) / "spool")
+            try:
+                known = self._listed(shard, table["uid"], wanted)
+                asked = [i for i in wanted if i not in known]
+                found = fetch_urls(
+                    [urls[i] for i in asked], self.config, spool,
+                    forgotten=Tombstones.read(shard.run.folder).sha256,
+                )  # fmt: skip
+                results = {**dict(zip(asked, found, strict=True)), **known}
+                for kind, column in self.expected.items():
+                    hashes = [as_text(value)[0] for value in table[column].to_pylist()]
+                    results = {i: _verify(r, kind, hashes[i]) for i, r in results.items()}
+                spool.write_tar(
+                    tar, [(f"{i:06d}.jpg", r.span) for i, r in sorted(results.items()) if r.span]
+                )
+            finally:
+                spool.close()
+        return results, spool.held_back
+
+    def _listed(
+        self, shard: ShardData, uids: pa.ChunkedArray, wanted: list[int]
+    ) -> "dict[int, Fetched]":
+        """Wanted rows whose stored pictures are on today's blocklist: no request is sent for them.
+
+        A part that stands is looked at, if there is one.
+        """
+        from pipeline.fetch.gates import named_pictures, refused_as_listed
+        from pipeline.fetch.lists import read_hashes
+
+        blocklist = read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
+        if blocklist is None or self.name not in shard.folders:
+            return {}
+        folder = shard.run.folder.sub(shard.folders[self.name])
+        if read_sidecar(folder, shard.name) is None:
+            return {}
+        stored = read_parquet(folder, f"{shard.name}.parquet")
+        if not stored["uid"].equals(uids):
+            return {}
+        with shard.file(self.name, "tar") as tar:
+            named = named_pictures(stored, tar, blocklist)
+        return {row: refused_as_listed(named[row]) for row in wanted if row in named}
+
+
+def _named_columns(job: Job) -> dict[str, str | None]:
+    return {"sha256": job.columns.sha256, "md5": job.columns.md5}
+
+
+def expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
+    """The shard's columns of hashes that the input promises, by kind."""
+    found, own = {}, {column.name for column in _COLUMNS}
+    for kind, named in _named_columns(job).items() if job.download.verify_hash else ():
+        wanted = named or kind
+        # An input's column is kept under another name where a stage writes that one.
+        name = f"input_{wanted}" if f"input_{wanted}" in schema else wanted
+        if name in schema and name not in own:
+            found[kind] = name
+    return found
+
+
+def _verify(result: "Fetched", kind: str, expected: str | None) -> "Fetched":
+    """The result, or hash_mismatch where the bytes are not those that the input promised."""
+    facts = result.facts
+    if facts is None or result.reason is not None or not (expected or "").strip():
+        return result
+    digest = str(expected).strip().lower()
+    if (facts.sha256 if kind == "sha256" else facts.md5) == digest:
+        return result
+    made = replace(facts.made, width=None, height=None, phash=b"", phash_quality=None, thumb=b"")
+    message = printable(f"{kind} {digest} was expected")
+    return replace(
+        result, reason="hash_mismatch", message=message, facts=replace(facts, made=made), span=None
+    )
+
+
+def _record(result: "Fetched") -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "status": "failed" if result.reason else "success",
+        "fetch_reason": result.reason,
+        "error_message": result.message,
+        **asdict(result.seen),
+    }
+    if (facts := result.facts) is not None:
+        made = facts.made
+        width, height = made.original_width, made.original_height
+        record |= {
+            "sha256": facts.sha256,
+            "md5": facts.md5,
+            "bytes": facts.size,
+            "format": made.format,
+            "width": made.width,
+            "height": made.height,
+            "original_width": width,
+            "original_height": height,
+            "original_pixels": width * height if width and height else None,
+            "phash": made.phash or None,
+            "phash_quality": made.phash_quality,
+            "thumb": made.thumb or None,
+        }
+    return record
+
+
+def fetch_summary(table: pa.Table) -> dict[str, Any]:
+    """A download part's counts, from its table."""
+    status = Counter(table["status"].to_pylist())
+    reasons = Counter(table["fetch_reason"].drop_null().to_pylist())
+    return {
+        **{name: status[name] for name in ("success", "failed", "skipped", "invalid")},
+        "reasons": dict(sorted(reasons.items())),
+        "bytes": sum(size or 0 for size in table["bytes"].to_pylist()),
+    }

@@ -1,0 +1,289 @@
+"""What a stage is: a name, what it reads and writes, and one of three ways to work.
+
+A new measurement is one class in one file, in `stages/` or in another package (docs/plugins.md).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.config.base import Section
+from pipeline.config.job import Job, Rule
+from pipeline.config.load import check_section
+from pipeline.config.sections import MeasureConfig
+from pipeline.table.columns import Column
+from pipeline.table.shard import Mask, Rows, ShardData
+from pipeline.words.errors import InputError
+
+
+@dataclass
+class Output:
+    """What a stage yields for one shard: `uid` and its columns, companion files, a few counts."""
+
+    table: pa.Table
+    files: dict[str, Path] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Stage(ABC):
+    """A stage with its settings: all there is to say of one stands in its class.
+
+    Instances are small, picklable and hold no model. A stage is part of a job if the job has its
+    name under `measure:`; those that come with winnow and have keys of their own override `of`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    rank: ClassVar[int]
+    """Stages run in this order (and by name): captions below 10, the fetch 10, pictures below 30,
+    what reads their columns or vectors below 40. A stage reads columns of lower ranks."""
+    rules_rank: ClassVar[int | None] = None
+    """Where its default rules stand among those of others; None: by its rank."""
+    step: ClassVar[str] = "Other rules"
+    """What the rules over its columns are called in the report's funnel."""
+    resource: ClassVar[Literal["net", "compute"]] = "compute"
+    whole: ClassVar[bool] = False
+    """Reads all shards at once (a barrier), not one."""
+    Config: ClassVar[type[MeasureConfig]] = MeasureConfig
+    """Its section, `measure.<name>`: pydantic fields with descriptions, as in `pipeline.config`."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "Stage | None":
+        """The job's stage, None if the job does without; `schema` holds the shards' columns.
+
+        InputError for a section that is not as `Config` has it.
+        """
+        if cls.name not in job.measure:
+            return None
+        stage = cls(job)
+        _ = stage.section
+        return stage
+
+    @property
+    def section(self) -> Any:
+        """The job's `measure.<name>`, checked: an instance of `Config`."""
+        values = self.job.measure.get(self.name)
+        return check_section(self.Config, values or {}, f"measure.{self.name}")
+
+    def sections(self) -> dict[str, Section]:
+        """The job's sections that hold this stage's keys, by their place, e.g. `measure.<name>`."""
+        return {f"measure.{self.name}": self.section} if self.name in self.job.measure else {}
+
+    def changed_effort(self, before: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Keys of the role `effort` that differ from an earlier job's: old and new, as JSON values.
+
+        `before` is that job as JSON values; keys that it does not have are left out.
+        """
+        found: dict[str, tuple[Any, Any]] = {}
+        for place, section in self.sections().items():
+            old: Any = before
+            for part in place.split("."):
+                old = (old or {}).get(part)
+            found |= section.changed_since(old or {}, "effort")
+        return found
+
+    def default_rules(self) -> tuple[Rule, ...]:
+        """Rules over its columns for a job that names none."""
+        return ()
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Columns this stage reads."""
+
+    @property
+    @abstractmethod
+    def writes(self) -> tuple[Column, ...]:
+        """Columns this stage adds."""
+
+    @property
+    def only_if(self) -> str | None:
+        """SQL over earlier columns; rows that fail it are not measured."""
+        only_if: str | None = self.section.only_if
+        return only_if
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Stages whose companion files this one reads."""
+        return ()
+
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        """Of all masks those that this stage's rows pass: its own and those of what it reads."""
+        own = {column.name for column in self.writes}
+        return tuple(mask for mask in masks if own & mask.hides)
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the result, as JSON values; keys at their defaults are left out.
+
+        So a new key with a default makes nothing stale. A default that changes is a new `version`.
+        """
+        recipe: dict[str, Any] = self.section.recipe()
+        return recipe
+
+    def gates(self) -> dict[str, Any]:
+        """Settings that decide which rows are refused, not what is measured of the others.
+
+        They are no part of the fingerprint: `reconsider` finds the rows that a change concerns.
+        """
+        return {}
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version is part of the fingerprint: another one may judge otherwise.
+
+        A stage whose packages do not depend on its settings sets a class attribute.
+        """
+        return ()
+
+    def models(self) -> dict[str, str]:
+        """Content digests of the models used, by name."""
+        return {}
+
+    def check(self) -> None:  # noqa: B027 - most stages have nothing to check
+        """Before any work: InputError if a model, file or setting cannot serve."""
+
+    def notice(self) -> str | None:
+        """One line for the user when it is about to work, if there is something to say."""
+        return None
+
+    def recipe(self, upstream: Mapping[str, str]) -> dict[str, Any]:
+        """Everything that the fingerprint covers; `upstream` maps stages read to fingerprints."""
+        recipe = {
+            "stage": self.name,
+            "version": self.version,
+            "settings": self.settings(),
+            "models": self.models(),
+            "upstream": dict(sorted(upstream.items())),
+        }
+        if self.packages:
+            recipe["packages"] = {name: self._version_of(name) for name in self.packages}
+        return recipe
+
+    def _version_of(self, package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            raise InputError(
+                f"the stage {self.name} needs the package {package}, which is not installed; "
+                f"pip install {package}"
+            ) from None
+
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        """A few counts of a whole part, for its sidecar, where the stage has any to tell."""
+        return {}
+
+
+class TableStage(Stage):
+    """A stage that turns one shard's columns into more columns."""
+
+    @abstractmethod
+    def run(self, shard: ShardData, rows: Rows) -> Output:
+        """Measure the marked rows; the others' cells are null."""
+
+    def reconsider(self, shard: ShardData, before: Mapping[str, Any], stored: pa.Table) -> Rows:
+        """Rows of a part that stands whose answer may be another under today's `gates`.
+
+        `before` are the gates that the part was made under, `stored` is its table.
+        """
+        return np.zeros(stored.num_rows, bool)
+
+
+@dataclass
+class Measured:
+    """A batch's results: columns of one value a picture, arrays of shape (pictures, dim)."""
+
+    columns: dict[str, Sequence[Any] | npt.NDArray[Any]]
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """A picture stage's models, loaded in the process that works."""
+
+    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Any:
+        """One decoded RGB picture (height, width, 3) to what `measure` takes; on decode threads."""
+
+    def measure(self, items: list[Any], rows: pa.Table) -> Measured:
+        """Measure a batch; `rows` holds the columns in `reads` for the same pictures."""
+
+
+class PictureStage(Stage):
+    """A stage that looks at pictures. All stale ones share one reading and decoding of the tar."""
+
+    @property
+    def batch(self) -> int:
+        """Pictures per call of `measure`."""
+        return 64
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        return ("download",)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Companion arrays `<name>.npy`, float16, shape (rows, dim), zeros where unmeasured."""
+        return ()
+
+    @abstractmethod
+    def session(self) -> Session:
+        """Load the models (through cached loaders)."""
+
+
+@dataclass
+class Prepared:
+    """What a whole stage makes of one shard before the merge.
+
+    `own` is read again by the shard's `run` and no one else, `dealt` holds the rows that take part
+    in the merge. Both have `uid`; no column is called `shard`.
+    """
+
+    own: pa.Table
+    dealt: pa.Table
+
+
+class WholeStage(Stage):
+    """A stage that must see all shards: `prepare` each, `merge` each partition, then `run` each.
+
+    The rows that `prepare` deals go to partitions by the value of `key`; each partition is merged
+    by a task of its own, which holds no other's rows. The answer may not depend on how many there
+    are: what has to be compared must have the same key.
+    """
+
+    whole = True
+    key: ClassVar[str | None] = None
+    """Column of the dealt rows; a row whose key is null takes no part. None: one partition."""
+    rows_at_once: ClassVar[int] = 5_000_000
+    """Rows of the run for each partition, if there is a `key`."""
+
+    def partitions(self, rows: int) -> int:
+        """Number of partitions for a run of so many rows, at least 1."""
+        return 1 if self.key is None else max(1, -(-rows // self.rows_at_once))
+
+    def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
+        """Of all masks those through which this stage sees its shards."""
+        return tuple(mask for mask in masks if mask.hides.intersection(self.reads))
+
+    @abstractmethod
+    def prepare(self, shard: ShardData) -> Prepared:
+        """What `merge` and `run` need of one shard."""
+
+    @abstractmethod
+    def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        """One partition's answer over all shards.
+
+        `rows` are the partition's dealt rows, shard after shard, with a column `shard` (int32),
+        which the answer has too: it says whose `run` reads the row.
+        """
+
+    @abstractmethod
+    def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
+        """One shard's columns; `prepared` is its `own` table, `merged` its rows of all answers."""

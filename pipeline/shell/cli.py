@@ -1,0 +1,275 @@
+"""The command `winnow`. Results go to stdout, progress and messages to stderr."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline.words.endings import CODES, endings
+
+
+class _Commands(TyperGroup):
+    """The commands, whose endings are ours: click would say \"Aborted!\" and 1 to Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with endings():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="winnow",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a list of scraped (url, caption) rows to a clean image-text dataset, and from the "
+    "dataset to a text-to-image model. Start with `winnow demo`, or write a job file with one "
+    "line, `input: pairs.parquet`, and `winnow run job.yaml`.",
+    epilog=CODES,
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/demo.")]
+Override = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. embed.batch_size=32."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler, or its scheduler file."),
+]
+Uids = Annotated[list[str], typer.Option("--uid", metavar="UID", help="The row of this uid.")]
+Urls = Annotated[list[str], typer.Option("--url", metavar="URL", help="All rows of this URL.")]
+Domains = Annotated[
+    list[str], typer.Option("--domain", metavar="HOST", help="All rows of this host or below it.")
+]
+Sums = Annotated[
+    list[str], typer.Option("--sha256", metavar="SUM", help="All rows of these bytes, as fetched.")
+]
+Lists = Annotated[
+    list[Path],
+    typer.Option("--file", help="Lines `uid:…`, `url:…`, `domain:…`, `sha256:…`; # comments."),
+]
+
+
+def _load(job_file: Path, overrides: list[str], scheduler: str | None = None) -> Any:
+    from pipeline.config.load import load_job
+
+    given = [*overrides, f"cluster.scheduler={scheduler}"] if scheduler else overrides
+    return load_job(job_file, given)
+
+
+def _show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
+    """The answer on stdout: JSON, or what a person reads."""
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))
+        return
+    from pipeline.words.progress import console
+
+    console().print(render(value))
+
+
+@app.command()
+def run(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006 - Typer reads the default and never changes it
+    scheduler: Scheduler = None,
+    json_: Json = False,
+) -> None:
+    """Run a job: fetch, measure, judge, export, and, if the job says so, train and sample.
+
+    What stands from an earlier run is not done again; `winnow plan` shows what would be.
+    """
+    from pipeline.shell.commands import run_and_report
+
+    raise typer.Exit(run_and_report(_load(job_file, set_, scheduler), job_file, json_))
+
+
+@app.command()
+def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
+    """Say what `winnow run` would do, stage by stage, and why. Does no work."""
+    from pipeline.inspect.preview import preview, render
+
+    _show(preview(_load(job_file, set_)), json_, render)
+
+
+@app.command()
+def status(run_folder: RunFolder, json_: Json = False) -> None:
+    """How far a run is: shards done per stage, quarantined ones, disk used."""
+    from pipeline.engine.damage import reading
+    from pipeline.inspect.status import render
+    from pipeline.inspect.status import status as read
+
+    with reading(run_folder) as run:
+        _show(read(run), json_, render)
+
+
+@app.command()
+def stats(run_folder: RunFolder, json_: Json = False) -> None:
+    """Count rows by reason, recomputed from the parts' files."""
+    from pipeline.engine.damage import reading
+    from pipeline.inspect.stats import render
+    from pipeline.inspect.stats import stats as read
+
+    with reading(run_folder) as run:
+        _show(read(run), json_, render)
+
+
+@app.command()
+def explain(
+    run_folder: RunFolder,
+    sample_: Annotated[str, typer.Argument(metavar="SAMPLE", help="A uid, its start, or a URL.")],
+    json_: Json = False,
+) -> None:
+    """Say why one row was kept or dropped: every measurement and every rule."""
+    from pipeline.engine.damage import reading
+    from pipeline.inspect.explain import explain as read
+    from pipeline.inspect.explain_text import render
+
+    with reading(run_folder) as run:
+        _show(read(run, sample_), json_, render)
+
+
+@app.command()
+def sql(
+    run_folder: RunFolder,
+    query_: Annotated[str, typer.Argument(metavar="SQL", help="A query over the view `samples`.")],
+    json_: Json = False,
+) -> None:
+    """Query all rows and measurements, e.g. "select reason, count(*) from samples group by 1"."""
+    from pipeline.shell.commands import show_query
+
+    show_query(run_folder, query_, json_)
+
+
+@app.command()
+def retry(
+    run_folder: RunFolder,
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="SQL", help="Which rows, e.g. \"reason = 'timeout'\", over `samples`."
+        ),
+    ],
+    scheduler: Scheduler = None,
+    json_: Json = False,
+) -> None:
+    """Fetch some rows again and do what depends on them; all others keep what they have.
+
+    Works from the run folder alone. Rows that the list or a takedown spoiled are left out.
+    """
+    from pipeline.shell.commands import retry_rows
+
+    raise typer.Exit(retry_rows(run_folder, where, scheduler, json_))
+
+
+@app.command()
+def forget(
+    run_folder: RunFolder,
+    uid: Uids = [],  # noqa: B006
+    url: Urls = [],  # noqa: B006
+    domain: Domains = [],  # noqa: B006
+    sha256: Sums = [],  # noqa: B006
+    file: Lists = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    json_: Json = False,
+) -> None:
+    """Take rows down: erase their caption, address, picture and measurements from the run for good.
+
+    Their uid stays, with the reason `forgotten`; no later run brings them back or fetches them.
+    """
+    from pipeline.lifecycle.forget import read_list
+    from pipeline.shell.commands import forget_rows
+
+    given = {"uid": uid, "url": url, "domain": domain, "sha256": sha256}
+    named = [(kind, text, f"--{kind}") for kind, texts in given.items() for text in texts]
+    named += [one for path in file for one in read_list(path)]
+    raise typer.Exit(forget_rows(run_folder, named, dry_run, json_))
+
+
+@app.command()
+def report(run_folder: RunFolder, json_: Json = False) -> None:
+    """Write report.html into the run folder: one self-contained page for auditors."""
+    from pipeline.engine.damage import reading
+    from pipeline.inspect.report.product import Report
+
+    with reading(run_folder) as run:
+        path = Report(run).write()
+    print(json.dumps({"report": path}) if json_ else path)
+
+
+@app.command()
+def train(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Fine-tune the job's diffusion model on the run's export."""
+    from pipeline.shell.commands import make_only
+
+    paths = make_only(_load(job_file, set_), "train")
+    print(json.dumps(paths) if json_ else paths["model"])
+
+
+@app.command()
+def sample(
+    job_file: JobFile,
+    set_: Override = [],  # noqa: B006
+    prompt: Annotated[
+        list[str], typer.Option("--prompt", help="Draw this instead of the job's prompts.")
+    ] = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Draw pictures with the trained model, rerank them, and lay out the best nine."""
+    from pipeline.shell.commands import make_only
+
+    job = _load(job_file, set_)
+    if prompt and job.sample is not None:
+        job = job.model_copy(
+            update={"sample": job.sample.model_copy(update={"prompts": tuple(prompt)})}
+        )
+    paths = make_only(job, "sample")
+    print(json.dumps(paths) if json_ else paths["grid"])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the demo's runs.")] = Path("runs"),
+    rows: Annotated[int, typer.Option(help="Rows of the demo's list.", min=200)] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the demo world.")] = 0,
+    set_: Override = [],  # noqa: B006
+    json_: Json = False,
+) -> None:
+    """Draw and serve a small web full of known dirt, clean it, train on it, score the result."""
+    from pipeline.demo.command import run_demo
+    from pipeline.shell.commands import render_answer, run_all
+
+    code, answer, scores = run_demo(out, rows, seed, set_, run_all)
+    if json_:
+        print(json.dumps(answer, indent=2, default=str))
+    else:
+        render_answer(answer, last=scores)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point: what is no bug ends with one line and a code (`endings`)."""
+    with endings():
+        app()
+
+
+def entry() -> None:
+    """`main` in a process of its own."""
+    import pipeline.words.quiet_exit  # noqa: F401 - for its effect
+    from pipeline.words.processes import keep_working_folder_out
+
+    keep_working_folder_out()
+    # Threads that spin while they wait halve the speed of whatever else runs; before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    main()

@@ -1,0 +1,62 @@
+"""Columns of the sample table, and its law: every part has its shard's rows, in their order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.words.errors import PartError
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measurement: its name, arrow type and one line of documentation."""
+
+    name: str
+    type: pa.DataType
+    text: str
+
+
+SHARD_COLUMNS = (
+    Column("uid", pa.string(), "First 32 hex digits of sha256(url, NUL, caption)."),
+    Column("url", pa.string(), "The picture's address, as given."),
+    Column("caption", pa.string(), "The caption, as given."),
+    Column("repeats", pa.int32(), "How many input rows had this URL and caption; they are merged."),
+    Column(
+        "input_error", pa.string(), "Why the row could not be read as a pair; null if it could."
+    ),
+)
+
+
+def check_rows(expected: Sequence[str], got: Sequence[str], place: str) -> None:
+    """The law of the table: the same uids in the same order. PartError names the first breach."""
+    if list(expected) == list(got):
+        return
+    lost = set(expected) - set(got)
+    if lost:
+        raise PartError(f"{place}: {len(lost)} rows lost, the first {min(lost)}")
+    strange = set(got) - set(expected)
+    if strange:
+        raise PartError(f"{place}: {len(strange)} rows of no shard, the first {min(strange)}")
+    if len(got) != len(expected):
+        raise PartError(f"{place}: {len(got) - len(expected)} rows repeated")
+    index = next(i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b)
+    raise PartError(f"{place}: rows reordered from row {index} on ({expected[index]} is due)")
+
+
+def check_columns(columns: Iterable[Column], table: pa.Table, place: str) -> pa.Table:
+    """The table in the declared columns and types; PartError for a missing or surplus one."""
+    schema = pa.schema([("uid", pa.string()), *((c.name, c.type) for c in columns)])
+    missing = [name for name in schema.names if name not in table.column_names]
+    surplus = [name for name in table.column_names if name not in schema.names]
+    if missing or surplus:
+        raise PartError(f"{place}: columns missing {missing}, surplus {surplus}")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PartError(f"{place}: {error}") from error
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table without rows. `schema.empty_table()` imports pandas, which takes half a second."""
+    return pa.Table.from_batches([], schema)

@@ -1,0 +1,233 @@
+"""The sample table: shards of rows, parts of columns beside them, and how a part is committed.
+
+A shard is a fixed run of rows, `shards/00000.parquet`. A stage writes one part per shard,
+`parts/<stage>-<fp>/00000.parquet` with a column `uid` and its own columns, in the shard's order,
+perhaps with companion files (`00000.tar`, `00000.img.npy`). The sidecar `00000.json` is written
+last: only a sidecar that fits means done.
+"""
+
+import base64
+import hashlib
+import json
+import resource
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.table.storage import Folder
+
+ASIDE = ".next"
+"""Ends the name of the folder in which a part waits until it is whole."""
+ROW_GROUP = 100_000
+"""Rows of a Parquet row group, the least that a reader who filters reads."""
+PATCHES_KEPT = 16
+"""Changes of a part that its sidecar remembers, for stages that have not followed them yet."""
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What a committed part says of itself. `digest` covers the bytes of all its files."""
+
+    stage: str
+    fingerprint: str
+    shard: int
+    rows: int
+    inputs: dict[str, str]
+    """What it was made from: the digest of its shard's rows (`shards`) and of each part it read."""
+    digest: str
+    files: dict[str, int]
+    """Bytes of each file, by name."""
+    digests: dict[str, str]
+    """sha256 of each file, by name."""
+    seconds: float
+    peak_memory_mb: float
+    summary: dict[str, Any] = field(default_factory=dict)
+    asked: str | None = None
+    """Rows that the stage was asked to measure, as `pack_rows` writes them; None: all."""
+    policy: dict[str, Any] | None = None
+    """What decided which rows those are, outside the fingerprint; see `freshness.Due`."""
+    patches: list[dict[str, Any]] = field(default_factory=list)
+    """How it came from earlier ones, the latest last: `base`, the digest before, and `rows`, the
+    places in the shard whose cells changed."""
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+    def changed_since(self, digest: str) -> list[int] | None:
+        """Rows that differ from the part of that digest; None if it is not among the last few."""
+        if digest == self.digest:
+            return []
+        rows: set[int] = set()
+        for patch in reversed(self.patches):
+            rows.update(patch["rows"])
+            if patch["base"] == digest:
+                return sorted(rows)
+        return None
+
+
+def pack_rows(rows: npt.NDArray[np.bool_]) -> str | None:
+    """Marks of rows as text, a bit a row; None if all are marked."""
+    if rows.all():
+        return None
+    return base64.b64encode(zlib.compress(np.packbits(rows).tobytes())).decode()
+
+
+def unpack_rows(text: str | None, count: int) -> npt.NDArray[np.bool_]:
+    """The marks that `pack_rows` wrote; bool, shape (count,)."""
+    if text is None:
+        return np.ones(count, bool)
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    return np.unpackbits(packed, count=count).astype(bool)
+
+
+def digest_of(values: Any) -> str:
+    """sha256, hex, over the canonical JSON of a value."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256, hex, over a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def shard_name(shard: int) -> str:
+    return f"{shard:05d}"
+
+
+def part_folder(stage: str, fingerprint: str) -> str:
+    return f"parts/{stage}-{fingerprint[:12]}"
+
+
+def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
+    pq.write_table(table, path, compression="zstd", row_group_size=row_group)
+
+
+def commit(
+    folder: Folder,
+    name: str,
+    shard: int,
+    tables: Mapping[str, pa.Table],
+    files: Mapping[str, Path],
+    *,
+    stage: str,
+    fingerprint: str,
+    inputs: Mapping[str, str],
+    rows: int,
+    seconds: float,
+    peak_memory_mb: float | None = None,
+    summary: Mapping[str, Any] | None = None,
+    asked: str | None = None,
+    policy: Mapping[str, Any] | None = None,
+    patches: Sequence[Mapping[str, Any]] = (),
+    data: Folder | None = None,
+    aside: bool = False,
+    row_group: int = ROW_GROUP,
+) -> Sidecar:
+    """Write tables and companion files by name, and the sidecar `name.json` last.
+
+    `files` are moved. They go to `data` where that is another folder than the sidecar's. The old
+    sidecar goes first, so that no moment shows it beside new data. `peak_memory_mb` is by default
+    that of this process so far. With `aside` the old part stands
+    until the new one is whole: it is written into a folder of its own, then takes its place.
+    """
+    if aside:
+        assert data is None, "only a part whose files lie beside its sidecar is written aside"
+        folder.remove(_aside(name))
+        data = folder.sub(_aside(name))
+    else:
+        folder.remove(f"{name}.json")
+    data = data or folder
+    digests: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    for target, table in tables.items():
+        with data.create(target) as path:
+            write_parquet(table, path, row_group)
+            digests[target], sizes[target] = file_digest(path), path.stat().st_size
+    for target, source in files.items():
+        digests[target], sizes[target] = file_digest(source), source.stat().st_size
+        data.put(source, target)
+    sidecar = Sidecar(
+        stage=stage,
+        fingerprint=fingerprint,
+        shard=shard,
+        rows=rows,
+        inputs=dict(inputs),
+        digest=digest_of(digests),
+        files=sizes,
+        digests=digests,
+        seconds=round(seconds, 3),
+        peak_memory_mb=round(peak_memory() if peak_memory_mb is None else peak_memory_mb, 1),
+        summary=dict(summary or {}),
+        asked=asked,
+        policy=dict(policy) if policy else None,
+        patches=[dict(patch) for patch in patches[-PATCHES_KEPT:]],
+    )
+    if aside:
+        data.write(f"{name}.json", sidecar.encode())
+        settle(folder, name)
+    else:
+        folder.write(f"{name}.json", sidecar.encode())
+    return sidecar
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process so far, MB (Linux gives kB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _aside(name: str) -> str:
+    return f"{name}{ASIDE}"
+
+
+def settle(folder: Folder, name: str) -> None:
+    """Put a part that was written aside in its place, or away if it is not whole.
+
+    May be killed and done again: what has been moved is not moved twice.
+    """
+    aside = folder.sub(_aside(name))
+    try:
+        sidecar = Sidecar(**json.loads(aside.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, TypeError):
+        folder.remove(_aside(name))
+        return
+    folder.remove(f"{name}.json")
+    for target in sidecar.files:
+        if aside.exists(target):
+            folder.rename(f"{_aside(name)}/{target}", target)
+    folder.write(f"{name}.json", sidecar.encode())
+    folder.remove(_aside(name))
+
+
+def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Sidecar | None:
+    """The sidecar, if it is whole and its files have their sizes."""
+    try:
+        sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    data = data or folder
+    if any(data.size(target) != size for target, size in sidecar.files.items()):
+        return None
+    return sidecar
+
+
+def read_parquet(
+    folder: Folder,
+    name: str,
+    columns: Sequence[str] | None = None,
+    filters: list[tuple[str, str, Any]] | None = None,
+) -> pa.Table:
+    """A file's columns; `filters` as pyarrow's, e.g. `[("shard", "=", 3)]`, skip row groups."""
+    with folder.local(name) as path:
+        wanted = list(columns) if columns is not None else None
+        return pq.read_table(path, columns=wanted, filters=filters)

@@ -1,0 +1,186 @@
+"""The run folder: where things lie, who may write, and the index of its shards."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.storage import Folder
+from pipeline.words.errors import DamagedError, InputError
+
+FORMAT = 3
+"""Of the run folder: higher when what an earlier winnow wrote cannot be gone on with."""
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """`shards/index.json`: what the list was, and every shard's rows and digest."""
+
+    fingerprint: str
+    """sha256 over how the list was read and dealt."""
+    inputs: dict[str, str]
+    """The list's files by URL, each with what tells one version of it from another."""
+    rows_in: int
+    shards: tuple[tuple[int, str], ...]
+    passthrough: dict[str, str] = field(default_factory=dict)
+    """The list's own columns by the shards'."""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """What shards must share with rows that are added to them."""
+    seconds: float = field(default=0.0, compare=False)
+    peak_memory_mb: float = field(default=0.0, compare=False)
+
+    @property
+    def policy(self) -> None:
+        """Nothing about the list decides later which rows are looked at; see `freshness.Due`."""
+        return None
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for rows, _ in self.shards)
+
+    def encode(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "ShardIndex":
+        values = json.loads(data)
+        values["shards"] = tuple((int(rows), str(digest)) for rows, digest in values["shards"])
+        return cls(**values)
+
+
+class Run:
+    """One run folder, `output/name`."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.folder = Folder(url)
+        self._lock: IO[str] | None = None
+
+    def __reduce__(self) -> tuple[type["Run"], tuple[str]]:
+        return (Run, (self.folder.url,))
+
+    def check_format(self) -> None:
+        """InputError if the folder was written in another format than this winnow's."""
+        if (found := int(self.job.get("format", 1))) != FORMAT:
+            raise InputError(
+                f"{self.folder.url} was written in format {found} of the run folder, this winnow "
+                f"reads format {FORMAT}; nothing in it was touched: read it with the winnow that "
+                "wrote it, or start the job under another `name` or `output`"
+            )
+
+    @classmethod
+    def open(cls, url: str | os.PathLike[str]) -> "Run":
+        """A run that exists; InputError names what is missing."""
+        run = cls(url)
+        if not run.folder.exists("resolved.json"):
+            near = [n for n in run.folder.names() if run.folder.exists(f"{n}/resolved.json")]
+            hint = (
+                f"did you mean {url}/{near[0]}?" if near else "start one with `winnow run JOB.yaml`"
+            )
+            raise InputError(f"{url} is not a run folder (no resolved.json); {hint}")
+        run.check_format()
+        return run
+
+    @property
+    def index(self) -> ShardIndex | None:
+        try:
+            return ShardIndex.decode(self.folder.read("shards/index.json"))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError):
+            return None  # a torn index means: ingest again
+
+    def write_job(self, resolved: dict[str, Any]) -> None:
+        """Write `resolved.json`; `job`, read before at the folder's check, is this one from now."""
+        self.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
+        self.__dict__.pop("job", None)
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """The resolved job as it was written at the start of the last run. DamagedError."""
+        return self._values("resolved.json")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Fingerprints of the last run's stages, `state.json`. DamagedError."""
+        try:
+            return self._values("state.json")
+        except FileNotFoundError:
+            return {}
+
+    def _values(self, name: str) -> dict[str, Any]:
+        try:
+            values = json.loads(self.folder.read(name))
+            if isinstance(values, dict):
+                return values
+        except ValueError:
+            pass
+        raise DamagedError(
+            f"{self.folder.path(name)} was cut or changed from outside; "
+            "`winnow run JOB.yaml` writes it anew"
+        )
+
+    def shard(self, shard: int, columns: list[str] | None = None) -> pa.Table:
+        return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)
+
+    def lock(self) -> None:
+        """Keep other drivers out until `unlock` or the end of this process, however it ends.
+
+        InputError if one holds the lock, and if the folder cannot be written to. Object stores have
+        no locks: there it is the user's care.
+        """
+        if not self.folder.is_local:
+            return
+        path = Path(self.folder.path(".lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip() or "unknown"
+            handle.close()
+            raise InputError(
+                f"{self.folder.url} is locked by a running winnow (process {owner}); "
+                "wait for it, or give this job another `name` or `output`"
+            ) from None
+        try:
+            os.ftruncate(handle.fileno(), 0)
+            os.write(handle.fileno(), str(os.getpid()).encode())
+        except OSError as error:
+            handle.close()
+            raise self._unwritable(error) from error
+        self._lock = handle
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self.folder.url} cannot be written to: {error.strerror}; "
+            "mend that, or give the job another `output`"
+        )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """`lock`, for the length of a block."""
+        self.lock()
+        try:
+            yield
+        finally:
+            self.unlock()
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -1,0 +1,28 @@
+"""`log.jsonl`: what ran when."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.table.storage import Folder
+
+
+class Log:
+    """A line per task. Grown line by line on a local disk, else written at the end of the run."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._lines: list[str] = []
+
+    def write(self, **values: Any) -> None:
+        line = json.dumps({"time": round(time.time(), 3), **values}, default=str)
+        if self._folder.is_local:
+            with Path(self._folder.path("log.jsonl")).open("a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        else:
+            self._lines.append(line)
+
+    def close(self) -> None:
+        if self._lines:
+            self._folder.write("log.jsonl", "\n".join(self._lines).encode())

@@ -1,0 +1,112 @@
+"""One shard's rows with the columns beside them, and the masks through which they are seen."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.run import Run
+from pipeline.table.sql import evaluate
+
+Rows = npt.NDArray[np.bool_]
+"""A mark per row of a shard, shape (rows,)."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A stage's `only_if`, the columns it reads, and those it hides in rows that it leaves out."""
+
+    stage: str
+    only_if: str
+    reads: tuple[str, ...]
+    hides: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ShardData:
+    """One shard's rows with every column that stands beside them.
+
+    `columns` says in which folder a column lies (`shards` or a part folder), `folders` where a
+    stage's parts lie. Through `masks`, a row that one of them leaves out looks as if it had never
+    been measured, although it was: for the audit, or under an earlier mask that let it in.
+    """
+
+    run: Run
+    shard: int
+    columns: Mapping[str, str]
+    folders: Mapping[str, str]
+    masks: tuple[Mask, ...] = ()
+    _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
+    """Answers of `lets_in`, by stage."""
+
+    @property
+    def name(self) -> str:
+        return shard_name(self.shard)
+
+    def table(self, *names: str) -> pa.Table:
+        """The named columns (and `uid`), in the shard's order. KeyError for an unknown name."""
+        table = self._measured(names)
+        for mask in self.masks:
+            for name in sorted(mask.hides.intersection(names)):
+                blank = pa.scalar("skipped" if name == "status" else None, table[name].type)
+                shown = pc.if_else(pa.array(self.lets_in(mask)), table[name], blank)
+                table = table.set_column(table.column_names.index(name), name, shown)
+        return table
+
+    def lets_in(self, mask: Mask) -> Rows:
+        """Rows for which the mask's condition is true, read through the masks before it."""
+        if mask.stage not in self._let_in:
+            before = replace(self, masks=self.masks[: self.masks.index(mask)])
+            (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
+            self._let_in[mask.stage] = np.asarray(verdict == 1)
+        return self._let_in[mask.stage]
+
+    def left_out(self) -> Rows:
+        """Rows that at least one of the masks leaves out."""
+        found = np.zeros(self._measured(()).num_rows, bool)
+        for mask in self.masks:
+            found |= ~self.lets_in(mask)
+        return found
+
+    def _measured(self, names: Sequence[str]) -> pa.Table:
+        wanted = list(dict.fromkeys(["uid", *names]))
+        by_folder: dict[str, list[str]] = {}
+        for name in wanted:
+            by_folder.setdefault(self.columns[name], []).append(name)
+        found = {
+            name: column
+            for folder, members in by_folder.items()
+            for name, column in self._read(folder, members).items()
+        }
+        return pa.table({name: found[name] for name in wanted})
+
+    def _read(self, folder: str, names: list[str]) -> dict[str, pa.ChunkedArray]:
+        table = read_parquet(self.run.folder, f"{folder}/{self.name}.parquet", names)
+        return {name: table[name] for name in names}
+
+    @contextlib.contextmanager
+    def file(self, stage: str, suffix: str) -> Iterator[Path]:
+        """A local path of an earlier stage's companion file, e.g. ("download", "tar")."""
+        with self.run.folder.local(f"{self.folders[stage]}/{self.name}.{suffix}") as path:
+            yield path
+
+    def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
+        """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""
+        with self.file(stage, suffix) as path:
+            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
+
+
+def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
+    """The random share of rows that is measured although a mask leaves it out.
+
+    Drawn by the uid's last digits, so that every run draws the same rows and all stages do.
+    """
+    return np.array([int(uid[-8:], 16) for uid in uids], np.int64) < fraction * 2**32

@@ -1,0 +1,219 @@
+"""Files under one folder, local or on any fsspec store, written whole or not at all."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+
+from pipeline.words.errors import StorageError
+
+_FULL = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE}
+)
+"""What only a disk can answer: nothing that a program does wrong looks like it."""
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+"""What a disk answers who may not write there."""
+_WORDS = re.compile(
+    "|".join(re.escape(os.strerror(code)) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+    # numpy's words for a short write, of which C's library keeps the cause to itself.
+    + r"|\d+ requested and \d+ written"
+)
+
+
+class Folder:
+    """A folder named by a path or fsspec URL; names inside it are relative and use `/`."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = str(url).rstrip("/")
+        # Other processes write here too: a store's remembered listings would hide their files.
+        self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        protocols = self._fs.protocol
+        self.is_local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
+        if self.is_local:
+            # A worker may have another working folder.
+            self.url = self._root
+
+    def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
+        return (Folder, (self.url,))
+
+    def sub(self, name: str) -> "Folder":
+        return Folder(f"{self.url}/{name}")
+
+    def path(self, name: str = "") -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def exists(self, name: str) -> bool:
+        return bool(self._fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int | None:
+        """Bytes, or None if there is no such file."""
+        try:
+            return int(self._fs.size(self.path(name)))
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        return bytes(self._fs.cat_file(self.path(name)))
+
+    def names(self, name: str = "") -> list[str]:
+        """Names directly inside a folder, sorted; none if it is not there."""
+        try:
+            entries = self._fs.ls(self.path(name), detail=False, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+    def files(self, name: str = "") -> list[str]:
+        """Names of all files in a folder and below it, relative to the folder, sorted."""
+        root = f"{self.path(name)}/"
+        found = self._fs.find(self.path(name)) if self._fs.isdir(self.path(name)) else []
+        return sorted(path.removeprefix(root) for path in found)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder; nothing happens if it is not there."""
+        with self._writing(name):
+            if self.exists(name):
+                self._fs.rm(self.path(name), recursive=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole: temporary name, fsync, rename; on an object store one PUT."""
+        with self.create(name) as path:
+            path.write_bytes(data)
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[Path]:
+        """A local path to fill; the file takes its place under `name` when the block ends well.
+
+        StorageError, naming the file, if the disk does not take it.
+        """
+        with self._writing(name), self._create(name) as path:
+            yield path
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            path = self.path(name)
+            if (why := _refused(error)) or (why := _forbidden(error, self._root)):
+                raise StorageError(f"{path} cannot be written: {why}; {_MEND}") from error
+            raise
+
+    @contextlib.contextmanager
+    def _create(self, name: str) -> Iterator[Path]:
+        if not self.is_local:
+            with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+                path = Path(scratch) / "file"
+                yield path
+                self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
+                self._fs.put_file(str(path), self.path(name))
+            return
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        try:
+            yield path
+            with path.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            path.replace(target)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, source: Path, name: str) -> None:
+        """Move a finished local file into place under `name`."""
+        with self.create(name) as path:
+            shutil.move(source, path)
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name, in place of what bears it; a store copies, then removes."""
+        with self._writing(to):
+            if self.is_local:
+                Path(self.path(name)).replace(self.path(to))
+                return
+            self._fs.cp_file(self.path(name), self.path(to))
+            self._fs.rm(self.path(name))
+
+    @contextlib.contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """A local path to read: the file itself, or a temporary copy from the store."""
+        if self.is_local:
+            yield Path(self.path(name))
+            return
+        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+            path = Path(scratch) / "file"
+            self._fs.get_file(self.path(name), str(path))
+            yield path
+
+    def sweep(self) -> int:
+        """Remove what writers that died left behind (`*.tmp`), local folders only; how many."""
+        if not self.is_local:
+            return 0
+        orphans = list(Path(self.path()).rglob("*.tmp"))
+        for orphan in orphans:
+            with self._writing(str(orphan.relative_to(self._root))):
+                shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
+        return len(orphans)
+
+
+_MEND = "make room or mend that, and the same command goes on from here"
+
+
+def full(error: BaseException, folder: Folder) -> StorageError | None:
+    """The error as a StorageError if a full or broken disk is behind it; else None.
+
+    Wherever a scratch file was written, its disk is not known: the line tells the room on those of
+    the folder and of temporary files.
+    """
+    if isinstance(error, StorageError):
+        return error
+    why = _refused(error)
+    if why is None:
+        return None
+    rooms = [_room(folder.path(), "")] if folder.is_local else []
+    rooms.append(_room(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
+    return StorageError(f"a disk takes no more: {why}; there are {', '.join(rooms)}; {_MEND}")
+
+
+def _room(path: str, what: str) -> str:
+    return f"{shutil.disk_usage(path).free / 1e6:,.1f} MB at {path}{what}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.append(one)
+            yield one
+            waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+
+
+def _refused(error: BaseException) -> str | None:
+    """The disk's own words, if the error or one behind it is the disk's."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _FULL:
+            return os.strerror(one.errno)
+        # Of libraries in C++ and Rust (DuckDB, torch, safetensors) the words alone come through.
+        if (found := _WORDS.search(str(one))) is not None:
+            return found[0]
+    return None
+
+
+def _forbidden(error: BaseException, root: str) -> str | None:
+    """The same for what is forbidden, if it is about a file below `root`."""
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno in _FORBIDDEN:
+            names = (str(name) for name in (one.filename, one.filename2) if name)
+            if any(name.startswith(root) for name in names):
+                return os.strerror(one.errno)
+    return None

@@ -1,0 +1,1 @@
+"""What every room needs: reasons, errors, uids, URLs, progress, a process's start and end."""

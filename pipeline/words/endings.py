@@ -1,0 +1,49 @@
+"""How the command `winnow` ends: one line and an exit code for what is no bug of ours."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
+
+DONE, BUG, WRONG, PARTLY, INTERRUPTED, UNHEARD = 0, 1, 2, 3, 130, 141
+CODES = (
+    "Exit codes: 0 done; 2 the job, its input or the run folder is wrong, and the line says what "
+    "to do; 3 not all is done, and the same command goes on from here: shards are quarantined and "
+    "listed, or a cluster or a disk gave out; 130 stopped by Ctrl-C; 141 nobody read the output to "
+    "its end; 1 a bug, with its traceback."
+)
+
+
+@contextlib.contextmanager
+def endings() -> Iterator[None]:
+    """Run a command in the block; what it raises that is no bug becomes one line and a code."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except (InputError, DamagedError, PlanMismatchError) as error:
+        _end(WRONG, str(error))
+    except StoppedError as error:
+        _end(PARTLY, str(error))
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        _end(WRONG, f"{error.filename}: {error.strerror}; it must be readable, and so must be "
+             "the folders above it")  # fmt: skip
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "stopped; the same command goes on from here")
+    except BrokenPipeError:
+        # Who read our output (`head`, a pager) has seen enough. What is left in its buffer would
+        # fail again while the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNHEARD)
+
+
+def _end(code: int, line: str) -> NoReturn:
+    print(f"winnow: {line}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,40 @@
+"""Why a picture could not be had, in a form that survives img2dataset's `str(err)`."""
+
+from pipeline.words.reasons import FETCH, TAKEDOWN
+
+MAX_DETAIL = 300
+
+
+class FetchError(Exception):
+    """A row's failure: a word of `reasons` and a detail; its text is `reason: detail`.
+
+    `passing` failures may be tried again, after `wait` seconds if the server named a time.
+    """
+
+    def __init__(
+        self, reason: str, detail: str, *, passing: bool = False, wait: float = 0.0
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.passing = passing
+        self.wait = wait
+
+
+def printable(text: str) -> str:
+    """The text on one line, at most 300 characters, without control or other unprintable ones.
+
+    Details quote hosts and headers, so whoever runs a server writes part of them: nothing of it
+    may reach a terminal raw.
+    """
+    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_DETAIL])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= MAX_DETAIL else f"{shown[: MAX_DETAIL - 1]}…"
+
+
+def split_message(message: str) -> tuple[str, str]:
+    """`reason: detail` to (reason, printable detail); any other text is `download_internal`."""
+    reason, colon, detail = message.partition(": ")
+    if colon and (reason in FETCH or reason in TAKEDOWN):
+        return reason, printable(detail)
+    return "download_internal", printable(message) or "no message"

@@ -1,0 +1,50 @@
+"""Which URLs are fetched at all."""
+
+import re
+from functools import lru_cache
+from urllib.parse import urljoin
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from pipeline.words.failure import FetchError
+
+SCHEMES = ("http", "https")
+MAX_URL = 8_000
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+@lru_cache(maxsize=1 << 15)
+def check_url(text: str) -> Url:
+    """A URL in normal form (RFC 3986: case, percent-encoding, dots; IDNA host), no fragment.
+
+    Credentials in it are left out: they are not sent. Raises FetchError: url_invalid,
+    scheme_forbidden.
+    """
+    text = text.strip()
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        raise FetchError("url_invalid", "no http:// or https:// before it")
+    if scheme[1].lower() not in SCHEMES:
+        raise FetchError("scheme_forbidden", f"`{scheme[1][:40]}`: only http and https are fetched")
+    if len(text) > MAX_URL:
+        raise FetchError("url_invalid", f"{len(text)} characters (at most {MAX_URL})")
+    try:
+        url = parse_url(text)
+    except LocationParseError as error:
+        raise FetchError("url_invalid", str(error)) from None
+    if not url.host:
+        raise FetchError("url_invalid", "no host")
+    return Url(url.scheme, None, url.host, url.port, url.path or "/", url.query)
+
+
+def redirect_target(base: Url, location: str) -> Url:
+    """Where a `Location` header leads, seen from `base`, under the same rules as any URL."""
+    try:
+        joined = urljoin(base.url, location.strip())
+    except ValueError as error:
+        raise FetchError("url_invalid", f"redirect to {location!r}: {error}") from None
+    try:
+        return check_url(joined)
+    except FetchError as error:
+        raise FetchError(error.reason, f"redirect to {location!r}: {error.detail}") from None
