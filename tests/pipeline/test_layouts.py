@@ -14,7 +14,7 @@ from pipeline.words.errors import InputError
 
 OTHERS = """
 from pipeline.export.layout import Layout
-from pipeline.table import read_parquet
+from pipeline.table.part import read_parquet
 
 
 class Captions(Layout):
@@ -73,7 +73,7 @@ def test_every_file_of_an_export_is_exactly_one_layouts(exported):
 def test_every_layout_has_a_line_and_a_name_of_its_module():
     assert {"webdataset", "clip-retrieval", "datacomp"} <= set(registry.registered())
     for name, layout in registry.registered().items():
-        assert type(layout).__module__ == f"pipeline.layouts.{name.replace('-', '_')}"
+        assert type(layout).__module__ == f"pipeline.export.{name.replace('-', '_')}"
         assert layout.text
         assert layout.files
 

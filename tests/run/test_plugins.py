@@ -1,4 +1,4 @@
-"""docs/plugins.md, done: another package's measurements, head and layout; no line elsewhere."""
+"""docs/plugins.md, done: another package's classes join a run, and no other line is written."""
 
 import json
 import re
@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from pipeline.config.load import load_job
+from pipeline.engine import singles
 from pipeline.export import registry as layouts
 from pipeline.inspect.explain import explain
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
+from pipeline.inspect.status import status
 from pipeline.measure import registry as stages
 from pipeline.models.clip import load_clip
 from pipeline.models.heads import registry as heads
@@ -50,7 +52,7 @@ def installed(tmp_path: Path, monkeypatch):
         forget()
 
     def forget() -> None:
-        for registry in (stages, heads, layouts):
+        for registry in (stages, heads, layouts, singles):
             registry.registered.cache_clear()
 
     yield install
@@ -87,6 +89,31 @@ def test_the_page_runs(own, installed, asked, counts):
     assert (masked.cached["brightness"], masked.cached["download"], asked) == (True, True, [])
     other = own.run(job, "measure.brightness.channel=2")
     assert (other.cached["brightness"], other.cached["shouting"], asked) == (False, True, [])
+
+
+def test_the_pages_product_is_planned_made_and_followed_like_every_other(own, installed):
+    installed(page_points())
+    job = own.job(own.site.rows[:4])
+
+    def foreseen(*overrides: str) -> dict[str, str]:
+        rows = preview(load_job(job, overrides))["stages"]
+        return {row["stage"]: row["why"] for row in rows}
+
+    assert foreseen()["lengths"] == "waits for ingest"
+    result = own.run(job)
+    page = Path(result.paths["lengths"])
+    lengths = sorted(len(row["caption"]) for row in own.site.rows[:4])
+    lines = [line.split(",") for line in page.read_text().splitlines()[1:]]
+    assert [int(n) for n, count in lines for _ in range(int(count))] == lengths
+    assert status(result.run)["stages"]["lengths"]["rows"] == 4
+    assert foreseen("rules=[]")["lengths"] == "stands"
+    own.write(own.site.rows[:5])
+    assert not own.run(job).cached["lengths"]
+    page.write_text("cut")
+    assert foreseen()["lengths"] == "missing or unfinished"
+    again = own.run(job)
+    assert [name for name, cached in again.cached.items() if not cached] == ["lengths"]
+    assert len(page.read_text().splitlines()) > 1
 
 
 EXAMPLES = np.eye(3, 128, dtype=np.float32)
