@@ -186,7 +186,8 @@ class ClusterConfig(Section):
     executor: Literal["auto", "inline", "dask"] = tuning(
         "auto",
         "`dask`: a local cluster, or the `scheduler`'s. `inline`: one process, one task at a time, "
-        "without Dask; for notebooks and small jobs. `auto` is `dask`.",
+        "without Dask; for notebooks and small jobs. `auto` is `dask`, but a new judgement of up "
+        "to 5 million rows, which is over before workers have started, is done in one process.",
     )
     scheduler: str | None = tuning(None, "Address (`tcp://…`) or scheduler file of a Dask cluster.")
     compute_workers: int | None = tuning(

@@ -49,7 +49,7 @@ class Dispatcher:
     plan: Plan
     reporter: Reporter
     standing: dict[str, Standing]
-    opening: Callable[[], AbstractContextManager[Executor]]
+    opening: Callable[[bool], AbstractContextManager[Executor]]
     keys: Mapping[str, Keys]
     """What the products' keys are, by name, in order. Tasks of earlier products go first: they are
     cheap, and others wait for them."""
@@ -61,6 +61,7 @@ class Dispatcher:
         self._counts: dict[str, dict[str, int]] = {}
         self._stack = contextlib.ExitStack()
         self._executor: Executor | None = None
+        self._light = False
         self._log = Log(self.plan.run.folder)
         self.lost: dict[Keys, set[int]] = {"shards": set(), "export shards": set(), "one": set()}
         """Keys that are quarantined."""
@@ -68,8 +69,16 @@ class Dispatcher:
     @property
     def executor(self) -> Executor:
         if self._executor is None:
-            self._executor = self._stack.enter_context(self.opening())
+            self._executor = self._stack.enter_context(self.opening(self._light))
         return self._executor
+
+    def expect(self, light: bool) -> None:
+        """Say of the next tasks whether they are light: an executor for light work does no other,
+        but one that is there does light work too."""
+        if self._light and not light:
+            self.release()
+        if self._executor is None:
+            self._light = light
 
     def release(self) -> None:
         """End the executor's processes; another task would start them anew."""

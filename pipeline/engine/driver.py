@@ -20,6 +20,10 @@ from pipeline.table.freshness import SHARD, Due
 from pipeline.table.run import ShardIndex
 from pipeline.words.progress import Reporter
 
+LIGHT_ROWS = 5_000_000
+"""Rows up to which a light stage over all shards is done sooner by one process than by workers
+that have to be started first, and in little memory."""
+
 
 class Driver:
     """One run's scheduling: the `Work` that products are made with."""
@@ -29,7 +33,7 @@ class Driver:
         plan: Plan,
         products: Sequence[Product],
         reporter: Reporter,
-        opening: Callable[[], AbstractContextManager[Executor]],
+        opening: Callable[[bool], AbstractContextManager[Executor]],
         standing: dict[str, Standing] | None = None,
     ) -> None:
         """`standing` holds products that come before those of `products`."""
@@ -99,6 +103,8 @@ class Driver:
         """Run one task for each key that has a call (a function of `tasks`, its arguments) and
         wait; see `Work`."""
         self.reporter.start(product.name, rows, done)
+        if calls:
+            self.tasks.expect(light=False)
         for key, (work, *args) in calls.items():
             self.tasks.submit(Ticket((product.name,), key), work, *args)
         self.tasks.drain()
@@ -123,6 +129,7 @@ class Driver:
                     stale.add(after.name)
                     self.standing[after.name].digests.pop(ticket.key, None)
 
+        self.tasks.expect(light=False)
         for shard, places in rows.items():
             digests = self._digests([node], shard)
             ticket = Ticket((name,), shard, then=follow)
@@ -152,6 +159,7 @@ class Driver:
         waiting.reverse()
         if not waiting:
             return
+        self.tasks.expect(light=False)
         window = self.plan.job.cluster.window or self.tasks.executor.workers + 2
         active: set[int] = set()
         running: dict[int, set[str]] = {}
@@ -217,6 +225,8 @@ class Driver:
         parts.clear()
         parts.update(standing if stands else {})
         self._start(node.name)
+        if not stands and due:
+            self.tasks.expect(light=node.stage.light and self.index.rows <= LIGHT_ROWS)
         lost = -1
         while not stands and len(self.tasks.lost["shards"]) != lost and due:
             # A shard lost on the way must not weigh in the others' answer: merge again without.

@@ -1,7 +1,7 @@
 """The parts that stand: for each product of the last run, which keys it has committed."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +89,12 @@ def product_parts(run: Run) -> list[Parts]:
 
 def stage_parts(run: Run) -> list[Parts]:
     """Those of `product_parts` that lay columns beside the shards' own."""
-    return [part for part in product_parts(run) if part.keys == "shards" and part.name != SHARD]
+    return columns_of(product_parts(run))
+
+
+def columns_of(products: Sequence[Parts]) -> list[Parts]:
+    """The products that lay columns beside the shards' own."""
+    return [part for part in products if part.keys == "shards" and part.name != SHARD]
 
 
 def recorded(run: Run) -> dict[str, Standing]:

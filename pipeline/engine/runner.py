@@ -139,7 +139,6 @@ def bring_up_to_date(
     Unless it was `asked` for, no model is trained anew and no picture drawn: that takes hours.
     """
     standing = foresee(plan, products)
-    save_plan(plan)
     write_state(plan.run, products)
     due = [p for p in products if asked or not isinstance(p, Single) or p.follows]
     opening = functools.partial(open_executor, plan.job.cluster)
@@ -147,10 +146,13 @@ def bring_up_to_date(
         if not again and all(standing[product.name].stands for product in due):
             reporter.say("everything stands; nothing to do")
         else:
+            driver.make([product for product in due if isinstance(product, Ingest)])
+            save_plan(plan)
             driver.provenance = note_provenance(plan)
             if again:
                 driver.fetch_again(again)
-            driver.make([product for product in due if product.keys != "one"])
+            keyed = [one for one in due if one.keys != "one" and not isinstance(one, Ingest)]
+            driver.make(keyed)
             write_state(plan.run, products, driver)
             driver.make([product for product in due if product.keys == "one"])
         write_state(plan.run, products, driver, finished=True)

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import duckdb
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.engine.parts import Parts, index_of, product_parts, stage_parts
+from pipeline.engine.parts import Parts, columns_of, index_of, product_parts
 from pipeline.inspect.exported import exported
-from pipeline.inspect.view import connect
+from pipeline.inspect.tally import tally
 from pipeline.table.run import Run
 from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
@@ -30,47 +29,27 @@ def stats(run: Run) -> dict[str, Any]:
 
     Raises InputError if the input has not been dealt into shards yet.
     """
-    parts = stage_parts(run)
-    with connect(run, parts=parts) as db:
-        return count(run, db, parts)
+    return count(run, product_parts(run))
 
 
-def count(run: Run, db: duckdb.DuckDBPyConnection, parts: Sequence[Parts]) -> dict[str, Any]:
-    """`stats` over a database that is open already."""
+def count(run: Run, parts: Sequence[Parts]) -> dict[str, Any]:
+    """`stats` from parts that have been looked for already: those of all products."""
     index, state = index_of(run), run.state
-    groups = db.execute(
-        "SELECT verdict, reason, count(*), sum(repeats - 1)::BIGINT, "
-        "count(*) FILTER (WHERE aligned IS NOT TRUE), "
-        "count(*) FILTER (WHERE len(list_distinct(reasons)) = 1) "
-        "FROM checked GROUP BY ALL"
-    ).fetchall()
-    carried: dict[str, int] = dict(
-        db.execute(
-            "SELECT reason, count(*) FROM (SELECT unnest(list_distinct(reasons)) AS reason "
-            "FROM samples) GROUP BY 1"
-        ).fetchall()
-    )
-    totals = dict.fromkeys(("kept", "dropped", "failed", "unfinished"), 0)
-    first: dict[str, int] = {}
-    alone: dict[str, int] = {}
-    for verdict, reason, rows, _, _, single in groups:
-        totals[verdict] += rows
-        if reason is not None:
-            first[reason] = first.get(reason, 0) + rows
-            alone[reason] = alone.get(reason, 0) + single
-    merged = sum(group[3] or 0 for group in groups)
-    misaligned = sum(group[4] for group in groups)
+    found = tally(run, range(len(index)), columns_of(parts))
+    totals = {name: found.verdicts[name] for name in ("kept", "dropped", "failed", "unfinished")}
+    first, carried, alone = found.first, found.anywhere, found.alone
     order = _order(run, {*first, *carried})
     return {
         "ingested": index.rows_in,
-        "merged_repeats": merged,
+        "merged_repeats": found.repeats,
         **totals,
-        "conserved": misaligned == 0 and index.rows_in == merged + sum(totals.values()),
-        "misaligned": misaligned,
+        "conserved": found.misaligned == 0
+        and index.rows_in == found.repeats + sum(totals.values()),
+        "misaligned": found.misaligned,
         "reasons": {reason: first[reason] for reason in order if reason in first},
         "reasons_any": {reason: carried.get(reason, first.get(reason, 0)) for reason in order},
         "reasons_alone": {reason: alone.get(reason, 0) for reason in order},
-        "stages": {part.name: _stage(part) for part in product_parts(run)},
+        "stages": {part.name: _stage(part) for part in parts},
         "shards": len(index),
         "export": exported(run),
         "quarantined": state.get("quarantined", []),

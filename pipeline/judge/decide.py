@@ -30,6 +30,7 @@ class DecideStage(WholeStage):
     """`reason` (null: kept), all `reasons`, and for a duplicate the uid of the kept one."""
 
     name = "decide"
+    light = True
     version = 3
     key = "group"
 

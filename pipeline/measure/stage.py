@@ -49,6 +49,8 @@ class Stage(ABC):
     step: ClassVar[str] = "Other rules"
     """What the rules over its columns are called in the report's funnel."""
     resource: ClassVar[Literal["net", "compute"]] = "compute"
+    light: ClassVar[bool] = False
+    """Takes a few microseconds a row, so that for a few million no worker needs to be started."""
     whole: ClassVar[bool] = False
     """Reads all shards at once (a barrier), not one."""
     Config: ClassVar[type[MeasureConfig]] = MeasureConfig

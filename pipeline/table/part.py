@@ -227,7 +227,20 @@ def read_parquet(
     columns: Sequence[str] | None = None,
     filters: list[tuple[str, str, Any]] | None = None,
 ) -> pa.Table:
-    """A file's columns; `filters` as pyarrow's, e.g. `[("shard", "=", 3)]`, skip row groups."""
+    """A file's columns; `filters` as pyarrow's, e.g. `[("shard", "=", 3)]`, skip row groups.
+
+    ArrowInvalid for a file that is none and for a column that it lacks.
+    """
+    wanted = list(columns) if columns is not None else None
     with folder.local(name) as path:
-        wanted = list(columns) if columns is not None else None
-        return pq.read_table(path, columns=wanted, filters=filters)
+        if filters is not None:
+            return pq.read_table(path, columns=wanted, filters=filters, partitioning=None)
+        # Without `read_table`, which goes by way of pyarrow.dataset, and that imports pandas.
+        with pq.ParquetFile(path) as file:
+            table = file.read(wanted)
+    if wanted is None:
+        return table
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise pa.ArrowInvalid(f"{name} has no column {missing[0]}")
+    return table.select(wanted)

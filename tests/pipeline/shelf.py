@@ -177,7 +177,11 @@ class Shelf:
             standing.pop(name)
         opening = contextlib.nullcontext
         driver = Driver(
-            self.plan, nodes, Lines(io.StringIO()), lambda: opening(InlineExecutor()), standing
+            self.plan,
+            nodes,
+            Lines(io.StringIO()),
+            lambda light: opening(InlineExecutor()),
+            standing,
         )
         with contextlib.closing(driver):
             driver.make(nodes)

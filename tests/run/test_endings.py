@@ -58,7 +58,7 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize(
     ("kilobytes", "where"),
-    [(32, "runs/job, "), (180, "/parts/download-"), (640, "/export/")],
+    [(32, "runs/job, "), (180, "/parts/download-"), (700, "/export/")],
     ids=["ingest", "part", "export"],
 )
 def test_a_full_disk(kilobytes, where, alone, disk):
@@ -133,7 +133,7 @@ def test_a_folder_that_becomes_read_only(alone, disk):
         line = line_of(alone.winnow(command[0], f"{folder}/runs/job", *command[1:]), 2)
         assert "cannot be written to: Read-only file system" in line
     line = line_of(alone.winnow("report", f"{folder}/runs/job"), 3)
-    assert f"{folder}/runs/job/report.html cannot be written: Read-only file system" in line
+    assert f"{folder}/runs/job/report.json cannot be written: Read-only file system" in line
     for command in (["status"], ["stats"], ["sql", "select count(*) from samples"]):
         assert alone.winnow(command[0], f"{folder}/runs/job", *command[1:]).returncode == 0
 

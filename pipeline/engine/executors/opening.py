@@ -8,14 +8,18 @@ from pipeline.engine.executors.base import Executor
 
 
 @contextlib.contextmanager
-def open_executor(config: ClusterConfig) -> Iterator[Executor]:
+def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Executor]:
     """Start what runs tasks; on leaving the block nothing of it is left in flight.
+
+    `light` work is done before a local cluster would have started; `executor: auto` then does it
+    here.
 
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """
     with contextlib.ExitStack() as stack:
         executor: Executor
-        if config.executor == "inline":
+        here = config.executor == "auto" and config.scheduler is None and light
+        if config.executor == "inline" or here:
             from pipeline.engine.executors.inline import InlineExecutor
 
             executor = InlineExecutor()

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine.parts import Parts, schema_of, stage_parts
+from pipeline.engine.parts import Parts, columns_of, product_parts, schema_of
 from pipeline.inspect.report import plots
 from pipeline.inspect.report.balance import balance, groupings, text_columns
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose, choose_groups
@@ -40,11 +40,12 @@ def write_report(run: Run, seed: int = 0) -> str:
 
 def gather(run: Run, seed: int) -> dict[str, Any]:
     """Everything the page shows, as plain values and Bokeh items."""
-    parts = stage_parts(run)
+    products = product_parts(run)
+    parts = columns_of(products)
     tell = _teller(run)
     with connect(run, parts=parts) as db:
         tell("counting")
-        stats = count(run, db, parts)
+        stats = count(run, products)
         columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
         rules = rules_of(run, columns)
         reasons = reason_rows(db, stats, rules, run.job)
