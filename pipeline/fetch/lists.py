@@ -115,6 +115,6 @@ def _lines(path: str | None, key: str) -> Iterator[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{key}: cannot read {path}: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):
-        told = line.partition("#")[0].strip()
-        if told:
-            yield number, told
+        entry = line.partition("#")[0].strip()
+        if entry:
+            yield number, entry

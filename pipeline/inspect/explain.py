@@ -222,8 +222,8 @@ def _summary(
     if verdict == "kept":
         return "kept: no rule takes it"
     if reason == "forgotten" and takedowns:
-        told = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
-        return f"{kind_of(reason)}: {reason} — taken down on {told}"
+        dates = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
+        return f"{kind_of(reason)}: {reason} — taken down on {dates}"
     because = _because(sample, reason, rules, duplicates)
     return f"{kind_of(reason)}: {reason}" + (f" — {because}" if because else "")
 

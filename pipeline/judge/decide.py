@@ -115,12 +115,12 @@ class DecideStage(WholeStage):
                 doubtful |= verdict == 1
                 taken.append(np.zeros(table.num_rows, bool))
             else:
-                told = _flags(pc.equal(failed, rule.reason))  # by the fetch, in the same word
-                taken.append(((verdict == 1) | unknown) & ~told)
+                by_fetch = _flags(pc.equal(failed, rule.reason))  # by the fetch, in the same word
+                taken.append(((verdict == 1) | unknown) & ~by_fetch)
         for i, rule in enumerate(self.rules):
             for j in range(i):
                 if self.rules[j].reason == rule.reason:
-                    taken[i] &= ~taken[j]  # a reason is told once
+                    taken[i] &= ~taken[j]  # a reason is given once
         measured = np.any([has_failed, *taken], axis=0)
         given = np.stack([has_failed, *taken, skipped & ~measured], axis=1)
         words = pa.array([*(rule.reason for rule in self.rules), NOT_MEASURED], pa.string())

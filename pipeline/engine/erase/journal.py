@@ -25,8 +25,8 @@ class Journal:
     @property
     def notes(self) -> list[str]:
         """What the erasure cannot see to, in words."""
-        told = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
-        return [note for some in told for note in some]
+        noted = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
+        return [note for some in noted for note in some]
 
     @property
     def touches(self) -> dict[str, Any]:

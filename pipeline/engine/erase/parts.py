@@ -14,7 +14,7 @@ from pipeline.engine.merging import is_of_whole
 from pipeline.engine.patches import marked
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import fetch_summary
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import (
     Sidecar,
     digest_of,
@@ -136,7 +136,7 @@ def part_inputs(
     """
     found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
     known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
-    return {SHARD: shard, **known} if shard is not None and len(known) == len(found) else None
+    return {INGEST: shard, **known} if shard is not None and len(known) == len(found) else None
 
 
 def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> None:

@@ -43,8 +43,8 @@ def _line(line: str, words: list[str]) -> str:
         values = json.loads(line)
     except ValueError:
         return line  # the last line of a driver that was killed while it wrote
-    told = values.get("error")
-    cut = _cut("".join(told) if isinstance(told, list) else told, words)
+    error = values.get("error")
+    cut = _cut("".join(error) if isinstance(error, list) else error, words)
     return json.dumps(values | {"error": cut}) if cut == CUT else line
 
 

@@ -115,14 +115,14 @@ def _frame(fields: list[_Field]) -> list[_Field]:
     if [coding.lower() for coding in codings] == [b"chunked"]:
         return [*others, (b"Transfer-Encoding", b"chunked")]
     if any(coding.lower() != b"identity" for coding in codings):
-        told = _shown(b", ".join(codings))
-        raise FetchError("http_malformed", f"Transfer-Encoding {told} was not asked for")
+        shown = _shown(b", ".join(codings))
+        raise FetchError("http_malformed", f"Transfer-Encoding {shown} was not asked for")
     if not lengths:
         return others
     length = lengths.pop()
     if lengths or not length.isdigit():
-        told = _shown(b", ".join(found[b"content-length"]))
-        raise FetchError("http_malformed", f"Content-Length {told} is no length")
+        shown = _shown(b", ".join(found[b"content-length"]))
+        raise FetchError("http_malformed", f"Content-Length {shown} is no length")
     length = length.lstrip(b"0") or b"0"
     # Python reads no number of thousands of digits; this one is too many bytes for anybody.
     return [*others, (b"Content-Length", length if len(length) < 19 else b"9" * 18)]

@@ -58,8 +58,8 @@ class Resolver:
                 return _system(host, port, 0)
             except socket.gaierror as error:
                 passing = error.errno == socket.EAI_AGAIN
-                told = f"{host}: {error.strerror}"
-                raise FetchError("dns_failure", told, passing=passing) from None
+                detail = f"{host}: {error.strerror}"
+                raise FetchError("dns_failure", detail, passing=passing) from None
             except (UnicodeError, ValueError) as error:
                 raise FetchError("dns_failure", f"{host}: {error}") from None
         found = self._memo.get(name, lambda: self._ask(name))

@@ -23,7 +23,7 @@ from pipeline.words.failure import FetchError
 
 
 @dataclass(frozen=True)
-class Patience:
+class WaitLimits:
     """Seconds that one wait may take, by what is waited for, and how long an answer's head may be.
 
     `total` is the whole picture's.
@@ -36,7 +36,7 @@ class Patience:
     head_bytes: int
 
     @classmethod
-    def of(cls, config: DownloadConfig) -> "Patience":
+    def of(cls, config: DownloadConfig) -> "WaitLimits":
         return cls(
             config.deadline, config.connect_timeout, config.first_byte_timeout, config.timeout,
             config.max_header_bytes,
@@ -46,7 +46,7 @@ class Patience:
 class Clock(threading.local):
     """This thread's current fetch: when it must end, and what it waits for."""
 
-    patience = Patience(math.inf, math.inf, math.inf, math.inf, 1 << 20)
+    limits = WaitLimits(math.inf, math.inf, math.inf, math.inf, 1 << 20)
     end = math.inf
     waiting = "connection"
     is_fresh = True
@@ -54,8 +54,8 @@ class Clock(threading.local):
     _head: int | None = None
     """Bytes of an answer's status line and headers so far; None outside of them."""
 
-    def start(self, patience: Patience) -> None:
-        self.patience, self.end = patience, time.monotonic() + patience.total
+    def start(self, limits: WaitLimits) -> None:
+        self.limits, self.end = limits, time.monotonic() + limits.total
         self.connecting()
 
     def connecting(self) -> None:
@@ -74,16 +74,16 @@ class Clock(threading.local):
         if self._head is None or not count:
             return
         self.waiting = "further byte"
-        if self._head > self.patience.head_bytes:
-            told = f"headers of more than {self.patience.head_bytes} bytes"
-            raise FetchError("http_malformed", told)
+        if self._head > self.limits.head_bytes:
+            detail = f"headers of more than {self.limits.head_bytes} bytes"
+            raise FetchError("http_malformed", detail)
         self._head += count
 
     def left(self) -> float:
         """Seconds left, more than 0. FetchError (timeout) when the deadline has passed."""
         left = self.end - time.monotonic()
         if left <= 0:
-            raise FetchError("timeout", f"not finished after {self.patience.total:g} s in total")
+            raise FetchError("timeout", f"not finished after {self.limits.total:g} s in total")
         return left
 
     def step(self) -> float:
@@ -91,14 +91,14 @@ class Clock(threading.local):
         return min(self.left(), self._most())
 
     def _most(self) -> float:
-        patience = self.patience
+        limits = self.limits
         return {
-            "connection": patience.connect,
-            "first byte": patience.first_byte,
-            "further byte": patience.idle,
+            "connection": limits.connect,
+            "first byte": limits.first_byte,
+            "further byte": limits.idle,
         }[self.waiting]
 
-    def told(self) -> str:
+    def describe_wait(self) -> str:
         """What was waited for in vain."""
         return f"no {self.waiting} within {self._most():g} s"
 
@@ -116,7 +116,7 @@ class Clock(threading.local):
         """In the block another fetch has a deadline of its own; this one stands still."""
         end = self.end
         with self.stopped():
-            self.end = time.monotonic() + self.patience.total
+            self.end = time.monotonic() + self.limits.total
             try:
                 yield
             finally:
