@@ -23,8 +23,8 @@ JPEG_SIDE = 65_500
 class Made:
     """What became of a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
 
-    The original size is that of the upright picture, in pixels; it is known as far as the header
-    told it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
+    The original size is that of the upright picture, in pixels; it is known if the header
+    gives it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
     """
 
     reason: str | None = None

@@ -1,8 +1,8 @@
-"""Reading an answer's head, so that no line of it hides another.
+"""Reads the head of a response so that a malformed line cannot hide the lines after it.
 
-http.client hands the header lines to a parser of e-mail, which takes the first odd line, and all
-that follow, for the message's text: a site's X-Robots-Tag or Content-Length behind it is lost.
-Here a head is first put in good order, or refused, line by line, by RFC 9112 (2.2 line ends, 5
+http.client passes the header lines to an e-mail parser, which takes the first malformed line, and
+all that follow, for the message's text: an X-Robots-Tag or Content-Length after it is lost. Here
+a head is first normalised or refused, line by line, by RFC 9112 (2.2 line ends, 5
 field lines, 6.3 the body's length) and RFC 9110 (5.5 characters, 15.2 interim answers).
 """
 

@@ -1,4 +1,4 @@
-"""Names to addresses: asked once within the answer's time to live, however many connections follow.
+"""Resolves names to addresses, once within an answer's time to live, for all connections.
 
 The system's own resolver does not say how long its answers hold, so DNS is asked directly
 (dnspython). What is no matter of DNS stays with the system: spelt-out addresses in all their odd

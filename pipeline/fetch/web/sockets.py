@@ -24,9 +24,9 @@ from pipeline.words.failure import FetchError
 
 @dataclass(frozen=True)
 class WaitLimits:
-    """Seconds that one wait may take, by what is waited for, and how long an answer's head may be.
+    """Limits of one fetch: seconds for each kind of wait, and bytes of a response's head.
 
-    `total` is the whole picture's.
+    `total` is the deadline in seconds for the whole picture.
     """
 
     total: float
@@ -50,7 +50,7 @@ class Clock(threading.local):
     end = math.inf
     waiting = "connection"
     is_fresh = True
-    """Whether the request in hand has made its connection, and not found one kept alive."""
+    """Whether the current request opened a new connection instead of reusing one."""
     _head: int | None = None
     """Bytes of an answer's status line and headers so far; None outside of them."""
 
@@ -99,7 +99,7 @@ class Clock(threading.local):
         }[self.waiting]
 
     def describe_wait(self) -> str:
-        """What was waited for in vain."""
+        """What the server did not send or do in time."""
         return f"no {self.waiting} within {self._most():g} s"
 
     @contextlib.contextmanager
@@ -113,7 +113,7 @@ class Clock(threading.local):
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """In the block another fetch has a deadline of its own; this one stands still."""
+        """In the block another fetch runs with its own deadline; this one's clock is stopped."""
         end = self.end
         with self.stopped():
             self.end = time.monotonic() + self.limits.total
