@@ -1,4 +1,4 @@
-"""What of a part has to be made: all of it, some rows, or nothing but a note on its sidecar."""
+"""How much of a part must be made: all of it, some rows, or only a note on its sidecar."""
 
 import tempfile
 import time

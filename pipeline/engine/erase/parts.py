@@ -84,7 +84,7 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
         if rows := rows_of(folder, f"{name}.parquet", wanted):
             shard = index.shards[number][1] if index and number < len(index) else None
             inputs = part_inputs(run, upstream_of(run, path), name, shard)
-            # Rows that a policy of another day let in or kept out are looked at by the next run.
+            # Rows that an earlier policy let in or left out are checked by the next run.
             stood = (
                 inputs is not None
                 and why_stale(sidecar, Due(sidecar.fingerprint, inputs, sidecar.policy)) is None
