@@ -1,4 +1,4 @@
-"""What a job would do: its stages with their fingerprints, and which parts already stand."""
+"""The plan of a job: its stages with their fingerprints, and which parts are up to date."""
 
 import difflib
 import json
@@ -30,7 +30,7 @@ READERS = 16
 
 @dataclass(frozen=True)
 class Node(Product):
-    """A stage in its place: what it stands on and where its parts lie."""
+    """A stage of a plan: the stages that it reads, and the folder of its parts."""
 
     keys = "shards"
 
@@ -38,7 +38,7 @@ class Node(Product):
     upstream: tuple[str, ...]
     """Stages whose parts its own are made from."""
     asks: tuple[str, ...]
-    """Stages whose columns its masks read: they say which rows are measured, and nothing else."""
+    """Stages whose columns its masks read, which only decides which rows are measured."""
     masks: tuple[Mask, ...]
     recipe: dict[str, Any]
     fingerprint: str = ""

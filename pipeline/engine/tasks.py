@@ -1,4 +1,4 @@
-"""The work that a scheduler hands out: one (stage, shard) a task, ids in, under 1 kB out."""
+"""The tasks that workers run: one (stage, shard) each; arguments are ids, results under 1 kB."""
 
 import tempfile
 import time
@@ -46,7 +46,7 @@ class Worked:
 
 @dataclass(frozen=True)
 class Done(Worked):
-    """What the driver hears of a task: what it did and when, in seconds since 1970."""
+    """The result that the driver gets: what the task did and when, in seconds since 1970."""
 
     start: float = 0.0
     end: float = 0.0
@@ -86,7 +86,7 @@ def run_table(
         for path in output.files.values():
             path.unlink(missing_ok=True)
     counts = output.summary
-    if renewal.base is not None:  # of the rows that stay, `output` knows nothing
+    if renewal.base is not None:  # `output` does not count the rows that stay
         counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
     rows = len(renewal.wanted) if again is None else len(again)
     untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()

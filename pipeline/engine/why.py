@@ -1,4 +1,4 @@
-"""Why parts do not stand, in a user's words: today's recipe held against that of the last run."""
+"""Why parts are stale, in words for a user: compares today's recipe with that of the last run."""
 
 import json
 from collections.abc import Mapping

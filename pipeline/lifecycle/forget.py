@@ -77,7 +77,7 @@ def forget(
             return None, answer | {"dry_run": True}
         known = {scope.key for stone in tombstones.stones for scope in stone.scopes}
         if fresh or not found.by_scope.keys() <= known:
-            # First, so that whatever happens from here on, the next run finishes it.
+            # Written first, so that the next run finishes the takedown if this one is killed.
             tombstones.with_(found.scopes()).write(run.folder)
             erase(run, journal)
             reporter.say(f"forget: {rows(len(fresh))} erased")
@@ -88,7 +88,7 @@ def forget(
 
 
 def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
-    """Verdicts and export anew, from parts alone: nothing is fetched here, no model runs."""
+    """Renew verdicts and export from the parts alone: nothing is fetched and no model runs."""
     job = run.job.get("job_file") or "JOB.yaml"
     try:
         plan = replan(run)

@@ -77,7 +77,7 @@ def retry(
         count = sum(map(len, again.values()))
         reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
         result = None
-        # A run that was stopped is brought to its end, though all its rows may have been fetched.
+        # A run that was stopped is finished, even if no row is to be fetched.
         if again or not run.state.get("finished"):
             result = bring_up_to_date(plan, products_of(plan), reporter, again=again, asked=False)
     return result, _outcome(run, chosen)
@@ -134,7 +134,7 @@ def _as_masked(plan: Plan, chosen: Chosen) -> Chosen:
 
 
 def _outcome(run: Run, chosen: Chosen) -> dict[str, Any]:
-    """What came of the matched rows, read from the files."""
+    """The results for the matched rows, read from the files."""
     places = chosen.table.select(["shard", "row", "out"])
     now = _now(run, places)
     tried = now.filter(pc.is_null(now["out"]))

@@ -1,4 +1,4 @@
-"""Errors of lost shards may quote a row: what was logged of those taken down is cut out."""
+"""Logged errors may quote a row; quotes of rows that were taken down are removed from the logs."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def cut_quotes(run: Run, journal: Journal) -> None:
     for lost in state.get("quarantined") or ():
         lost["error"] = _cut(lost.get("error"), words)
     if state:
-        # Verdicts and export are to follow, also after a kill.
+        # Marked as unfinished, so that verdicts and export are renewed even after a kill.
         run.folder.write(STATE, json.dumps(state | {"finished": None}, indent=1).encode())
     if run.folder.exists(LOG):
         lines = run.folder.read(LOG).decode(errors="replace").splitlines()
