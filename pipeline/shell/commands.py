@@ -1,4 +1,4 @@
-"""What the commands do, below the command line's words."""
+"""What the commands do, without the parsing of the command line."""
 
 import json
 import sys
