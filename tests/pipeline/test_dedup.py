@@ -1,4 +1,4 @@
-"""Groups of repeats: who leads, who follows, and by what likeness."""
+"""Groups of duplicates: their leader, their members, and the kind of likeness."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Dealing: repeats merged, rows named, standing shards left standing."""
+"""Dealing: repeats are merged, invalid rows kept with a reason, fresh shards left as they are."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Rules as SQL: what they read, what they answer, and what they may not be."""
+"""Rules as SQL: the columns they read, their results, and the expressions that are refused."""
 
 from pathlib import Path
 

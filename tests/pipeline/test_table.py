@@ -1,4 +1,4 @@
-"""The law of the table, and parts that are whole or not there at all."""
+"""The sample table's checks, and parts that are complete or absent."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""What ends a run before its end, and is no bug, ends it with one line and its own exit code."""
+"""Errors that are not bugs end a run with one line and an exit code."""
 
 import contextlib
 import os

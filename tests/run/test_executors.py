@@ -1,4 +1,4 @@
-"""One engine, two executors: the same parts, the same export, the same quarantine."""
+"""Both executors give the same parts, the same export and the same quarantine."""
 
 import json
 import subprocess

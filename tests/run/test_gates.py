@@ -1,4 +1,4 @@
-"""Keys of the `download:` section changed on a finished run: who is asked again, what follows."""
+"""Changed keys of `download:` on a finished run: which rows are fetched again, what follows."""
 
 import hashlib
 import shutil
