@@ -1,4 +1,4 @@
-"""The rooms' floors: lower ones know nothing of higher ones, and nobody is exempt."""
+"""No package imports one on a higher floor, and no two import each other in a circle."""
 
 import ast
 import subprocess

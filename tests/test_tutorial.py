@@ -15,7 +15,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_tex
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each block printed, stdout and stderr."""
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "configs").symlink_to(ROOT / "configs")
@@ -32,40 +32,40 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return said
 
 
-def _block(told: list[str], start: str) -> str:
+def _block(outputs: list[str], start: str) -> str:
     return next(
-        out for block, out in zip(BLOCKS, told, strict=True) if block.lstrip().startswith(start)
+        out for block, out in zip(BLOCKS, outputs, strict=True) if block.lstrip().startswith(start)
     )
 
 
-def test_the_demo_ends_with_the_truth_and_the_paths(told):
-    out = _block(told, "winnow demo")
+def test_the_demo_ends_with_the_truth_and_the_paths(outputs):
+    out = _block(outputs, "winnow demo")
     assert "against the planted truth" in out
     assert re.search(r"report: runs/demo/report\.html|report: .*/runs/demo/report\.html", out)
 
 
-def test_explain_names_the_rule_and_the_number(told):
-    out = _block(told, "UID_=")
+def test_explain_names_the_rule_and_the_number(outputs):
+    out = _block(outputs, "UID_=")
     assert "low_clip_score" in out
     assert "clip_score < 0.4" in out
 
 
-def test_plan_says_that_only_the_verdicts_are_to_do(told):
-    lines = _block(told, "winnow plan").splitlines()
+def test_plan_says_that_only_the_verdicts_are_to_do(outputs):
+    lines = _block(outputs, "winnow plan").splitlines()
     todo = [line.split()[0] for line in lines if re.match(r"\w+ +([1-9]\d* of \d+|\?) ", line)]
     assert todo == ["decide", "export"]
     assert any("rules[9].when: clip_score < 0.4 → clip_score < 0.5" in line for line in lines)
 
 
-def test_own_rows_all_have_a_reason(told):
-    out = _block(told, "cat > pairs.csv")
+def test_own_rows_all_have_a_reason(outputs):
+    out = _block(outputs, "cat > pairs.csv")
     for reason in ("address_forbidden", "url_missing", "pii"):
         assert reason in out
 
 
-def test_a_row_is_tried_again_and_one_is_taken_down(told):
-    assert "1 row matched" in _block(told, "winnow retry")
-    out = _block(told, "winnow forget")
+def test_a_row_is_tried_again_and_one_is_taken_down(outputs):
+    assert "1 row matched" in _block(outputs, "winnow retry")
+    out = _block(outputs, "winnow forget")
     assert "1 row would be forgotten" in out
     assert "1 row forgotten" in out
     assert "dog.jpg" not in out.rsplit("tombstones: ", 1)[1].split("reason", 1)[1]

@@ -54,7 +54,7 @@ def replace_folder(new: Path, target: Path) -> None:
         new.rename(target)
 
 
-def keep_log(path: Path, course: str, step: int) -> None:
+def keep_log(path: Path, trajectory: str, step: int) -> None:
     """Cut a log back to the lines of this training up to `step`; a resumed run writes the rest."""
     lines = []
     if path.is_file():
@@ -63,6 +63,6 @@ def keep_log(path: Path, course: str, step: int) -> None:
                 entry = json.loads(line)
             except ValueError:  # the line that a kill cut short
                 continue
-            if entry.get("course") == course and entry.get("step", 0) <= step:
+            if entry.get("trajectory") == trajectory and entry.get("step", 0) <= step:
                 lines.append(line)
     write_atomically(path, "".join(line + "\n" for line in lines))

@@ -23,9 +23,9 @@ from train.model import Diffusion
 from train.origin import (
     NAMES,
     base_model,
-    course,
     fingerprint,
     resolution_and_rate,
+    trajectory_fingerprint,
 )
 from train.outcome import commit, finished_model
 from train.text import remembered
@@ -61,8 +61,8 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
     )
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
 
-    way = course(config, data, base)
-    checkpoints = out / "checkpoints" / way[:12]
+    trajectory = trajectory_fingerprint(config, data, base)
+    checkpoints = out / "checkpoints" / trajectory[:12]
     if config.resume == "never":
         shutil.rmtree(checkpoints, ignore_errors=True)
     start = 0
@@ -71,7 +71,7 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
         net.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
         average = {name: value.to(device) for name, value in state["average"].items()}
-    keep_log(out / "log.jsonl", way, start)
+    keep_log(out / "log.jsonl", trajectory, start)
 
     passes = config.gradient_accumulation_steps
     stream = batches(
@@ -114,7 +114,7 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
                 "lr": lr,
                 "img_per_s": round(pictures / (time.monotonic() - began), 2),
             }
-            line = json.dumps({"step": done, **figures, "course": way})
+            line = json.dumps({"step": done, **figures, "trajectory": trajectory})
             with (out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
             progress(done, config.max_train_steps, figures)

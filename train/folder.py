@@ -1,4 +1,4 @@
-"""Model folders on disk: where a name leads, what a folder's content hashes to."""
+"""Model folders on disk: the folder of a model's name, and the digest of its content."""
 
 from __future__ import annotations
 

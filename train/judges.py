@@ -1,4 +1,4 @@
-"""Judges of drawn pictures: the job's own image measurements that its safety rules read."""
+"""Scores drawn pictures by the image measurements that the job's safety rules read."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

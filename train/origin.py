@@ -47,10 +47,11 @@ def fingerprint(config: TrainConfig, export: Export, base: str) -> str:
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
-def course(config: TrainConfig, export: Export, base: str) -> str:
-    """sha256 over what determines each step, whatever the last one is: checkpoints are kept by it.
+def trajectory_fingerprint(config: TrainConfig, export: Export, base: str) -> str:
+    """sha256 over what determines the weights after each step; names the checkpoints' folder.
 
-    At a constant rate more steps only go further, so a longer run continues a shorter one's.
+    At a constant rate the number of steps is left out of it, because it changes no earlier step:
+    a longer training continues from the checkpoints of a shorter one.
     """
     if config.lr_scheduler == "constant":
         config = config.model_copy(update={"max_train_steps": 1, "lr_flat_fraction": 0.0})

@@ -34,7 +34,7 @@ def commit(
     fingerprint: str,
     notes: dict[str, Any],
 ) -> Path:
-    """Write `out/model` beside its old self, swap them, and write the marker last."""
+    """Write the new model beside the old `out/model`, swap the two, and write the marker last."""
     fresh, target = out / "model.tmp", out / "model"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -74,7 +74,7 @@ class HuggingFaceText:
 def remembered(
     encode: Callable[[Sequence[str]], torch.Tensor], at_once: int, limit: int = 4096
 ) -> Callable[[Sequence[str]], torch.Tensor]:
-    """The encoder with its latest `limit` captions kept: epochs repeat what a frozen tower said.
+    """The encoder with a cache of its latest `limit` captions, which are repeated in each epoch.
 
     With `at_once` = 1 a caption's states do not depend, in their last bits, on the captions that
     happened to be new beside it, which are others in a resumed run.

@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["tuning", "effort", "gate", "rule", "mask"]
 ROLES: dict[Role, str] = {
-    "tuning": "changes how fast or where a job runs, not what it yields: makes nothing stale",
+    "tuning": "changes how fast or where a job runs, not its results: makes nothing stale",
     "effort": "can only turn one failure into another: makes nothing stale, and `winnow retry` "
     "tries failed rows again",
-    "gate": "rows are refused by it: another value concerns the rows that it lets in or takes out, "
-    "and no other is fetched or measured again",
-    "rule": "held against what was stored, with the verdicts: another value fetches nothing",
-    "mask": "says which rows are measured: another value measures the rows that it adds, and "
-    "forgets nothing",
+    "gate": "decides which rows are refused: with another value only the rows whose refusal "
+    "may change are fetched or measured again",
+    "rule": "applied to the stored facts when rows are judged: another value fetches nothing",
+    "mask": "decides which rows are measured: another value measures the rows that it adds and "
+    "keeps what was measured before",
 }
 """Kinds of keys outside the fingerprint of what is measured; every other key is inside it."""
 
@@ -28,7 +28,7 @@ class Section(BaseModel):
         """The settings that change a result, as JSON values: this section's share of a fingerprint.
 
         Keys with a role are left out, and so are keys at their defaults: a new key with a default
-        makes nothing stale. Whoever changes a default raises the version of the stage.
+        makes nothing stale. A change of a default must raise the version of the stage.
         """
         found: dict[str, Any] = {}
         for name, value in self.settings().items():
@@ -59,7 +59,7 @@ class Section(BaseModel):
         }
 
     def changed_since(self, before: Mapping[str, Any], role: Role) -> dict[str, tuple[Any, Any]]:
-        """The keys of a role that `before` (JSON values) has otherwise: old and new value."""
+        """The keys of a role whose value is another in `before` (JSON values): (old, new)."""
         now = self.model_dump(mode="json")
         return {
             name: (before[name], now[name])

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pipeline.config.base import Section, effort, gate, mask, rule, tuning
 
 FORMATS: tuple[Literal["jpeg", "png", "webp", "gif"], ...] = ("jpeg", "png", "webp", "gif")
-"""Formats that are decoded and stored in any case; which of them a job keeps, its rules say."""
+"""Formats that are always decoded and stored; the job's rules decide which of them are kept."""
 
 
 class DownloadConfig(Section):
@@ -18,7 +18,7 @@ class DownloadConfig(Section):
     resize_mode: Literal["keep_ratio", "center_crop", "border", "no"] = Field(
         "keep_ratio",
         description="As img2dataset's: shorter side to `image_size`; square crop; white border; "
-        "as it is.",
+        "unchanged.",
     )
     resize_only_if_bigger: bool = Field(True, description="Never enlarge a smaller picture.")
     encode_quality: int = Field(95, ge=1, le=100, description="JPEG quality of the stored picture.")
@@ -94,9 +94,9 @@ class DownloadConfig(Section):
     )
     respect_robots_txt: bool = gate(
         True,
-        description="Ask each host's robots.txt first, and do as it says (RFC 9309). Turned on "
-        'later, it takes no picture that is stored; `winnow retry --where "robots_txt is null"` '
-        "asks about those.",
+        description="Ask each host's robots.txt first and obey it (RFC 9309). If it is turned on "
+        'later, stored pictures stay; `winnow retry --where "robots_txt is null"` asks about '
+        "those.",
     )
     respect_robots_tag: bool = gate(
         True,
@@ -108,12 +108,12 @@ class DownloadConfig(Section):
     )
     opted_out_domains: str | None = gate(
         None,
-        description="A file of domains that opted out, one a line, `#` comments; their subdomains "
-        "too. They are sent no request.",
+        description="A file of domains that opted out, one per line, `#` comments; subdomains are "
+        "included. They are sent no request.",
     )
     verify_hash: bool = gate(
         True,
-        description="Hold the bytes against the input's `columns.sha256` and `columns.md5`, where "
+        description="Compare the bytes with the input's `columns.sha256` and `columns.md5`, where "
         "it has them.",
     )
     blocklist: str | None = gate(
@@ -137,13 +137,13 @@ class DownloadConfig(Section):
     )
     host_failures: int | None = tuning(
         8,
-        "Failures in a row (timeouts, broken connections, names without address, 5xx, 429), and no "
-        "fewer than its successes of late, after which a host is left alone for a while; null: "
-        "never.",
+        "Failures in a row (timeouts, broken connections, names without address, 5xx, 429) after "
+        "which a host is not asked for `host_cooldown` seconds, if it had no more recent successes "
+        "than that; null: never.",
         ge=1,
     )
     host_cooldown: float = tuning(
-        60.0, "Seconds that a failing host is left alone; its rows get `host_failing`.", gt=0
+        60.0, "Seconds that a failing host is not asked; its rows get `host_failing`.", gt=0
     )
 
     @field_validator("allow_addresses")

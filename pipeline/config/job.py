@@ -20,10 +20,10 @@ from pipeline.words.reasons import check_reason
 
 
 class Rule(Section):
-    """One judgement: rows for which `when` is true are dropped with `reason`."""
+    """One rule: rows for which `when` is true are dropped with `reason`."""
 
     reason: str = Field(
-        description="A word of the vocabulary (docs/reasons.md) or `x_` and a name."
+        description="A reason of the vocabulary (docs/reasons.md), or `x_` and a name."
     )
     when: str = Field(description="SQL boolean over the columns, DuckDB's dialect.")
     if_null: Literal["drop", "keep"] = Field(
@@ -51,36 +51,36 @@ class Job(Section):
     )
     input_format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
         "auto",
-        description="Format of the input; auto goes by the file name. Cells may be quoted in CSV, "
+        description="Format of the input; `auto`: by the file name. Cells may be quoted in CSV, "
         "not in TSV.",
     )
     columns: Columns = Field(Columns(), description="Which input column holds what.")
     name: str | None = Field(
         None,
         pattern=r"^[^./\\][^/\\]*$",
-        description="Name of the run folder; else the job file's name.",
+        description="Name of the run folder; by default the job file's name.",
     )
     output: str = tuning("runs", "Folder of all runs, any fsspec URL; this run is `output/name`.")
     shard_size: int = Field(
-        10_000, ge=1, le=1_000_000, description="Rows per shard, fixed for ever."
+        10_000, ge=1, le=1_000_000, description="Rows per shard; another value deals all anew."
     )
     audit_fraction: float = Field(
         0.01,
         ge=0,
         le=1,
-        description="Share of the rows that an `only_if` leaves out measured all the same, and "
-        "marked `audit`; they are judged as if they were not measured, so none is kept for it.",
+        description="Share of the rows left out by an `only_if` that are measured anyway, and "
+        "marked `audit`; they are judged as if they had not been measured, so none is kept.",
     )
     captions: CaptionsConfig = Field(CaptionsConfig(), description="Caption measurements.")
     download: DownloadConfig = Field(DownloadConfig(), description="Fetching.")
     embed: EmbedConfig = Field(EmbedConfig(), description="CLIP vectors.")
     images: ImagesConfig = Field(ImagesConfig(), description="Picture measurements.")
     measure: dict[str, dict[str, Any] | None] = Field(
-        {}, description="Further measurements, by name, each with its own section."
+        {}, description="Additional measurements, by name, each with its own section."
     )
     dedup: DedupConfig = Field(DedupConfig(), description="Repeats.")
     rules: tuple[Rule, ...] | None = Field(
-        None, description="The judgements, in order; null: the default rules (docs/reasons.md)."
+        None, description="The rules, in order; null: the default rules (docs/reasons.md)."
     )
     export: ExportConfig = Field(ExportConfig(), description="The kept rows' layout.")
     train: TrainConfig | None = Field(None, description="Fine-tuning; null: none.")

@@ -1,4 +1,4 @@
-"""From a job file to a checked `Job`, with one-line errors that name the key and the nearest."""
+"""Reads a job file into a checked `Job`; errors are one line with the key and the nearest key."""
 
 import difflib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=BaseModel)
 def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     """Read and check a job file; `overrides` are `a.b=c` as given to `--set`.
 
-    The job's name falls back to the file's. Raises InputError with the key at fault.
+    A job without a name gets the file's name. Raises InputError that names the wrong key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
 
 
 def parse_job(values: dict[str, Any], place: str) -> Job:
-    """Check a mapping; InputError names the first key at fault within `place`."""
+    """Check a mapping; InputError names the first wrong key within `place`."""
     try:
         return Job.model_validate(values)
     except ValidationError as error:
@@ -51,7 +51,7 @@ def parse_job(values: dict[str, Any], place: str) -> Job:
 
 
 def check_section(model: type[S], values: Any, place: str) -> S:
-    """Check one section against its model; InputError names the key at fault within `place`."""
+    """Check one section against its model; InputError names the wrong key within `place`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def _siblings(path: Path) -> list[Path]:
 def _override(values: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise InputError(f"--set {override}: `key.key=value` is due")
+        raise InputError(f"--set {override}: expected `key.key=value`")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -86,11 +86,11 @@ def _override(values: dict[str, Any], override: str) -> None:
     elif isinstance(here, dict):
         here[last] = value
     else:
-        raise InputError(f"--set {override}: `{key}` is not there")
+        raise InputError(f"--set {override}: there is no `{key}`")
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    # An unknown key is often the misspelling of one that is then said to be missing.
+    # An unknown key is often a misspelt one, which pydantic then also reports as missing.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     place = _dotted(first["loc"])
     if first["type"] == "extra_forbidden":
@@ -100,17 +100,17 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"key `{place}` is missing{hint}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "model_type":
-        message = "keys of its own are due, or nothing at all: remove the line for the defaults"
+        message = "a section with keys is expected here; remove the line to get the defaults"
     if first["type"] == "tuple_type":
-        message = "a list is due"
+        message = "a list is expected"
     given = first["input"]
-    told = isinstance(given, dict | list) or first["type"] == "value_error"
-    shown = "" if told else f" (given: {_short(repr(given))})"
+    is_explained = isinstance(given, dict | list) or first["type"] == "value_error"
+    shown = "" if is_explained else f" (given: {_short(repr(given))})"
     return f"`{place}`: {message}{shown}" if place else message
 
 
 def _nearest(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """A likely spelling of an unknown key, or the section that has it."""
+    """A hint for an unknown key: a similar key, or the section that has this key."""
     name, known = str(loc[-1]), _keys_at(loc[:-1], model)
     near = [f"{key}.{name}" for key in _keys_at((), model) if name in _keys_at((key,), model)]
     near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -124,7 +124,7 @@ def _short(text: str) -> str:
 
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
-    # Branches of a union (`input.str`) are pydantic's, not the user's.
+    # pydantic adds the branch of a union to the place (`input.str`); users do not know it.
     parts = [p for p in loc if not (isinstance(p, str) and p.startswith(("tuple[", "str")))]
     text = ""
     for part in parts:
@@ -133,7 +133,7 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
 
 
 def _keys_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
-    """Keys of the section at a place within the model; none where there is no section."""
+    """Keys of the section at a place within the model; empty where there is no section."""
     here: type[BaseModel] | None = model
     for part in loc:
         if here is not None and isinstance(part, str) and part in here.model_fields:

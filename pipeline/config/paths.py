@@ -1,4 +1,4 @@
-"""Relative paths of a job, made absolute: workers of a cluster have other working folders."""
+"""Makes a job's relative paths absolute, because a cluster's workers have other working folders."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -13,9 +13,9 @@ _PATHS = (
 
 
 def with_absolute_paths(job: Job) -> Job:
-    """The job with every file or folder it names by a relative path named by an absolute one.
+    """The job with every relative path of a file or folder replaced by the absolute path.
 
-    What is no file here (a model's name, a pretrained tag) stays as it is.
+    Values that name no existing file (a model's name, a pretrained tag) stay as they are.
     """
     captions, images = _absolute(job.captions), job.images
     if captions.toxicity is not None:

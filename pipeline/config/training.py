@@ -65,7 +65,7 @@ class TrainConfig(Section):
     adam_weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay.")
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's denominator floor.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
-    use_ema: bool = Field(True, description="Keep an exponential moving average; it is what ships.")
+    use_ema: bool = Field(True, description="Save the exponential moving average of the weights.")
     ema_decay: float = Field(
         0.9999,
         gt=0,

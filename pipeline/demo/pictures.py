@@ -59,7 +59,7 @@ def render(picture: Picture) -> bytes:
         square = draw_graphic(rng, picture.side)
     else:
         square = draw(picture.scene, rng, picture.side)
-    # The dice of a change are its own, so that they do not depend on what the drawing took.
+    # A change has its own random generator, so that it does not depend on the drawing's.
     dice = np.random.default_rng([picture.seed, len(picture.path), *picture.path.encode()])
     pixels = _shaped(square, picture.shape)
     if picture.change in _CHANGES:

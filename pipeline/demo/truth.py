@@ -1,4 +1,4 @@
-"""How well a run's verdicts fit the truth that was planted: precision and recall per reason."""
+"""Compares a run's verdicts with the planted truth: precision and recall per reason."""
 
 from __future__ import annotations
 

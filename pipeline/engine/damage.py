@@ -1,7 +1,7 @@
 """Files of a run that were cut or changed from outside, looked for once something has failed.
 
-A sidecar's sums tell them from whole ones. Nobody reads all files before each command; but when
-one has failed, a damaged file is a better answer than a library's error, and no bug of ours.
+The sums in the sidecars show which files are damaged. Checking all files before each command would
+be slow; but after a failure, naming the damaged file is more useful than a library's error.
 """
 
 import contextlib

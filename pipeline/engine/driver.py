@@ -16,7 +16,7 @@ from pipeline.engine.executors.base import Executor
 from pipeline.engine.plan import Node, Plan, merge_of, whole_standing
 from pipeline.engine.product import Product, Standing
 from pipeline.measure.stage import PictureStage
-from pipeline.table.freshness import SHARD, Due
+from pipeline.table.freshness import INGEST, Due
 from pipeline.table.run import ShardIndex
 from pipeline.words.progress import Reporter
 
@@ -201,7 +201,7 @@ class Driver:
         """Digests of the shard and of the parts that these stages read and ask."""
         names = {name for node in nodes for name in (*node.upstream, *node.asks)}
         own = {name: self.standing[name].digests[shard] for name in sorted(names)}
-        return {SHARD: self.index.shards[shard][1], **own}
+        return {INGEST: self.index.shards[shard][1], **own}
 
     def _submit_shard(
         self, names: tuple[str, ...], shard: int, then: Callable[[Ticket, tasks.Done], None]

@@ -19,7 +19,7 @@ from pipeline.engine.tasks import Worked, timed
 from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, cut, export_fingerprint, write_shard
 from pipeline.judge.decide import DecideStage
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import (
     Sidecar,
     commit,
@@ -65,7 +65,7 @@ class Export(Product):
     def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
         if not all(before[node.name].stands for node in plan.nodes):
             return Standing({}, None)
-        return self._cut(before, list(before[SHARD].digests)).look()
+        return self._cut(before, list(before[INGEST].digests)).look()
 
     def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
         standing = self.look(plan, before)
@@ -143,7 +143,7 @@ class Cut:
             kept.append((shard, int(sidecar.summary["kept"])))
         slices = cut(kept, plan.job.export.shard_size)
         # Every column is written out, so every part counts, and not the verdicts alone.
-        names = (SHARD, *plan.by_name)
+        names = (INGEST, *plan.by_name)
         made_from = {shard: [standing[name].digests[shard] for name in names] for shard in shards}
         own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
         return cls(

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 from pipeline.engine.plan import Plan
 from pipeline.engine.product import STANDS, Product, Standing, Work
 from pipeline.ingest.deal import Listing, deal, why_not_current
-from pipeline.table.freshness import SHARD
+from pipeline.table.freshness import INGEST
 from pipeline.table.run import Run, ShardIndex
 from pipeline.words.errors import PartError
 
-TOLD = 1_000_000
+REPORT_EVERY = 1_000_000
 """Rows between two lines about a long list."""
 
 
@@ -23,7 +23,7 @@ class Ingest(Product):
 
     listing: Listing | None
     shard_size: int
-    name = SHARD
+    name = INGEST
     keys = "shards"
     folder = "shards"
 
@@ -49,13 +49,13 @@ class Ingest(Product):
         if standing.stands or self.listing is None:
             return standing
         work.worked.add(self.name)
-        told, say = 0, work.reporter.say
+        reported, say = 0, work.reporter.say
         say("ingest: reading the list")
 
         def tell(rows: int) -> None:
-            nonlocal told
-            if rows - told >= TOLD:
-                told = rows
+            nonlocal reported
+            if rows - reported >= REPORT_EVERY:
+                reported = rows
                 say(f"ingest: {rows:,} rows read")
 
         run = work.plan.run

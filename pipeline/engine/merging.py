@@ -99,7 +99,7 @@ def read_share(folder: Folder, shards: Sequence[int], share: Share) -> pa.Table:
 
 
 def by_shard(merged: pa.Table) -> pa.Table:
-    """The rows in the order of `shard`, so that who wants one shard's skips others' row groups."""
+    """The rows in the order of `shard`, so that a reader of one shard can skip other row groups."""
     shard = merged["shard"].to_numpy()
     if (shard[1:] >= shard[:-1]).all():
         return merged
@@ -120,7 +120,7 @@ class Merge:
     due: Due
     shares: tuple[Share, ...]
     digests: dict[int, str]
-    """By number; who makes one that is missing notes it here."""
+    """Digests by number; a partition that is made later is added here."""
 
     @classmethod
     def of(cls, folder: Folder, fingerprint: str, due: Mapping[int, Due], count: int) -> "Merge":

@@ -13,7 +13,7 @@ from pipeline.engine.merging import MERGED, Share, answer_digest, prepared_name,
 from pipeline.engine.plan import READERS
 from pipeline.engine.product import ONE, Keys, Standing
 from pipeline.export.finish import Manifest
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import Sidecar, part_folder, read_sidecar, shard_name
 from pipeline.table.run import Run, ShardIndex
 from pipeline.table.storage import Folder
@@ -81,7 +81,7 @@ def product_parts(run: Run) -> list[Parts]:
     with ThreadPoolExecutor(READERS) as pool:
         for name, noted in run.state.get("products", {}).items():
             read = {"export shards": _export, "one": _single}.get(noted["keys"], _by_shard)
-            parts = _ingest(run, noted) if name == SHARD else read(run, name, noted, found, pool)
+            parts = _ingest(run, noted) if name == INGEST else read(run, name, noted, found, pool)
             if parts is not None:
                 found[name] = parts
     return [] if index is None else list(found.values())
@@ -94,7 +94,7 @@ def stage_parts(run: Run) -> list[Parts]:
 
 def columns_of(products: Sequence[Parts]) -> list[Parts]:
     """The products that lay columns beside the shards' own."""
-    return [part for part in products if part.keys == "shards" and part.name != SHARD]
+    return [part for part in products if part.keys == "shards" and part.name != INGEST]
 
 
 def recorded(run: Run) -> dict[str, Standing]:
@@ -146,10 +146,10 @@ def _by_shard(
     run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts],
     pool: ThreadPoolExecutor,
 ) -> Parts:  # fmt: skip
-    shards = found[SHARD].sidecars if SHARD in found else {}
+    shards = found[INGEST].sidecars if INGEST in found else {}
     place = run.folder.sub(noted["folder"])
     read = _reader(place, pool)
-    upstream = [SHARD, *_upstream(place, list(found))]
+    upstream = [INGEST, *_upstream(place, list(found))]
     merged = _merged(read)
     sidecars = {}
     for shard, sidecar in read(shards).items():
@@ -178,12 +178,12 @@ def _ingest(run: Run, noted: Mapping[str, Any]) -> Parts | None:
 
     def record(shard: int, rows: int, digest: str, seconds: float) -> Sidecar:
         return Sidecar(
-            SHARD, index.fingerprint, shard, rows, {}, digest, {}, {}, seconds,
+            INGEST, index.fingerprint, shard, rows, {}, digest, {}, {}, seconds,
             index.peak_memory_mb,
         )  # fmt: skip
 
     return Parts(
-        SHARD, noted["keys"], index.fingerprint, noted["folder"], bool(noted.get("cached")),
+        INGEST, noted["keys"], index.fingerprint, noted["folder"], bool(noted.get("cached")),
         {k: record(k, rows, digest, 0.0) for k, (rows, digest) in enumerate(index.shards)},
         len(index), (record(-1, 0, "", index.seconds),),
     )  # fmt: skip

@@ -48,7 +48,7 @@ def patched(
 
 
 def is_same(data: ShardData, stage: str, before: Sidecar, output: Output) -> bool:
-    """Whether an output is what stands already: then nothing follows from it."""
+    """Whether an output equals the existing part, so that later stages need not run again."""
     stored = read_parquet(data.run.folder.sub(data.folders[stage]), f"{data.name}.parquet")
     return output.table.equals(stored) and all(
         before.digests.get(f"{data.name}.{suffix}") == file_digest(path)

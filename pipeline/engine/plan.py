@@ -1,4 +1,4 @@
-"""What a job would do: its stages with their fingerprints, and which parts already stand."""
+"""The plan of a job: its stages with their fingerprints, and which parts are up to date."""
 
 import difflib
 import json
@@ -18,7 +18,7 @@ from pipeline.engine.product import Product, Standing, Work
 from pipeline.engine.why import why_parts
 from pipeline.judge.stages import stages_for
 from pipeline.measure.stage import Stage, WholeStage
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.shard import Mask, ShardData
@@ -30,7 +30,7 @@ READERS = 16
 
 @dataclass(frozen=True)
 class Node(Product):
-    """A stage in its place: what it stands on and where its parts lie."""
+    """A stage of a plan: the stages that it reads, and the folder of its parts."""
 
     keys = "shards"
 
@@ -38,7 +38,7 @@ class Node(Product):
     upstream: tuple[str, ...]
     """Stages whose parts its own are made from."""
     asks: tuple[str, ...]
-    """Stages whose columns its masks read: they say which rows are measured, and nothing else."""
+    """Stages whose columns its masks read, which only decides which rows are measured."""
     masks: tuple[Mask, ...]
     recipe: dict[str, Any]
     fingerprint: str = ""
@@ -53,10 +53,10 @@ class Node(Product):
 
     def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
         """Of those shards of which all that it reads stands."""
-        names = (SHARD, *self.upstream, *self.asks)
+        names = (INGEST, *self.upstream, *self.asks)
         due = {
             shard: plan.due(self, {name: before[name].digests[shard] for name in names})
-            for shard in before[SHARD].digests
+            for shard in before[INGEST].digests
             if all(shard in before[name].digests for name in names)
         }
         if self.stage.whole:
@@ -64,7 +64,7 @@ class Node(Product):
             standing = whole_standing(plan, self, due, index.rows if index else 0)
         else:
             standing = parts_standing(plan, self, due)
-        return Standing(standing, before[SHARD].total)
+        return Standing(standing, before[INGEST].total)
 
     def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
         return why_parts(plan, self, before)
@@ -125,8 +125,8 @@ class Plan:
         return self.data(shard, self.by_name[name].masks)
 
     def due(self, node: Node, digests: Mapping[str, str]) -> Due:
-        """What a shard's part must be made from; `digests` holds SHARD and parts by stage."""
-        inputs = {name: digests[name] for name in (SHARD, *node.upstream)}
+        """What a shard's part must be made from; `digests` holds INGEST and parts by stage."""
+        inputs = {name: digests[name] for name in (INGEST, *node.upstream)}
         policy: dict[str, Any] = {}
         if node.masks and not node.stage.whole:
             policy = {

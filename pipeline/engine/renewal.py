@@ -1,4 +1,4 @@
-"""What of a part has to be made: all of it, some rows, or nothing but a note on its sidecar."""
+"""How much of a part must be made: all of it, some rows, or only a note on its sidecar."""
 
 import tempfile
 import time
@@ -12,7 +12,7 @@ from pipeline.engine.patches import is_same, marked, patched
 from pipeline.engine.plan import Node, Plan
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import check_columns, check_rows
-from pipeline.table.freshness import SHARD, Due, changed_inputs
+from pipeline.table.freshness import INGEST, Due, changed_inputs
 from pipeline.table.part import (
     Sidecar,
     commit,
@@ -50,7 +50,7 @@ class Renewal:
         digests: Mapping[str, str],
         again: Sequence[int] | None = None,
     ) -> "Renewal":
-        """`digests` are those of the shard (SHARD) and of the parts that the stage reads and asks.
+        """`digests` are those of the shard (INGEST) and of the parts that the stage reads and asks.
 
         `again` names rows to measure though nothing has changed: those of a part that stands, so
         PartError if it does not.
@@ -168,7 +168,7 @@ def _changed_rows(
 ) -> list[int] | None:
     """Rows in which an input differs from what the part was made from; None if all may."""
     old, today = base.inputs.get(name), due.inputs.get(name)
-    if name == SHARD or old is None or today is None:
+    if name == INGEST or old is None or today is None:
         return None
     upstream = read_sidecar(_folder(plan, plan.by_name[name]), data.name)
     if upstream is None or upstream.digest != today:

@@ -1,4 +1,4 @@
-"""The work that a scheduler hands out: one (stage, shard) a task, ids in, under 1 kB out."""
+"""The tasks that workers run: one (stage, shard) each; arguments are ids, results under 1 kB."""
 
 import tempfile
 import time
@@ -46,7 +46,7 @@ class Worked:
 
 @dataclass(frozen=True)
 class Done(Worked):
-    """What the driver hears of a task: what it did and when, in seconds since 1970."""
+    """The result that the driver gets: what the task did and when, in seconds since 1970."""
 
     start: float = 0.0
     end: float = 0.0
@@ -85,12 +85,12 @@ def run_table(
     finally:
         for path in output.files.values():
             path.unlink(missing_ok=True)
-    told = output.summary
-    if renewal.base is not None:  # of the rows that stay, `output` knows nothing
-        told = {key: value for key, value in told.items() if key not in ("skipped", "invalid")}
+    counts = output.summary
+    if renewal.base is not None:  # `output` does not count the rows that stay
+        counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
     rows = len(renewal.wanted) if again is None else len(again)
     untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()
-    return Worked({name: digest}, rows, told, untouched)
+    return Worked({name: digest}, rows, counts, untouched)
 
 
 @timed
@@ -105,16 +105,16 @@ def run_pictures(
     untouched = list(done)
     stages = [r.node.stage for r in needed if isinstance(r.node.stage, PictureStage)]
     masks = {r.node.name: r.measured for r in needed}
-    told = {}
+    counts = {}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         outputs = measure_pictures(plan.data(shard), stages, masks, Path(scratch))
         for renewal in needed:
             name = renewal.node.name
             done[name], output = renewal.commit(plan, outputs[name], start)
-            told[name] = output.summary
+            counts[name] = output.summary
             if renewal.base is not None and done[name] == renewal.base.digest:
                 untouched.append(name)
-    return Worked(done, len(renewals[0].wanted), told, tuple(untouched))
+    return Worked(done, len(renewals[0].wanted), counts, tuple(untouched))
 
 
 @timed

@@ -1,11 +1,11 @@
-"""Why parts do not stand, in a user's words: today's recipe held against that of the last run."""
+"""Why parts are stale, in words for a user: compares today's recipe with that of the last run."""
 
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.product import STANDS, Standing
-from pipeline.table.freshness import SHARD, why_stale
+from pipeline.table.freshness import INGEST, why_stale
 from pipeline.table.part import part_folder, read_sidecar, shard_name
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def _why_not_standing(
     plan: "Plan", node: "Node", before: Mapping[str, Standing], standing: Standing
 ) -> str:
     """Why parts of the same settings do not stand: the words for the first shard of each reason."""
-    names, told = (SHARD, *node.upstream, *node.asks), []
-    for shard in before[SHARD].digests:
+    names, reasons = (INGEST, *node.upstream, *node.asks), []
+    for shard in before[INGEST].digests:
         if shard in standing.digests:
             continue
         missing = [name for name in names if shard not in before[name].digests]
         if missing:
-            told.append(f"follows {', '.join(missing)}")
+            reasons.append(f"follows {', '.join(missing)}")
             continue
         due = plan.due(node, {name: before[name].digests[shard] for name in names})
         sidecar = read_sidecar(plan.run.folder.sub(node.folder), shard_name(shard))
@@ -54,8 +54,8 @@ def _why_not_standing(
         if sidecar is not None and sidecar.inputs == due.inputs:
             changes = [text for _, text in differences(sidecar.policy or {}, due.policy or {})]
             why = "; ".join([*changes[:3], "only the rows that this concerns are looked at"])
-        told.append(why)
-    return "; ".join(dict.fromkeys(told))
+        reasons.append(why)
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ def card_head(title: str, license_name: str | None, rows: int, schema: pa.Schema
 
     One configuration, the tars: left to itself `datasets` loads the parquet and JSON files as rows
     of their own. It uses one reader for all configurations of a folder, so the parquet files cannot
-    be a second one. The types are told since it would guess them from the first five rows, in which
-    a column may be null throughout.
+    be a second one. The types are given because it would guess them from the first five rows, in
+    which a column may have only nulls.
     """
     values: dict[str, Any] = {"pretty_name": title}
     if license_name:

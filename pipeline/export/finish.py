@@ -32,12 +32,12 @@ class Manifest:
 
     @staticmethod
     def remove(folder: Folder) -> None:
-        """First of all: while anything is rewritten, no reader takes the export for whole."""
+        """Remove it before any rewriting, so that no reader takes the export for finished."""
         folder.remove(MANIFEST)
 
     @property
     def whole(self) -> str:
-        """What an export is known by: what was done, and what came out."""
+        """Identifies the export: the fingerprint (what was done) and the digest (the result)."""
         return str(self.values.get("fingerprint"))
 
     @property

@@ -1,4 +1,4 @@
-"""What a layout is: files of its own in an export's folder, written whole, and able to forget."""
+"""The base class of layouts: how one writes its files in an export's folder and erases rows."""
 
 import re
 from abc import ABC, abstractmethod
@@ -118,6 +118,6 @@ class Layout(ABC):
     def erase(self, taken: Taken) -> None:
         """Take rows out of its files, in place; `taken.folder` may be any older export's.
 
-        Killed at any moment it is done again, from tables that still hold the rows: to do it twice
-        must be to do it once.
+        If it is killed it is called again, with tables that still hold the rows, so a second call
+        must have the same result as one.
         """

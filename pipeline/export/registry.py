@@ -14,7 +14,7 @@ from pipeline.words.plugins import discover
 GROUP = "winnow.layouts"
 """Entry points that name a `Layout` class of another package."""
 COMMON = frozenset({"manifest.json", "README.md"})
-"""Files of every export, which are no layout's."""
+"""Files of every export that belong to no layout."""
 
 
 @cache

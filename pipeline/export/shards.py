@@ -1,4 +1,4 @@
-"""The kept rows, laid out as img2dataset and WebDataset do, byte for byte the same every time.
+"""Writes the kept rows in the layout of img2dataset and WebDataset; equal rows give equal bytes.
 
 `00000.tar` holds `{key}.jpg/.txt/.json`, `00000.parquet` the same rows' columns. Keys are nine
 digits: the export shard's number and the row's place in it.

@@ -1,4 +1,4 @@
-"""Which rows another set of gates concerns: the others keep what was fetched, and are not asked.
+"""Which rows a change of the gates concerns; the others keep what was fetched.
 
 A gate is a key of `download:` by which a row is refused (`config.base.ROLES`).
 """
@@ -69,7 +69,7 @@ def reconsider(
         if old(name) != new(name) and new(name) is not True:
             reasons += given
     due = _is_in(stored["fetch_reason"], reasons)
-    # The header told the size of a picture that was refused for it.
+    # The size of a picture that was refused for its size is stored from its header.
     fits = pc.less_equal(stored["original_pixels"], new("max_image_pixels"))
     too_many = _is_in(stored["fetch_reason"], ["image_too_many_pixels"])
     due &= ~too_many | np.array(pc.fill_null(fits, True).to_numpy(zero_copy_only=False), bool)

@@ -1,4 +1,4 @@
-"""Fetched bytes to pictures, on the fetching threads: img2dataset gets a ticket in their place.
+"""Decodes fetched bytes on the fetching threads and gives img2dataset a ticket instead of them.
 
 img2dataset calls its resizer on one thread, one picture at a time. So each fetching thread has its
 picture made before it answers, and answers with a ticket; the resizer only cashes it.

@@ -1,4 +1,4 @@
-"""The user's own lists: domains that opted out, and hashes of pictures that nobody may keep."""
+"""The user's lists: domains that opted out, and hashes of pictures that must not be kept."""
 
 import hashlib
 from collections.abc import Iterator
@@ -62,10 +62,10 @@ class HashList:
 
 
 def _entry(kind: str, digits: str) -> str:
-    """A blocklist's entry in a form that only who holds the list can recognise.
+    """A digest of a blocklist's entry, which can be recognised only with the list.
 
-    A row that an entry took remembers it, so that another list need not fetch the picture again to
-    know whether it is still named.
+    It is stored in the row that the entry refused, so that with another list it is known without
+    a new fetch whether the picture is still listed.
     """
     return f"blocklist:{hashlib.sha256(f'{kind}:{digits}'.encode()).hexdigest()[:16]}"
 
@@ -107,7 +107,7 @@ def _is_hex(text: str) -> bool:
 
 
 def _lines(path: str | None, key: str) -> Iterator[tuple[int, str]]:
-    """Lines that say something, with their numbers."""
+    """Lines that are not blank or comments, with their numbers."""
     if path is None:
         return
     try:
@@ -115,6 +115,6 @@ def _lines(path: str | None, key: str) -> Iterator[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{key}: cannot read {path}: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):
-        told = line.partition("#")[0].strip()
-        if told:
-            yield number, told
+        entry = line.partition("#")[0].strip()
+        if entry:
+            yield number, entry

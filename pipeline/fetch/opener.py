@@ -28,7 +28,7 @@ from pipeline.fetch.web.hosts import HostLimiter, HostLimits
 from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
-from pipeline.fetch.web.sockets import Patience, clock
+from pipeline.fetch.web.sockets import WaitLimits, clock
 from pipeline.fetch.web.transport import Transport
 from pipeline.words.failure import FetchError
 from pipeline.words.urls import check_url, redirect_target
@@ -49,7 +49,7 @@ class Fetcher:
 
     def __init__(self, config: DownloadConfig) -> None:
         self._config = config
-        self._patience = Patience.of(config)
+        self._limits = WaitLimits.of(config)
         agent = f"compatible; {config.user_agent_token}"
         if config.user_agent_contact:
             agent += f"; +{config.user_agent_contact}"
@@ -80,7 +80,7 @@ class Fetcher:
 
         Raises FetchError: any reason of `reasons.FETCH` that a URL, network or server can cause.
         """
-        clock.start(self._patience)
+        clock.start(self._limits)
         url = check_url(text)
         seen = seen if seen is not None else Seen()
         check, heed = partial(self._check_use, seen), partial(self._heed, seen)

@@ -1,1 +1,1 @@
-"""The list of pairs: its files, their dialects, and dealing the rows into shards."""
+"""The input list of pairs: finding and reading its files, and dealing the rows into shards."""

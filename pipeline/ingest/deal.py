@@ -1,9 +1,9 @@
-"""Dealing the list into shards: repeats merged, every row named, standing shards left standing.
+"""Deals the list into shards: repeated rows are merged, and shards that are up to date stay.
 
-Rows are spread over buckets by uid prefix on disk, then each bucket is merged on its own, so
-memory holds one bucket, never the list. Within a deal rows lie in uid order, which also mixes the
-hosts. Rows added to the input later go to new shards; a row that left the input, or another shard
-size, makes a new deal.
+Rows are written to buckets on disk by uid prefix, then each bucket is merged separately, so that
+memory holds one bucket and never the whole list. The rows of a deal are in uid order, which also
+mixes the hosts. Rows added to the input later go to new shards; if a row was removed from the
+input, or the shard size changed, all rows are dealt anew.
 """
 
 import tempfile
@@ -40,18 +40,18 @@ from pipeline.words.errors import InputError
 
 VERSION = 2
 _SMALL = 256 << 20
-"""Bytes of input below which a few buckets do."""
+"""Bytes of input below which few buckets are used."""
 _TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
-"""Names that exports, the SQL view (DuckDB's `file_row_number` too) and the dealing add."""
+"""Column names that exports, the SQL view (`file_row_number` is DuckDB's) and the dealing add."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The input, looked at but not read: its files, its columns, and its digest."""
+    """The input before its rows are read: its files, its columns, and its digest."""
 
     sources: tuple[Source, ...]
     pairs: tuple[tuple[str, str], ...]
-    """Per file: the columns of URL and caption. Files may use different names of the field's."""
+    """Per file: the columns of URL and caption. Files may use different column names."""
     passthrough: dict[str, tuple[str, pa.DataType]]
     """Shard column -> (input column, type)."""
 
@@ -61,7 +61,7 @@ class Listing:
         return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
 
     def due(self, shard_size: int) -> Due:
-        """What the shards must have been dealt from, and how."""
+        """What the shards must have been dealt from to be up to date."""
         others = sorted((name, own, str(kind)) for name, (own, kind) in self.passthrough.items())
         inputs: dict[str, str] = {}
         for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
@@ -81,19 +81,19 @@ class Listing:
 def look(job: Job, taken: frozenset[str]) -> Listing:
     """Find the files and columns; InputError before any work if they cannot serve.
 
-    `taken` are the column names that stages write: an input column of that name, in whatever case
-    (SQL knows none), is kept as `input_<name>`.
+    `taken` are the column names that stages write: an input column with such a name, in any case
+    (SQL ignores case), is kept as `input_<name>`.
     """
     sources, schemas = [], []
     for source in find_sources(job):
         check_source(source)
         schema = read_schema(source)
-        if schema or _has_rows(source):  # an empty file among others says nothing
+        if schema or _has_rows(source):  # an empty file has no columns, and is skipped
             sources.append(source)
             schemas.append(schema)
-    told = ", ".join(job.inputs())
+    names = ", ".join(job.inputs())
     if not sources:
-        raise InputError(f"input: {told or 'the list'} is empty; name a file with rows")
+        raise InputError(f"input: {names or 'the list'} is empty; name a file with rows")
     pairs = tuple(
         _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
     )
@@ -107,7 +107,7 @@ def look(job: Job, taken: frozenset[str]) -> Listing:
         used.add(free.casefold())
         passthrough[free] = (name, kind)
     if not any(_has_rows(source) for source in sources):
-        raise InputError(f"input: {told} has no rows; name a file with rows")
+        raise InputError(f"input: {names} has no rows; name a file with rows")
     return Listing(tuple(sources), pairs, passthrough)
 
 
@@ -130,7 +130,7 @@ def _others(
 
 
 def _by_place(schemas: list[dict[str, pa.DataType]]) -> str:
-    """What a column without a name is called: SQL has no name for it."""
+    """A name for the column without one, by its position, because SQL cannot use an empty name."""
     return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
 
 
@@ -150,7 +150,7 @@ def _has_rows(source: Source) -> bool:
 
 
 def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
-    """Read the list and bring the shards up to date; `progress` is told the rows read so far."""
+    """Read the list and bring the shards up to date; `progress` gets the number of rows read."""
     start = time.monotonic()
     with _scratch(run) as scratch:
         small = sum(source.size for source in listing.sources) < _SMALL
@@ -160,17 +160,17 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
         stands: list[tuple[int, str]] = []
         for shard in range(len(standing.shards) if standing else 0):
             table = run.shard(shard)
-            # The file's own digest: a deal that was killed may have left the index behind it.
+            # The digest of the file itself, because a killed deal may have left an older index.
             stands.append((table.num_rows, shard_digest(table)))
             spread.add("old", table, 0, shard=shard)
         spread.close()
         if standing is None or not spread.keeps_all():
-            # The index first: what a kill leaves of the shards must not be taken for whole.
+            # Removed first, so that shards which a kill leaves unfinished are not taken for whole.
             run.folder.remove("shards/index.json")
             run.folder.remove("shards")
             standing, stands = None, []
         if standing is not None:
-            # Killed from here on, this deal must not pass for a finished one of any list.
+            # Without inputs, so that the index of a deal killed from here on counts as stale.
             run.folder.write("shards/index.json", replace(standing, inputs={}).encode())
         shards = _deal(run, job, listing, spread, stands)
     due = listing.due(job.shard_size)
@@ -185,7 +185,7 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
 
 
 def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
-    """Beside the shards, where there is room for the list; /tmp is often memory."""
+    """A folder beside the shards, where there is space for the list; /tmp is often in memory."""
     if not run.folder.is_local:
         return tempfile.TemporaryDirectory(prefix="winnow-ingest-")
     Path(run.folder.path()).mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
 def _spread(
     listing: Listing, spread: Spread, tombstones: Tombstones, progress: Callable[[int], None]
 ) -> int:
-    """Every row to its bucket, those that were taken down without their content; rows read."""
+    """Write every row to its bucket, taken-down rows without content; the number of rows read."""
     rows_in = 0
     for source, (url, caption) in zip(listing.sources, listing.pairs, strict=True):
         for raw in read_batches(source):
@@ -210,7 +210,7 @@ def _spread(
 def _deal(
     run: Run, job: Job, listing: Listing, spread: Spread, standing: list[tuple[int, str]]
 ) -> list[tuple[int, str]]:
-    """Merge bucket by bucket; new rows to new shards, changed ones to where they stand."""
+    """Merge each bucket; new rows go to new shards, changed rows stay at their place."""
     changes: Changes = {}
     dealer = Dealer(run, job.shard_size, list(standing), listing.schema)
     for bucket in range(spread.buckets):
@@ -227,22 +227,24 @@ def _deal(
 
 
 def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
-    """None if the shards were dealt from this very list at this size; else why not."""
+    """None if the shards were dealt from this list with this shard size; else why not."""
     index = run.index
     if index is None:
         return "the input has not been read yet"
     due = listing.due(job.shard_size)
     if why_stale(index, due) is not None:
         changed = [name.rsplit("/", 1)[-1] for name in changed_inputs(index, due)]
-        told = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
-        return f"the input changed: {told}" if changed else "the input is dealt otherwise"
+        shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+        return (
+            f"the input changed: {shown}" if changed else "the input is dealt with other settings"
+        )
     names = (f"shards/{shard_name(shard)}.parquet" for shard in range(len(index)))
     missing = [name for name in names if not run.folder.exists(name)]
-    return f"{missing[0]} is not there any more" if missing else None
+    return f"{missing[0]} is missing" if missing else None
 
 
 def _standing(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
-    """The shards that may stay: dealt at this size with these columns, and whole."""
+    """The index if its shards can stay: dealt with this size and these columns, and complete."""
     index = run.index
     if index is None or index.recipe != {
         "shard_size": job.shard_size,

@@ -1,4 +1,4 @@
-"""Merging repeats out of core, and filling shards of a fixed size."""
+"""Merges repeated rows on disk, and fills shards of a fixed size."""
 
 import hashlib
 from pathlib import Path
@@ -13,13 +13,13 @@ from pipeline.table.part import shard_name, write_parquet
 from pipeline.table.run import Run
 
 ORDER, SHARD = "_order", "_shard"
-"""Columns that rows have while they are dealt: their place in the list or shard, and the shard."""
+"""Columns of rows while they are dealt: their position in the list or shard, and the shard."""
 Changes = dict[int, dict[int, dict[str, Any]]]
-"""Rows to rewrite in standing shards: shard -> row -> values."""
+"""Rows to rewrite in existing shards: shard -> row -> values."""
 
 
 class Spread:
-    """Two heaps of rows on disk, `new` and `old`, in buckets by the first bits of their uid."""
+    """Two sets of rows on disk, `new` and `old`, in buckets by the first bits of their uid."""
 
     def __init__(self, folder: Path, schema: pa.Schema, buckets: int) -> None:
         self.buckets = buckets
@@ -30,7 +30,7 @@ class Spread:
         self._writers: dict[tuple[str, int], pa.RecordBatchStreamWriter] = {}
 
     def add(self, heap: str, table: pa.Table, first: int, shard: int | None = None) -> None:
-        """Add rows; `first` is the order of the table's first row, `shard` where old rows stand."""
+        """Add rows; `first` is the order of the table's first row, `shard` that of old rows."""
         n = table.num_rows
         table = table.append_column(ORDER, pa.array(range(first, first + n), pa.int64()))
         table = table.append_column(SHARD, pa.array([shard] * n, pa.int32())).cast(self._schema)
@@ -47,7 +47,7 @@ class Spread:
         return self._writers[heap, bucket]
 
     def close(self) -> None:
-        """End the writing; `table` may be called from here on."""
+        """Finish writing; afterwards `table` may be called."""
         for writer in self._writers.values():
             writer.close()
 
@@ -58,7 +58,7 @@ class Spread:
             return pa.ipc.open_stream(handle).read_all()
 
     def keeps_all(self) -> bool:
-        """Whether no standing row left the input, and none stands twice."""
+        """Whether every row of the existing shards is in the input, and is in one shard only."""
         for bucket in range(self.buckets):
             old = self.table("old", bucket)["uid"]
             new = self.table("new", bucket)["uid"].combine_chunks()
@@ -83,7 +83,7 @@ def merge(table: pa.Table) -> pa.Table:
 
 
 def note_changes(merged: pa.Table, old: pa.Table, changes: Changes) -> None:
-    """Rows that stand, but whose passthrough values or repeats changed, by shard and row."""
+    """Note existing rows whose passthrough values or repeats changed, by shard and row."""
     names = [name for name in merged.column_names if name not in (ORDER, SHARD)]
     place = pc.index_in(old["uid"], value_set=merged["uid"].combine_chunks())
     now = merged.select(names).take(place)
@@ -97,7 +97,7 @@ def note_changes(merged: pa.Table, old: pa.Table, changes: Changes) -> None:
 
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Cell by cell; a null equals a null, and NaN itself."""
+    """Compares cell by cell; a null equals a null, and NaN equals NaN."""
     equal = pc.fill_null(pc.equal(a, b), False)
     unknown = pc.and_(pc.is_null(a, nan_is_null=True), pc.is_null(b, nan_is_null=True))
     result: npt.NDArray[np.bool_] = pc.or_(equal, unknown).to_numpy(zero_copy_only=False)
@@ -114,7 +114,7 @@ def apply(run: Run, changes: Changes, shards: list[tuple[int, str]]) -> None:
 
 
 class Dealer:
-    """Fills shards of a fixed size, starting after those that stand."""
+    """Fills shards of a fixed size, numbered after the existing ones."""
 
     def __init__(
         self, run: Run, size: int, shards: list[tuple[int, str]], schema: pa.Schema
@@ -145,7 +145,7 @@ def _write(run: Run, shard: int, table: pa.Table) -> tuple[int, str]:
 
 
 def shard_digest(table: pa.Table) -> str:
-    """sha256 over a shard's rows but for `repeats`: a repeat more makes no part stale."""
+    """sha256 over a shard's rows without `repeats`, so that one more repeat makes no part stale."""
     digest = hashlib.sha256()
     table = table.drop_columns(["repeats"])
     for name in table.column_names:

@@ -1,7 +1,8 @@
 """Reading CSV and TSV by blocks of whole rows; every row of the file is a row or a broken line.
 
-In TSV a tab always separates and a line end always ends a row: quotes are text. CSV is quoted as
-`pipeline.ingest.quoting` has it. Arrow parses; the rows are counted apart from it.
+In TSV a tab always separates cells and a line end always ends a row; quotes are text. For CSV,
+`pipeline.ingest.quoting` decides which quotes enclose cells. Arrow parses the blocks; the rows are
+counted independently of Arrow, to find lost ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,34 +21,34 @@ from pipeline.words.errors import InputError, PartError
 BLOCK = 32 << 20
 """Bytes read at once."""
 LONGEST = 32 << 20
-"""Bytes of a line or of a quoted cell."""
+"""Most bytes of a line or of a quoted cell."""
 BOM = b"\xef\xbb\xbf"
 _HEAD = 1 << 16
 _MARKS = {"csv": b",", "tsv": b"\t"}
 _STAND_IN = "\u0100"
-"""For a quote that is text where Arrow would take it for one that opens a cell: no Latin-1."""
+"""Replaces a quote that is text where Arrow would take it for an opening one; not in Latin-1."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A block's cells by column, as the file's bytes (null: nothing there), and lines that are no
-    rows because they have too few or too many cells."""
+    """A block's cells by column, as the file's bytes (null: empty cell), and the broken lines,
+    which have too few or too many cells."""
 
     columns: list[Sequence[Any]]
     broken: list[bytes]
 
 
 def read_header(source: Source) -> list[bytes]:
-    """The cells of the first line that is not blank; none of a file without one."""
+    """The cells of the first line that is not blank; empty if there is none."""
     for data, text, _ in _blocks(source, 0, _HEAD):
-        data = _latin1(data, text) + b"\n"  # without which Arrow counts no columns
+        data = _latin1(data, text) + b"\n"  # Arrow needs a second line to count columns
         table, _ = _parse(source, data, _parse(source, data, 0)[0].num_columns)
         return [_bytes_of(column[0].as_py()) or b"" for column in table.columns]
     return []
 
 
 def read_rows(source: Source, columns: int) -> Iterator[Rows]:
-    """The rows under the header, which has this many columns, by block.
+    """The rows below the header, which has this many columns, in blocks.
 
     Raises InputError for a line of more than `LONGEST` bytes.
     """
@@ -103,7 +104,8 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _latin1(data: bytes, text: Sequence[int]) -> bytes:
-    """The bytes as Latin-1 turned into UTF-8, in which each has a meaning, with stand-ins."""
+    """The bytes decoded as Latin-1, which accepts any byte, and encoded as UTF-8; quotes that are
+    text are replaced."""
     latin = data.decode("latin-1")
     pieces = [latin[a + 1 : b] for a, b in pairwise([-1, *text, len(latin)])]
     return _STAND_IN.join(pieces).encode()
@@ -112,8 +114,8 @@ def _latin1(data: bytes, text: Sequence[int]) -> bytes:
 def _parse(source: Source, data: bytes, columns: int) -> tuple[pa.Table, list[bytes]]:
     """A block's table of binary columns, nulls for empty cells, and its broken lines.
 
-    The block is UTF-8, without which Arrow's handler of broken lines fails; 0 `columns` stands for
-    as many as the first row has.
+    The block is UTF-8, because Arrow's handler of broken lines fails on other bytes; 0 `columns`
+    means as many as the first row has.
     """
     broken: list[bytes] = []
 
@@ -141,7 +143,7 @@ def _parse(source: Source, data: bytes, columns: int) -> tuple[pa.Table, list[by
 
 
 def _bytes_of(cell: bytes | None) -> bytes | None:
-    """The file's own bytes of what `_latin1` wrote."""
+    """The file's own bytes, from a cell that `_latin1` wrote."""
     if cell is None or cell.isascii():
         return cell
     return cell.decode().replace(_STAND_IN, '"').encode("latin-1")

@@ -1,4 +1,4 @@
-"""Finding the list: which files it is made of, and which of their columns hold URL and caption."""
+"""Finds the input list: its files, and which of their columns hold URL and caption."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ class Source:
     url: str
     format: str
     key: str
-    """Changes when the file does."""
+    """A text that changes when the file does."""
     size: int
     """Bytes, as stored."""
 
@@ -38,7 +38,7 @@ class Source:
 
 
 def find_sources(job: Job) -> list[Source]:
-    """The list's files in a stable order. InputError for a missing or unnameable one."""
+    """The list's files in a stable order. InputError for a missing file or an unknown format."""
     return [source for url in job.inputs() for source in _find(url, job.input_format)]
 
 
@@ -49,7 +49,7 @@ def _find(url: str, wanted: str) -> list[Source]:
         fs, path = fsspec.core.url_to_fs(url)
         paths = _paths(fs, path, url, wanted)
     except (ImportError, ValueError, OSError) as error:
-        # An unknown protocol, a store whose package is not installed, a folder that is closed.
+        # An unknown protocol, a store whose package is not installed, a folder without access.
         raise InputError(f"input: {url} cannot be reached: {first_line(error)}") from error
     found = []
     for one in paths:
@@ -92,7 +92,7 @@ def _siblings(fs: Any, path: str) -> list[str]:
 
 
 def _is_hidden(path: str, folder: str) -> bool:
-    """Whether a name below the folder starts with `.` or `_`, as Hive and Arrow have it."""
+    """Whether a name below the folder starts with `.` or `_`, which Hive and Arrow skip too."""
     below = path[len(folder.rstrip("/")) :].strip("/")
     return any(name.startswith((".", "_")) for name in below.split("/"))
 
@@ -105,7 +105,7 @@ def _format_of(path: str) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's own words, on one line."""
+    """The first line of an exception's message."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
@@ -130,10 +130,10 @@ def find_column(
     hint = f"; is it `{near[0]}`? Then set `columns.{what}: {near[0]}`" if near else ""
     if any("://" in name for name in names):
         hint = "; is the header line missing?"
-    told = wanted or " or ".join(f"`{name}`" for name in usual)
+    expected = wanted or " or ".join(f"`{name}`" for name in usual)
     shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}…" for name in names[:_SHOWN])
     more = ", …" if len(names) > _SHOWN else ""
-    raise InputError(f"{place}: no {what} column ({told}); the columns are {shown}{more}{hint}")
+    raise InputError(f"{place}: no {what} column ({expected}); the columns are {shown}{more}{hint}")
 
 
 def _like(names: list[str], usual: Sequence[str], what: str) -> list[str]:

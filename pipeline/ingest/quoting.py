@@ -1,12 +1,13 @@
-"""Where the rows of a CSV block end, and which of its quotes are only text.
+"""Finds where the rows of a CSV block end, and which of its quotes are only text.
 
-RFC 4180, and for what it does not foresee: a cell that opens with a quote is quoted if, read so,
-it closes before a delimiter, a line end or the file's end. If not, its quotes are text, and it
-ends at the next delimiter or line end like any other. So `"Hello world` takes no rows with it.
+RFC 4180, with a rule for input that it does not cover: a cell that begins with a quote is quoted
+if a later quote is followed by a delimiter, a line end or the file's end. If there is none, the
+cell's quotes are text, and it ends at the next delimiter or line end like an unquoted cell. So an
+unclosed `"Hello world` does not swallow the following rows.
 
-A quote that is never closed may still meet one at the end of a later cell (`TV 32"`). Then the
-lines between tell: if one of them is a row of its own, with as many cells as the header and an
-address at the start of one, the quotes are text as well.
+An unclosed quote can be followed by a quote at the end of a later cell (`TV 32"`). Then the lines
+between them decide: if one of them is a complete row, with as many cells as the header and a cell
+that begins with a URL, the two quotes are text as well.
 """
 
 import re
@@ -28,27 +29,27 @@ class Block:
     ends: Places
     """The bytes that end lines (CR, LF) outside quoted cells, as far as is settled."""
     text: list[int]
-    """The quotes that a cell opens with, and that quote nothing."""
+    """The quotes at the start of a cell that are text."""
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """Runs of quotes side by side. Within a quoted cell an even one is text, an odd one closes."""
+    """Runs of adjacent quotes. In a quoted cell an even run is text, an odd run closes the cell."""
 
     first: Places
     last: Places
     odd: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.bool_]
-    """Whether the run stands at the start of a cell."""
+    """Whether the run is at the start of a cell."""
     ends: npt.NDArray[np.bool_]
-    """Whether it stands at the end of one."""
+    """Whether the run is at the end of a cell."""
     cut: bool
-    """Whether the last one may go on in the next block."""
+    """Whether the last run may continue in the next block."""
 
 
 @dataclass(frozen=True)
 class _Text:
-    """A block and how it is to be read, see `find_rows`."""
+    """A block and the arguments of `find_rows`."""
 
     data: bytes
     mark: bytes
@@ -60,7 +61,7 @@ class _Text:
 
 
 def line_ends(data: bytes) -> Places:
-    """Where CR and LF stand."""
+    """Positions of CR and LF."""
     view = np.frombuffer(data, np.uint8)
     return np.flatnonzero((view == _LF) | (view == _CR))
 
@@ -114,7 +115,7 @@ def _runs(block: _Text) -> _Runs:
 
 
 def _outside(lines: Places, opens: Places, closes: Places, waits: int | None) -> Places:
-    """The line ends that lie in no quoted cell and before `waits`."""
+    """The line ends that are in no quoted cell and before `waits`."""
     if waits is not None:
         lines = lines[: np.searchsorted(lines, waits)]
     if not len(opens):
@@ -131,22 +132,22 @@ def _any_holds_row(block: _Text, opens: Places, closes: Places) -> bool:
 
 
 def _holds_row(block: _Text, first: int, last: int) -> bool:
-    """Whether a line that begins within these bytes is a row of its own."""
+    """Whether a line that begins within these bytes is a complete row."""
     after = _LINE_END.search(block.data, last)
     stop = after.start() if after else len(block.data)
     if block.data.find(b"//", first, stop) < 0:
         return False
     lines = _LINE_END.split(block.data[first:stop])[1:]
     if after is None and not block.whole:
-        lines = lines[:-1]  # its other half is to come
+        lines = lines[:-1]  # the rest of this line is in the next block
     cells = (line.split(block.mark) for line in lines)
     return any(len(own) == block.columns and any(map(_ADDRESS.match, own)) for own in cells)
 
 
 def _look_closely(block: _Text, runs: _Runs) -> Block:
-    """Run by run: where a cell proves not to be quoted, what it seemed to hold is read anew.
+    """Check each run: if a cell turns out not to be quoted, the bytes after its quote are reread.
 
-    No byte is read more than twice: no other odd run stands between its quote and the next.
+    No byte is read more than twice, because there is no other odd run between the two quotes.
     """
     first, last = runs.first.tolist(), runs.last.tolist()
     odd, starts, ends = runs.odd.tolist(), runs.starts.tolist(), runs.ends.tolist()

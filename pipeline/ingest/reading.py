@@ -1,4 +1,4 @@
-"""Reading the list: CSV, TSV, JSON lines and Parquet into batches of rows, bad ones included."""
+"""Reads CSV, TSV, JSON lines and Parquet into batches of rows, including the invalid rows."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from pipeline.ingest.listing import PACKED, Source, first_line
 from pipeline.words.errors import InputError
 
 NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
-"""The field's columns of numbers; in text formats every other passthrough column is text."""
+"""Columns of public lists that hold numbers; in text formats all other columns are read as text."""
 BATCH = 10_000
 _LINES_TRIED = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -24,8 +24,8 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as read: `rows` values by column (Arrow arrays from Parquet, texts as bytes), and the
-    lines that are no rows at all."""
+    """Rows as read: values by column (Arrow arrays from Parquet, texts as bytes), and the lines
+    that could not be parsed."""
 
     rows: int
     columns: dict[str, Sequence[Any]]
@@ -34,7 +34,7 @@ class Raw:
 
 @contextlib.contextmanager
 def _readable(source: Source) -> Iterator[None]:
-    """InputError, naming the file, for what readers raise when it is torn or of another kind."""
+    """InputError, naming the file, for the readers' errors on a broken file or another format."""
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
@@ -103,7 +103,7 @@ def read_batches(source: Source) -> Iterator[Raw]:
 def read_schema(source: Source) -> dict[str, pa.DataType]:
     """The file's columns: Parquet's own types; in text formats numbers by name, the rest text.
 
-    JSON lines say their columns by the keys of the first 10,000 lines.
+    The columns of JSON lines are the keys of the first 10,000 lines.
     """
     with _readable(source):
         if source.format == "parquet":
@@ -139,7 +139,7 @@ def _check_names(source: Source, names: list[str]) -> None:
 
 
 def _header(source: Source) -> list[str]:
-    """The columns' names; one without a name (a pandas index) goes by its place."""
+    """The columns' names; one without a name (a pandas index) is named by its position."""
     found = [name.decode() for name in read_header(source)]
     return [name or f"column_{i}" for i, name in enumerate(found, start=1)]
 
@@ -153,7 +153,7 @@ def _read_delimited(source: Source) -> Iterator[Raw]:
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """A JSON object, bytes that are not UTF-8 as lone surrogates; None if it is no object."""
+    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object."""
     try:
         value = json.loads(line.removeprefix(BOM).decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
@@ -198,7 +198,7 @@ def _read_parquet(source: Source) -> Iterator[Raw]:
 
 
 def _undecoded(column: pa.Array) -> pa.Array:
-    """Text as bytes: Parquet does not check UTF-8, and one bad cell must be one bad row."""
+    """Text as bytes: Parquet does not check UTF-8, and a bad cell must affect only its row."""
     types = pa.types
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -1,4 +1,4 @@
-"""Rows as read to rows of the sample table: each gets its uid, a bad one its reason."""
+"""Converts rows as read to rows of the sample table; each gets a uid, an invalid one a reason."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def to_table(
     passthrough: dict[str, tuple[str, pa.DataType]],
     schema: pa.Schema,
 ) -> pa.Table:
-    """Rows as read to rows of the shard's schema; a bad one keeps what can be had and says why."""
+    """Rows in the shard's schema; an invalid row keeps its readable cells and gets a reason."""
 
     def column(name: str) -> Sequence[Any]:
         return raw.columns.get(name, [None] * raw.rows)
@@ -46,14 +46,14 @@ def to_table(
 
 
 def blank(table: pa.Table, rows: npt.NDArray[np.bool_], but: Sequence[str] = ("uid",)) -> pa.Table:
-    """The table with every cell of these rows null, `but` for those columns."""
+    """The table with every cell of these rows null, except in the columns `but`."""
     place = pa.array(np.arange(table.num_rows), mask=rows)
     columns = {n: table[n] if n in but else table[n].take(place) for n in table.column_names}
     return pa.table(columns, schema=table.schema)
 
 
 def forgotten(table: pa.Table, rows: npt.NDArray[np.bool_]) -> pa.Table:
-    """Rows of a shard with nothing left of these but uid, repeats and the reason `forgotten`."""
+    """A shard's rows; the marked ones keep only uid, repeats and the reason `forgotten`."""
     if not rows.any():
         return table
     table = blank(table, rows, ("uid", "repeats", "input_error"))
@@ -83,10 +83,10 @@ def _broken(text: str) -> Row:
 
 
 def as_text(value: Any) -> tuple[str | None, bool]:
-    """A cell as text, and whether it was valid; bad bytes become U+FFFD.
+    """A cell as text, and whether it was valid; invalid bytes become U+FFFD.
 
-    JSON brings bad bytes as lone surrogates (`surrogateescape`): they end as the same text, and so
-    the same uid, as the bytes of any other format.
+    From JSON, invalid bytes come as lone surrogates (`surrogateescape`); they become the same text,
+    and so give the same uid, as the bytes of any other format.
     """
     if value is None:
         return None, True
@@ -106,7 +106,7 @@ def as_text(value: Any) -> tuple[str | None, bool]:
 def _bytes(text: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that JSON itself spelled out, `\ud800`
+    except UnicodeEncodeError:  # a surrogate written as an escape in the JSON, `\ud800`
         return text.encode(errors="surrogatepass")
 
 
@@ -115,7 +115,7 @@ def _values(column: Sequence[Any]) -> list[Any]:
 
 
 def _cells(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """A passthrough column in the shard's type; from text formats what is no number is null."""
+    """A passthrough column in the shard's type; text that is not a number becomes null."""
     if pa.types.is_string(kind):
         return pa.array([as_text(value)[0] for value in _values(column)], kind)
     if isinstance(column, pa.Array):

@@ -117,7 +117,8 @@ def _rules(
         except duckdb.Error:
             # The rule names a column of a stage that no shard has finished.
             result = None
-        # `decide` has the last word: it lets the best duplicate go, and asks failed rows less.
+        # The stored verdict decides: `decide` keeps the best duplicate, and skips null rules for
+        # failed rows.
         answer_drops = result is True or (result is None and rule.if_null == "drop")
         takes = answer_drops and rule.reason in (sample["reasons"] or [])
         first = bool(open_ and takes and sample["reason"] == rule.reason)
@@ -222,8 +223,8 @@ def _summary(
     if verdict == "kept":
         return "kept: no rule takes it"
     if reason == "forgotten" and takedowns:
-        told = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
-        return f"{kind_of(reason)}: {reason} — taken down on {told}"
+        dates = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
+        return f"{kind_of(reason)}: {reason} — taken down on {dates}"
     because = _because(sample, reason, rules, duplicates)
     return f"{kind_of(reason)}: {reason}" + (f" — {because}" if because else "")
 

@@ -1,7 +1,7 @@
-"""A run's tables as DuckDB may see them: read only, and nothing beside them.
+"""Gives DuckDB read-only access to a run's tables, and to no other files.
 
-DuckDB lets a COPY hide inside a WITH clause, and a path that may be read may be overwritten too; a
-file system of our own that refuses to write closes that door, on disks and object stores alike.
+DuckDB accepts a COPY inside a WITH clause, and can write to any path that it may read. So it reads
+through our own file system, which refuses to write, on disks and object stores alike.
 """
 
 import threading

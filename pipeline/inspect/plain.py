@@ -1,4 +1,4 @@
-"""Text from the web, made fit to be shown: no control characters, no list words, no addresses."""
+"""Makes text from the web safe to show: no control characters, list words or addresses."""
 
 import re
 import unicodedata

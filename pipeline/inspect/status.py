@@ -59,8 +59,8 @@ def _stage(run: Run, part: Parts) -> dict[str, Any]:
 def lock_owner(run: Run) -> str | None:
     """The process that holds the run's lock ("" if it did not say), or None if nobody does.
 
-    Asking takes a shared lock for an instant; a driver that starts in that very instant is told
-    that the run is locked, and may be started again.
+    The check takes a shared lock for a moment; a driver that starts in that moment finds the run
+    locked, and can be started again.
     """
     path = Path(run.folder.path(".lock"))
     if not run.folder.is_local or not path.exists():

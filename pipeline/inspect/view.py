@@ -1,4 +1,4 @@
-"""One DuckDB view over a run: every row with every column that stands beside it.
+"""One DuckDB view over a run: every row with every column of its parts.
 
 Parts keep their shard's order, so they are laid side by side by position (DuckDB's POSITIONAL
 JOIN): nothing is hashed and nothing is held, whatever the number of rows.

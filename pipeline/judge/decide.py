@@ -1,7 +1,7 @@
 """The judgement: the job's rules over the measurements, and the best survivor of each group.
 
-Of duplicates the best member that survives the *other* rules is kept; otherwise a good picture
-would go as the duplicate of one that itself goes.
+Of a group of duplicates the best member that passes all other rules is kept. Otherwise a picture
+could be dropped as the duplicate of one that is dropped itself.
 """
 
 import difflib
@@ -109,19 +109,21 @@ class DecideStage(WholeStage):
         taken: list[Flags] = []
         doubtful = np.zeros(table.num_rows, bool)
         for rule, verdict in zip(self.rules, verdicts, strict=True):
-            # A row that failed or was left out lacks measurements for that very reason: its nulls
-            # say no more, and calling it unsafe would be a lie.
+            # A row that failed or was left out has no measurements: its nulls do not show that it
+            # is unsafe, so `if_null: drop` does not apply to it.
             unknown = (verdict == -1) & (rule.if_null == "drop") & ~has_failed & ~skipped
             if rule.reason == DUPLICATE:
                 doubtful |= verdict == 1
                 taken.append(np.zeros(table.num_rows, bool))
             else:
-                told = _flags(pc.equal(failed, rule.reason))  # by the fetch, in the same word
-                taken.append(((verdict == 1) | unknown) & ~told)
+                by_fetch = _flags(
+                    pc.equal(failed, rule.reason)
+                )  # the fetch gave this reason already
+                taken.append(((verdict == 1) | unknown) & ~by_fetch)
         for i, rule in enumerate(self.rules):
             for j in range(i):
                 if self.rules[j].reason == rule.reason:
-                    taken[i] &= ~taken[j]  # a reason is told once
+                    taken[i] &= ~taken[j]  # a reason is given once
         measured = np.any([has_failed, *taken], axis=0)
         given = np.stack([has_failed, *taken, skipped & ~measured], axis=1)
         words = pa.array([*(rule.reason for rule in self.rules), NOT_MEASURED], pa.string())

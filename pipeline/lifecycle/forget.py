@@ -72,12 +72,12 @@ def forget(
         taken = found.uids | {scope.value for scope in scopes if scope.kind == "uid"}
         fresh = sorted(taken - tombstones.erased)
         journal = Journal.of(run, fresh)
-        answer = _told(run, found, journal, tombstones.erased)
+        answer = _answer(run, found, journal, tombstones.erased)
         if dry_run:
             return None, answer | {"dry_run": True}
         known = {scope.key for stone in tombstones.stones for scope in stone.scopes}
         if fresh or not found.by_scope.keys() <= known:
-            # First, so that whatever happens from here on, the next run finishes it.
+            # Written first, so that the next run finishes the takedown if this one is killed.
             tombstones.with_(found.scopes()).write(run.folder)
             erase(run, journal)
             reporter.say(f"forget: {rows(len(fresh))} erased")
@@ -88,7 +88,7 @@ def forget(
 
 
 def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
-    """Verdicts and export anew, from parts alone: nothing is fetched here, no model runs."""
+    """Renew verdicts and export from the parts alone: nothing is fetched and no model runs."""
     job = run.job.get("job_file") or "JOB.yaml"
     try:
         plan = replan(run)
@@ -108,7 +108,7 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
         return None
 
 
-def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> dict[str, Any]:
+def _answer(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> dict[str, Any]:
     return {
         "scopes": [
             {"kind": kind, "value": value, "rows": len(uids)}
@@ -127,15 +127,15 @@ def _told(run: Run, found: Found, journal: Journal, erased: frozenset[str]) -> d
 def lines(answer: dict[str, Any]) -> Sequence[str]:
     """The answer in words."""
     would = "would be " if answer["dry_run"] else ""
-    told = [f"{s['kind']} {s['value']}: {rows(s['rows'])}" for s in answer["scopes"]]
+    sentences = [f"{s['kind']} {s['value']}: {rows(s['rows'])}" for s in answer["scopes"]]
     before = f", {answer['before']:,} of them already before" if answer["before"] else ""
-    told.append(f"{rows(answer['rows'])} {would}forgotten{before}")
+    sentences.append(f"{rows(answer['rows'])} {would}forgotten{before}")
     held = answer["rewritten"]
     places = f"shards: {held['shards']:,}, parts: {held['parts']:,}"
-    told.append(f"{would}rewritten: {places}, exports: {len(held['exports']):,}".strip())
+    sentences.append(f"{would}rewritten: {places}, exports: {len(held['exports']):,}".strip())
     if answer["related"]:
-        told.append(
+        sentences.append(
             f"beside them {rows(answer['related'])} with the same picture or one like it; "
             "--sha256 takes those of the same bytes too"
         )
-    return [*told, f"tombstones: {answer['tombstones']}"]
+    return [*sentences, f"tombstones: {answer['tombstones']}"]

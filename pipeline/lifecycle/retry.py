@@ -77,10 +77,10 @@ def retry(
         count = sum(map(len, again.values()))
         reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
         result = None
-        # A run that was stopped is brought to its end, though all its rows may have been fetched.
+        # A run that was stopped is finished, even if no row is to be fetched.
         if again or not run.state.get("finished"):
             result = bring_up_to_date(plan, products_of(plan), reporter, again=again, asked=False)
-    return result, _told(run, chosen)
+    return result, _outcome(run, chosen)
 
 
 def _check(run: Run, plan: Plan, where: str) -> None:
@@ -133,8 +133,8 @@ def _as_masked(plan: Plan, chosen: Chosen) -> Chosen:
     return Chosen(table.set_column(table.column_names.index("out"), "out", column))
 
 
-def _told(run: Run, chosen: Chosen) -> dict[str, Any]:
-    """What came of the matched rows, read from the files."""
+def _outcome(run: Run, chosen: Chosen) -> dict[str, Any]:
+    """The results for the matched rows, read from the files."""
     places = chosen.table.select(["shard", "row", "out"])
     now = _now(run, places)
     tried = now.filter(pc.is_null(now["out"]))
@@ -165,16 +165,16 @@ def _counts(words: pa.ChunkedArray) -> dict[str, int]:
 
 def lines(answer: dict[str, Any]) -> Sequence[str]:
     """The answer in words."""
-    told = [f"{rows(answer['matched'])} matched"]
+    sentences = [f"{rows(answer['matched'])} matched"]
     if answer["left_out"]:
         why = ", ".join(f"{rows:,} {word}" for word, rows in answer["left_out_by"].items())
-        told.append(f"{answer['left_out']:,} of them left out: {why}")
+        sentences.append(f"{answer['left_out']:,} of them left out: {why}")
     failed = ", ".join(f"{rows:,} {word}" for word, rows in answer["failed_again"].items())
-    told.append(
+    sentences.append(
         f"{answer['fetched']:,} fetched, {sum(answer['failed_again'].values()):,} failed again"
         + (f": {failed}" if failed else "")
     )
     for when in ("before", "after"):
         counts = ", ".join(f"{rows:,} {word}" for word, rows in answer[when].items())
-        told.append(f"{when}: {counts or 'none'}")
-    return told
+        sentences.append(f"{when}: {counts or 'none'}")
+    return sentences

@@ -31,10 +31,10 @@ def measure_pictures(
     """Run picture stages over a shard; `rows` marks per stage the rows to measure.
 
     PartError if a picture is missing from the tar. ValueError for a stored picture that does not
-    decode: we stored it, so the disk or we are wrong.
+    decode: winnow wrote it, so this is a disk error or a bug.
     """
     sinks = {stage.name: _Sink(stage, shard, rows[stage.name]) for stage in stages}
-    # A stage without a picture to look at loads no model.
+    # A stage without pictures to measure loads no model.
     busy = {name: sink for name, sink in sinks.items() if sink.due}
     sessions = {name: sink.open() for name, sink in busy.items()}
     wanted = {name: rows[name] for name in busy}
@@ -53,7 +53,7 @@ def _decode(
     rows: Mapping[str, npt.NDArray[np.bool_]],
 ) -> Iterator[Decoded]:
     """Pictures in row order, decoded a bounded number ahead of the models."""
-    # OpenCV's own threads would fight with the models'.
+    # OpenCV's threads would compete with the models' for the cores.
     cv2.setNumThreads(1)
 
     def work(row: int, data: bytes) -> Decoded:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.fetch.writer import Fetched
 
 HELD_BACK = "s held back by per_host and per_host_rate"
-"""A count of the summary: seconds over all fetching threads, told beside the bar."""
+"""A count of the summary: seconds over all fetching threads, shown beside the bar."""
 _COLUMNS = (
     Column(
         "status",

@@ -33,7 +33,7 @@ class Output:
 
 
 class Stage(ABC):
-    """A stage with its settings: all there is to say of one stands in its class.
+    """A stage with its settings; everything about a stage is defined in its class.
 
     Instances are small, picklable and hold no model. A stage is part of a job if the job has its
     name under `measure:`; those that come with winnow and have keys of their own override `of`.
@@ -45,9 +45,9 @@ class Stage(ABC):
     """Stages run in this order (and by name): captions below 10, the fetch 10, pictures below 30,
     what reads their columns or vectors below 40. A stage reads columns of lower ranks."""
     rules_rank: ClassVar[int | None] = None
-    """Where its default rules stand among those of others; None: by its rank."""
+    """Position of its default rules among those of other stages; None: by its rank."""
     step: ClassVar[str] = "Other rules"
-    """What the rules over its columns are called in the report's funnel."""
+    """Label of the rules over its columns in the report's funnel."""
     resource: ClassVar[Literal["net", "compute"]] = "compute"
     light: ClassVar[bool] = False
     """Takes a few microseconds a row, so that for a few million no worker needs to be started."""
@@ -141,7 +141,7 @@ class Stage(ABC):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose version is part of the fingerprint: another one may judge otherwise.
+        """Distributions whose version is part of the fingerprint, as it can change the results.
 
         A stage whose packages do not depend on its settings sets a class attribute.
         """
@@ -155,7 +155,7 @@ class Stage(ABC):
         """Before any work: InputError if a model, file or setting cannot serve."""
 
     def notice(self) -> str | None:
-        """One line for the user when it is about to work, if there is something to say."""
+        """One line shown to the user before the stage works; None: no line."""
         return None
 
     def recipe(self, upstream: Mapping[str, str]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Stage(ABC):
             ) from None
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
-        """A few counts of a whole part, for its sidecar, where the stage has any to tell."""
+        """A few counts over a whole part, for its sidecar; empty if the stage has none."""
         return {}
 
 
@@ -244,8 +244,8 @@ class PictureStage(Stage):
 class Prepared:
     """What a whole stage makes of one shard before the merge.
 
-    `own` is read again by the shard's `run` and no one else, `dealt` holds the rows that take part
-    in the merge. Both have `uid`; no column is called `shard`.
+    `own` is read only by the shard's `run`, `dealt` holds the rows that take part in the merge.
+    Both have `uid`; no column is called `shard`.
     """
 
     own: pa.Table

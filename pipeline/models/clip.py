@@ -126,7 +126,7 @@ class Clip:
         with torch.inference_mode():
             tokens = self._tokenizer(list(texts)).to(self.device)
             states = token_states(self._model, tokens).float()
-        # Made outside of inference mode, a copy may take part in somebody's training.
+        # A copy made outside of inference mode can be used in training.
         return states.clone()
 
     def _fit(self, image: Image.Image) -> Image.Image:
@@ -181,7 +181,7 @@ def _load(model: str, pretrained: str | None, device: str, precision: str) -> Cl
             weights_only=True,
         )
     except (RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
-        # Also what a pickle with anything but tensors ends in: it is never unpickled in full.
+        # A pickle with anything but tensors also ends here, because only tensors are unpickled.
         first = str(error).strip().splitlines()[0][:160]
         raise InputError(
             f'clip model "{model}": its weights do not load ({type(error).__name__}: {first}); '

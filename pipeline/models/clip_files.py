@@ -127,7 +127,7 @@ def _why_unreachable(source: Source) -> str | None:
             get_hf_file_metadata(hf_hub_url(source.repository, candidate), timeout=4)
         except EntryNotFoundError:
             reason = f"{source.repository} has no {candidate}"
-        except Exception as error:  # any way in which the network fails is the same answer here
+        except Exception as error:  # every network failure has the same consequence here
             first = (str(error).splitlines() or [""])[0]
             return f"{type(error).__name__}: {first[:120]}"
         else:

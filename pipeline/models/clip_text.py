@@ -1,6 +1,7 @@
 """open_clip's text towers, run over as many tokens as a batch has and no more.
 
-A causal tower never looks ahead, so what follows the longest caption of a batch changes nothing.
+In a causal tower a token does not depend on later ones, so padding after the longest caption of a
+batch has no effect and is cut off.
 """
 
 from __future__ import annotations

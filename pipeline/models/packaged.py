@@ -1,4 +1,4 @@
-"""Models that lie in installed packages."""
+"""Models whose weights are part of installed packages."""
 
 from functools import lru_cache
 from importlib.util import find_spec

@@ -259,7 +259,7 @@ def demo(
 
 
 def main() -> None:
-    """Entry point: what is no bug ends with one line and a code (`endings`)."""
+    """Entry point: an error that is not a bug ends with one line and an exit code (`endings`)."""
     with endings():
         app()
 

@@ -1,4 +1,4 @@
-"""What the commands do, below the command line's words."""
+"""What the commands do, without the parsing of the command line."""
 
 import json
 import sys
@@ -24,8 +24,8 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
 
     prepared = prepare(job)
     with watched(prepared.run):
-        with reporter() as told:
-            result = execute(prepared, job_file, told)
+        with reporter() as reporting:
+            result = execute(prepared, job_file, reporting)
         answer = {"run": result.run.folder.url, **stats(result.run), **result.paths}
     if result.export is None:
         lost = {one["stage"] for one in result.quarantined}
@@ -52,8 +52,8 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
 
     with reading(run_folder) as run:
         before = _exported(run)
-        with reporter() as told:
-            result, tried = retry(run, where, scheduler, told)
+        with reporter() as reporting:
+            result, tried = retry(run, where, scheduler, reporting)
         paths = result.paths if result is not None else {}
         answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run), **paths}
     answer["quarantined"] = result.quarantined if result is not None else []
@@ -69,8 +69,8 @@ def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_jso
     from pipeline.lifecycle.forget import forget, lines
 
     with reading(run_folder) as run:
-        with reporter() as told:
-            result, answer = forget(run, named, dry_run, told)
+        with reporter() as reporting:
+            result, answer = forget(run, named, dry_run, reporting)
         words = lines(answer)
         answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
         answer |= result.paths if result is not None else {}
@@ -160,6 +160,6 @@ def make_only(job: Job, name: str) -> dict[str, str]:
     missing = [before for before, digest in product.inputs(recorded(run)).items() if not digest]
     if missing:
         raise InputError(f"{run.folder.url} has no finished {missing[0]}; `winnow run` makes one")
-    with reporter() as told:
-        make_single(job, run, product, told)
+    with reporter() as reporting:
+        make_single(job, run, product, reporting)
     return product.paths()

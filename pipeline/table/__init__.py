@@ -1,1 +1,1 @@
-"""The sample table: shards of rows, parts of columns beside them, and the run folder of both."""
+"""The sample table: shards (rows), parts (a stage's columns for a shard), and their run folder."""

@@ -1,4 +1,4 @@
-"""Columns of the sample table, and its law: every part has its shard's rows, in their order."""
+"""Columns of the sample table, and the check that a part has its shard's rows in the same order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SHARD_COLUMNS = (
 
 
 def check_rows(expected: Sequence[str], got: Sequence[str], place: str) -> None:
-    """The law of the table: the same uids in the same order. PartError names the first breach."""
+    """Check that the uids are the same, in the same order. PartError names the first difference."""
     if list(expected) == list(got):
         return
     lost = set(expected) - set(got)
@@ -41,7 +41,7 @@ def check_rows(expected: Sequence[str], got: Sequence[str], place: str) -> None:
     if len(got) != len(expected):
         raise PartError(f"{place}: {len(got) - len(expected)} rows repeated")
     index = next(i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b)
-    raise PartError(f"{place}: rows reordered from row {index} on ({expected[index]} is due)")
+    raise PartError(f"{place}: rows reordered from row {index} on ({expected[index]} expected)")
 
 
 def check_columns(columns: Iterable[Column], table: pa.Table, place: str) -> pa.Table:

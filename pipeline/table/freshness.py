@@ -1,20 +1,20 @@
-"""Whether something stands: one answer for planning, running, reading and taking down."""
+"""Whether something that was made is up to date: one function for all commands that need it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-SHARD = "ingest"
-"""The product that deals the shards: under its name a part's inputs hold the digest of its shard's
-own rows."""
+INGEST = "ingest"
+"""The product whose keys are the shards. A part's inputs hold the digest of its shard's rows under
+this name."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """What something must have been made from to stand today.
+    """What a product must have been made from to be up to date today.
 
-    `policy` is what decides which rows are measured, and how a stage deals with a row that it
-    refused: it is no part of the fingerprint, for another policy makes only some rows due.
+    `policy` holds the settings that decide which rows are measured and which are refused. They are
+    not part of the fingerprint, because a change of them makes only some of the rows stale.
     """
 
     fingerprint: str
@@ -23,7 +23,7 @@ class Due:
 
 
 class Record(Protocol):
-    """What is on record of how something was made: a sidecar, a manifest, the shards' index."""
+    """The record of what something was made from: a sidecar, a manifest, the shards' index."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -36,20 +36,20 @@ class Record(Protocol):
 
 
 def why_stale(record: Record | None, due: Due) -> str | None:
-    """None if what was made stands; else why not, in words for a user."""
+    """None if what was made is up to date; otherwise the reason, in words for a user."""
     if record is None:
         return "missing or unfinished"
     if record.fingerprint != due.fingerprint:
         return "its settings changed"
     if changed := changed_inputs(record, due):
-        told = ["the list" if name == SHARD else name for name in changed]
-        return f"follows {', '.join(told)}"
+        shown = ["the list" if name == INGEST else name for name in changed]
+        return f"follows {', '.join(shown)}"
     if (record.policy or None) != (due.policy or None):
         return "other rows are let in"
     return None
 
 
 def changed_inputs(record: Record, due: Due) -> list[str]:
-    """Names of the inputs that are others than those on record."""
+    """Names of the inputs that differ from those on record."""
     names = [*due.inputs, *(name for name in record.inputs if name not in due.inputs)]
     return [name for name in names if record.inputs.get(name) != due.inputs.get(name)]

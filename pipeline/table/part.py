@@ -1,9 +1,9 @@
-"""The sample table: shards of rows, parts of columns beside them, and how a part is committed.
+"""The files of the sample table, and how a part is committed.
 
-A shard is a fixed run of rows, `shards/00000.parquet`. A stage writes one part per shard,
+A shard is a fixed set of rows, `shards/00000.parquet`. A stage writes one part per shard,
 `parts/<stage>-<fp>/00000.parquet` with a column `uid` and its own columns, in the shard's order,
-perhaps with companion files (`00000.tar`, `00000.img.npy`). The sidecar `00000.json` is written
-last: only a sidecar that fits means done.
+and for some stages companion files (`00000.tar`, `00000.img.npy`). The sidecar `00000.json` is
+written last: a part is done only if it has a sidecar that matches its files.
 """
 
 import base64
@@ -24,16 +24,16 @@ import pyarrow.parquet as pq
 from pipeline.table.storage import Folder
 
 ASIDE = ".next"
-"""Ends the name of the folder in which a part waits until it is whole."""
+"""Suffix of the folder in which a new part is kept until all its files are written."""
 ROW_GROUP = 100_000
-"""Rows of a Parquet row group, the least that a reader who filters reads."""
+"""Rows of a Parquet row group, the smallest unit that a filtered read can skip."""
 PATCHES_KEPT = 16
-"""Changes of a part that its sidecar remembers, for stages that have not followed them yet."""
+"""Number of latest changes that a part's sidecar lists, for stages that read the part before."""
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a committed part says of itself. `digest` covers the bytes of all its files."""
+    """The record of a committed part. `digest` covers the bytes of all its files."""
 
     stage: str
     fingerprint: str
@@ -52,16 +52,16 @@ class Sidecar:
     asked: str | None = None
     """Rows that the stage was asked to measure, as `pack_rows` writes them; None: all."""
     policy: dict[str, Any] | None = None
-    """What decided which rows those are, outside the fingerprint; see `freshness.Due`."""
+    """The settings that decided which rows those are; see `freshness.Due`."""
     patches: list[dict[str, Any]] = field(default_factory=list)
-    """How it came from earlier ones, the latest last: `base`, the digest before, and `rows`, the
-    places in the shard whose cells changed."""
+    """The latest changes of the part, oldest first: `base`, the digest before the change, and
+    `rows`, the row numbers in the shard whose cells changed."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
 
     def changed_since(self, digest: str) -> list[int] | None:
-        """Rows that differ from the part of that digest; None if it is not among the last few."""
+        """Rows that differ from the part of that digest; None if that digest is not listed."""
         if digest == self.digest:
             return []
         rows: set[int] = set()
@@ -73,7 +73,7 @@ class Sidecar:
 
 
 def pack_rows(rows: npt.NDArray[np.bool_]) -> str | None:
-    """Marks of rows as text, a bit a row; None if all are marked."""
+    """Marks of rows as text, one bit per row; None if all are marked."""
     if rows.all():
         return None
     return base64.b64encode(zlib.compress(np.packbits(rows).tobytes())).decode()
@@ -136,10 +136,10 @@ def commit(
 ) -> Sidecar:
     """Write tables and companion files by name, and the sidecar `name.json` last.
 
-    `files` are moved. They go to `data` where that is another folder than the sidecar's. The old
-    sidecar goes first, so that no moment shows it beside new data. `peak_memory_mb` is by default
-    that of this process so far. With `aside` the old part stands
-    until the new one is whole: it is written into a folder of its own, then takes its place.
+    `files` are moved into the folder `data`, by default that of the sidecar. The old sidecar is
+    removed first, so that it is never seen with new data. `peak_memory_mb` is by default that of
+    this process so far. With `aside` the old part stays until the new one is complete: the new one
+    is written into another folder, then replaces the old one.
     """
     if aside:
         assert data is None, "only a part whose files lie beside its sidecar is written aside"
@@ -191,9 +191,9 @@ def _aside(name: str) -> str:
 
 
 def settle(folder: Folder, name: str) -> None:
-    """Put a part that was written aside in its place, or away if it is not whole.
+    """Move a part that was written aside into its place, or remove it if it is incomplete.
 
-    May be killed and done again: what has been moved is not moved twice.
+    If this is killed, it can be repeated: files that were already moved are skipped.
     """
     aside = folder.sub(_aside(name))
     try:
@@ -210,7 +210,7 @@ def settle(folder: Folder, name: str) -> None:
 
 
 def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Sidecar | None:
-    """The sidecar, if it is whole and its files have their sizes."""
+    """The sidecar, or None if it is missing or broken or a file does not have its size."""
     try:
         sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
     except (FileNotFoundError, ValueError, TypeError):

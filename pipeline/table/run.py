@@ -1,4 +1,4 @@
-"""The run folder: where things lie, who may write, and the index of its shards."""
+"""The run folder: its files, its lock against a second writer, and the index of its shards."""
 
 import contextlib
 import fcntl
@@ -17,29 +17,29 @@ from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError, InputError
 
 FORMAT = 3
-"""Of the run folder: higher when what an earlier winnow wrote cannot be gone on with."""
+"""Version of the run folder's layout; raised when folders of earlier versions cannot be used."""
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """`shards/index.json`: what the list was, and every shard's rows and digest."""
+    """`shards/index.json`: what the list consisted of, and every shard's rows and digest."""
 
     fingerprint: str
     """sha256 over how the list was read and dealt."""
     inputs: dict[str, str]
-    """The list's files by URL, each with what tells one version of it from another."""
+    """The list's files by URL, each with a text that changes when the file does."""
     rows_in: int
     shards: tuple[tuple[int, str], ...]
     passthrough: dict[str, str] = field(default_factory=dict)
-    """The list's own columns by the shards'."""
+    """Column of the shards -> column of the list."""
     recipe: dict[str, Any] = field(default_factory=dict)
-    """What shards must share with rows that are added to them."""
+    """Digest of what added rows must have in common with the shards that exist."""
     seconds: float = field(default=0.0, compare=False)
     peak_memory_mb: float = field(default=0.0, compare=False)
 
     @property
     def policy(self) -> None:
-        """Nothing about the list decides later which rows are looked at; see `freshness.Due`."""
+        """Always None: shards have no settings of this kind; see `freshness.Due`."""
         return None
 
     def __len__(self) -> int:
@@ -98,10 +98,10 @@ class Run:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError):
-            return None  # a torn index means: ingest again
+            return None  # with a broken index the list is dealt again
 
     def write_job(self, resolved: dict[str, Any]) -> None:
-        """Write `resolved.json`; `job`, read before at the folder's check, is this one from now."""
+        """Write `resolved.json`, and forget the `job` that was read from it before."""
         self.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
         self.__dict__.pop("job", None)
 
@@ -134,10 +134,10 @@ class Run:
         return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)
 
     def lock(self) -> None:
-        """Keep other drivers out until `unlock` or the end of this process, however it ends.
+        """Lock out other drivers until `unlock` or the end of this process, however it ends.
 
-        InputError if one holds the lock, and if the folder cannot be written to. Object stores have
-        no locks: there it is the user's care.
+        InputError if another driver holds the lock or the folder cannot be written to. Object
+        stores have no locks: there the user must not start two runs of one folder.
         """
         if not self.folder.is_local:
             return
@@ -168,12 +168,12 @@ class Run:
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(
             f"{self.folder.url} cannot be written to: {error.strerror}; "
-            "mend that, or give the job another `output`"
+            "repair that, or give the job another `output`"
         )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """`lock`, for the length of a block."""
+        """Hold the `lock` during a block."""
         self.lock()
         try:
             yield

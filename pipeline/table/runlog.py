@@ -1,4 +1,4 @@
-"""`log.jsonl`: what ran when."""
+"""`log.jsonl`: which tasks ran, and when."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from pipeline.table.storage import Folder
 
 
 class Log:
-    """A line per task. Grown line by line on a local disk, else written at the end of the run."""
+    """One line per task: appended at once on a local disk, else written at the end of the run."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""One shard's rows with the columns beside them, and the masks through which they are seen."""
+"""One shard's rows with the columns of its parts, and the masks that hide some of their cells."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 
 Rows = npt.NDArray[np.bool_]
-"""A mark per row of a shard, shape (rows,)."""
+"""One boolean per row of a shard, shape (rows,)."""
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A stage's `only_if`, the columns it reads, and those it hides in rows that it leaves out."""
+    """A stage's `only_if`, the columns it reads, and the columns it hides in rows it leaves out."""
 
     stage: str
     only_if: str
@@ -31,11 +31,11 @@ class Mask:
 
 @dataclass(frozen=True)
 class ShardData:
-    """One shard's rows with every column that stands beside them.
+    """One shard's rows with every column of its parts.
 
-    `columns` says in which folder a column lies (`shards` or a part folder), `folders` where a
-    stage's parts lie. Through `masks`, a row that one of them leaves out looks as if it had never
-    been measured, although it was: for the audit, or under an earlier mask that let it in.
+    `columns` maps each column to its folder (`shards` or a part folder), `folders` each stage to
+    the folder of its parts. In a row that one of the `masks` leaves out, the mask's columns are
+    null here even if they were measured: for the audit, or under an earlier `only_if`.
     """
 
     run: Run
@@ -44,7 +44,7 @@ class ShardData:
     folders: Mapping[str, str]
     masks: tuple[Mask, ...] = ()
     _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
-    """Answers of `lets_in`, by stage."""
+    """Cached results of `lets_in`, by stage."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class ShardData:
         return table
 
     def lets_in(self, mask: Mask) -> Rows:
-        """Rows for which the mask's condition is true, read through the masks before it."""
+        """Rows for which the mask's condition is true, after the earlier masks were applied."""
         if mask.stage not in self._let_in:
             before = replace(self, masks=self.masks[: self.masks.index(mask)])
             (verdict,) = evaluate(before.table(*mask.reads), [mask.only_if])
@@ -105,8 +105,8 @@ class ShardData:
 
 
 def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
-    """The random share of rows that is measured although a mask leaves it out.
+    """The random share of rows that are measured although a mask leaves them out.
 
-    Drawn by the uid's last digits, so that every run draws the same rows and all stages do.
+    Chosen by the uid's last digits, so that every run and every stage chooses the same rows.
     """
     return np.array([int(uid[-8:], 16) for uid in uids], np.int64) < fraction * 2**32

@@ -1,4 +1,4 @@
-"""SQL booleans over a shard's columns, by DuckDB without access to anything else."""
+"""SQL booleans over a shard's columns, evaluated by DuckDB without access to any file."""
 
 import difflib
 import json
@@ -22,16 +22,16 @@ _REFUSED = {
     "STAR": "no `*` and no COLUMNS",
     "PARAMETER": "no parameters",
 }
-"""Kinds of expression that look beyond the row or have no value here."""
+"""Kinds of expression that read other rows or have no value here."""
 _CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
-"""Functions that are written like columns."""
+"""Functions that are written without parentheses, like columns."""
 
 
 def connect() -> duckdb.DuckDBPyConnection:
     """A connection that can read no file, load no extension and change no setting.
 
-    It goes to the process's one database in memory, for opening one takes 20 ms; what is registered
-    with a connection is its own.
+    All connections share one in-memory database per process, because opening one takes 20 ms;
+    tables registered with a connection are visible to that connection only.
     """
     return _database().cursor()
 
@@ -50,7 +50,7 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
-    """The name, with as many `_` behind it as make it none of these; SQL knows no case."""
+    """The name with `_` appended until it is none of `taken`, ignoring case as SQL does."""
     used = {other.casefold() for other in taken}
     while name in used:
         name += "_"
@@ -61,7 +61,7 @@ def columns_of(expression: str, schema: Mapping[str, pa.DataType], place: str) -
     """The columns that a boolean expression reads, in the schema's order.
 
     Raises InputError for invalid SQL, an unknown column (with the nearest), a type that is not
-    boolean, and what does not judge one row alone the same way every time (subqueries, windows,
+    boolean, and expressions that read other rows or are not deterministic (subqueries, windows,
     aggregates, `random()`); `place` names the key of the job that holds the expression.
     """
     with connect() as db:
@@ -79,7 +79,7 @@ def columns_of(expression: str, schema: Mapping[str, pa.DataType], place: str) -
 def names_in(expression: str, place: str) -> set[str]:
     """The columns an expression names, in lower case, whether or not they exist.
 
-    Raises InputError for invalid SQL and what `columns_of` refuses by its form.
+    Raises InputError for invalid SQL and for the kinds of expression that `columns_of` refuses.
     """
     with connect() as db:
         return _check_tree(db, expression, place)
@@ -88,16 +88,18 @@ def names_in(expression: str, place: str) -> set[str]:
 def _check_tree(db: duckdb.DuckDBPyConnection, expression: str, place: str) -> set[str]:
     """The names in DuckDB's own parse of the expression, in lower case."""
     if not expression.strip():
-        raise InputError(f"{place}: an SQL boolean is due, e.g. `caption_words < 3`; this is empty")
+        raise InputError(
+            f"{place}: expected an SQL boolean, e.g. `caption_words < 3`; this is empty"
+        )
     rows = db.execute("SELECT json_serialize_sql(?)", [f"SELECT ({expression}\n)"]).fetchall()
     tree = json.loads(rows[0][0])
     if tree.get("error"):
         raise InputError(f"{place}: {_first_line(tree['error_message'])} in `{expression}`")
     if len(tree["statements"]) != 1:
-        raise InputError(f"{place}: one SQL expression is due, not several statements")
+        raise InputError(f"{place}: expected one SQL expression, not several statements")
     node = tree["statements"][0]["node"]
     if len(node.get("select_list", ())) != 1 or node["from_table"]["type"] != "EMPTY":
-        raise InputError(f"{place}: one SQL expression is due, not `{expression}`")
+        raise InputError(f"{place}: expected one SQL expression, not `{expression}`")
     names: set[str] = set()
     for part in _parts(node["select_list"]):
         kind = part.get("class")
@@ -115,7 +117,7 @@ def _check_tree(db: duckdb.DuckDBPyConnection, expression: str, place: str) -> s
 
 def _unsteady(place: str, name: str) -> str:
     return (
-        f"{place}: `{name}` answers differently every time, a rule must not; "
+        f"{place}: `{name}` gives another value every time, a rule must not; "
         "a fixed random share is e.g. `hash(uid) % 100 < 10`"
     )
 
@@ -132,7 +134,7 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _inconstant() -> frozenset[str]:
-    """Functions whose answer is not a matter of their arguments: clocks, dice, settings."""
+    """Functions that do not depend on their arguments alone: time, random numbers, settings."""
     query = "SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
     with connect() as db:
         return frozenset(name for (name,) in db.execute(query).fetchall())
@@ -179,13 +181,13 @@ def evaluate(table: pa.Table, expressions: Sequence[str]) -> list[npt.NDArray[np
     try:
         return _evaluate(table, expressions)
     except duckdb.BinderException:
-        raise  # a column that is not there: the caller's mistake, not a row's
+        raise  # a missing column is the caller's mistake, not a row's
     except duckdb.Error as error:
         for expression in expressions if len(expressions) > 1 else ():
-            evaluate(table, [expression])  # finds the one at fault, and raises
+            evaluate(table, [expression])  # raises for the expression that fails
         raise InputError(
             f"`{expressions[0]}` fails on a row: {_first_line(str(error))}; "
-            "try_cast and `case when` spare such rows"
+            "use try_cast or `case when` for such rows"
         ) from error
 
 

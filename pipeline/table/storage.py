@@ -1,4 +1,4 @@
-"""Files under one folder, local or on any fsspec store, written whole or not at all."""
+"""Files under one folder, local or on any fsspec store, each written completely or not at all."""
 
 import contextlib
 import errno
@@ -17,12 +17,12 @@ from pipeline.words.errors import StorageError
 _FULL = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE}
 )
-"""What only a disk can answer: nothing that a program does wrong looks like it."""
+"""Error numbers of a full or broken disk; no mistake of a program has these."""
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
-"""What a disk answers who may not write there."""
+"""Error numbers of a folder that may not be written to."""
 _WORDS = re.compile(
     "|".join(re.escape(os.strerror(code)) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-    # numpy's words for a short write, of which C's library keeps the cause to itself.
+    # numpy's message for a short write, for which the C library gives no error number.
     + r"|\d+ requested and \d+ written"
 )
 
@@ -32,12 +32,12 @@ class Folder:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = str(url).rstrip("/")
-        # Other processes write here too: a store's remembered listings would hide their files.
+        # Other processes write here too, and fsspec's cached listings would not show their files.
         self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         protocols = self._fs.protocol
         self.is_local = "file" in ((protocols,) if isinstance(protocols, str) else protocols)
         if self.is_local:
-            # A worker may have another working folder.
+            # Made absolute, because a worker may have another working folder.
             self.url = self._root
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
@@ -63,7 +63,7 @@ class Folder:
         return bytes(self._fs.cat_file(self.path(name)))
 
     def names(self, name: str = "") -> list[str]:
-        """Names directly inside a folder, sorted; none if it is not there."""
+        """Names directly inside a folder, sorted; empty if the folder does not exist."""
         try:
             entries = self._fs.ls(self.path(name), detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
@@ -77,21 +77,21 @@ class Folder:
         return sorted(path.removeprefix(root) for path in found)
 
     def remove(self, name: str) -> None:
-        """Remove a file or folder; nothing happens if it is not there."""
+        """Remove a file or folder if it exists."""
         with self._writing(name):
             if self.exists(name):
                 self._fs.rm(self.path(name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file whole: temporary name, fsync, rename; on an object store one PUT."""
+        """Write a file atomically: temporary name, fsync, rename; on an object store one PUT."""
         with self.create(name) as path:
             path.write_bytes(data)
 
     @contextlib.contextmanager
     def create(self, name: str) -> Iterator[Path]:
-        """A local path to fill; the file takes its place under `name` when the block ends well.
+        """A local path to write to; it is moved to `name` if the block ends without an error.
 
-        StorageError, naming the file, if the disk does not take it.
+        StorageError, naming the file, if the disk is full or broken.
         """
         with self._writing(name), self._create(name) as path:
             yield path
@@ -134,7 +134,7 @@ class Folder:
             shutil.move(source, path)
 
     def rename(self, name: str, to: str) -> None:
-        """Give a file another name, in place of what bears it; a store copies, then removes."""
+        """Rename a file, replacing any file of that name; an object store copies, then removes."""
         with self._writing(to):
             if self.is_local:
                 Path(self.path(name)).replace(self.path(to))
@@ -154,7 +154,7 @@ class Folder:
             yield path
 
     def sweep(self) -> int:
-        """Remove what writers that died left behind (`*.tmp`), local folders only; how many."""
+        """Remove temporary files of killed writers (`*.tmp`), local folders only; their number."""
         if not self.is_local:
             return 0
         orphans = list(Path(self.path()).rglob("*.tmp"))
@@ -164,14 +164,14 @@ class Folder:
         return len(orphans)
 
 
-_MEND = "make room or mend that, and the same command goes on from here"
+_MEND = "free some space or repair the disk, and the same command goes on from here"
 
 
 def full(error: BaseException, folder: Folder) -> StorageError | None:
-    """The error as a StorageError if a full or broken disk is behind it; else None.
+    """The error as a StorageError if a full or broken disk caused it; else None.
 
-    Wherever a scratch file was written, its disk is not known: the line tells the room on those of
-    the folder and of temporary files.
+    The error does not say on which disk the file was, so the message gives the free space of the
+    folder's disk and of the disk for temporary files.
     """
     if isinstance(error, StorageError):
         return error
@@ -180,7 +180,7 @@ def full(error: BaseException, folder: Folder) -> StorageError | None:
         return None
     rooms = [_room(folder.path(), "")] if folder.is_local else []
     rooms.append(_room(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
-    return StorageError(f"a disk takes no more: {why}; there are {', '.join(rooms)}; {_MEND}")
+    return StorageError(f"a disk takes no more data: {why}; free: {', '.join(rooms)}; {_MEND}")
 
 
 def _room(path: str, what: str) -> str:
@@ -199,18 +199,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _refused(error: BaseException) -> str | None:
-    """The disk's own words, if the error or one behind it is the disk's."""
+    """The disk's error message, if this error or one that caused it came from the disk."""
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _FULL:
             return os.strerror(one.errno)
-        # Of libraries in C++ and Rust (DuckDB, torch, safetensors) the words alone come through.
+        # Libraries in C++ and Rust (DuckDB, torch, safetensors) pass on only the message.
         if (found := _WORDS.search(str(one))) is not None:
             return found[0]
     return None
 
 
 def _forbidden(error: BaseException, root: str) -> str | None:
-    """The same for what is forbidden, if it is about a file below `root`."""
+    """The same for forbidden writes, if the error is about a file below `root`."""
     for one in _chain(error):
         if isinstance(one, OSError) and one.errno in _FORBIDDEN:
             names = (str(name) for name in (one.filename, one.filename2) if name)

@@ -1,4 +1,4 @@
-"""Tars rewritten member by member: plain ustar, no times, the same bytes every time."""
+"""Rewrites tars member by member: plain ustar without times, so equal content has equal bytes."""
 
 import io
 import tarfile

@@ -1,8 +1,8 @@
-"""What was taken down, for ever: `tombstones.jsonl` in the run folder, one line a takedown.
+"""The permanent record of takedowns: `tombstones.jsonl` in the run folder, one line per takedown.
 
 A tombstone holds its scopes and the uids of the rows that they took. uids, domains and sha256 sums
-stand there in clear, a URL only as the sha256 of its normal form: the list of what was taken down
-is not itself a list to leak.
+are stored as they are, a URL only as the sha256 of its normal form, so that the file does not
+disclose the URLs that were taken down.
 """
 
 import datetime
@@ -29,12 +29,12 @@ NAME = "tombstones.jsonl"
 KINDS = ("uid", "url", "domain", "sha256")
 _HEX = {"uid": re.compile(r"[0-9a-f]{32}"), "sha256": re.compile(r"[0-9a-f]{64}")}
 _FEW = 16
-"""Domains up to which each is looked for in all URLs at once."""
+"""Up to this many domains, all URLs are searched for each; with more, every URL is parsed."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a takedown names: `value` as it is kept, and the rows it took."""
+    """What a takedown names: `value` as it is stored, and the rows it took."""
 
     kind: str
     value: str
@@ -46,17 +46,17 @@ class Scope:
 
     @classmethod
     def parse(cls, kind: str, text: str, place: str) -> "Scope":
-        """From a user's words. InputError, naming the place, for what is no such value."""
+        """From a user's input. InputError, naming the place, for a value not of the kind."""
         text = text.strip()
         if kind not in KINDS:
-            raise InputError(f"{place}: `{kind}` is no scope; there are {', '.join(KINDS)}")
+            raise InputError(f"{place}: `{kind}` is no scope; the scopes are {', '.join(KINDS)}")
         if kind in _HEX:
             digits = 32 if kind == "uid" else 64
             if not _HEX[kind].fullmatch(text.lower()):
                 raise InputError(f"{place}: a {kind} is {digits} hex digits, not `{text[:80]}`")
             return cls(kind, text.lower())
         if not text:
-            raise InputError(f"{place}: a {kind} is due, this is empty")
+            raise InputError(f"{place}: expected a {kind}, this is empty")
         if kind == "url":
             return cls(kind, url_digest(text))
         try:
@@ -89,7 +89,7 @@ class Tombstones:
     """sha256 sums of URLs in normal form."""
     domains: frozenset[str] = field(init=False)
     sha256: frozenset[str] = field(init=False)
-    """Of pictures' bytes as fetched."""
+    """sha256 sums of pictures' bytes as fetched."""
 
     def __post_init__(self) -> None:
         def values(kind: str) -> frozenset[str]:
@@ -105,7 +105,7 @@ class Tombstones:
 
     @classmethod
     def read(cls, folder: Folder | str | os.PathLike[str]) -> "Tombstones":
-        """Those of a run folder; none where it has no such file. InputError for a broken line."""
+        """The tombstones of a run folder; empty without the file. InputError for a broken line."""
         folder = folder if isinstance(folder, Folder) else Folder(folder)
         try:
             lines = folder.read(NAME).decode().splitlines()
@@ -117,8 +117,8 @@ class Tombstones:
                 stones.append(_decode(json.loads(line)))
             except (ValueError, TypeError, KeyError) as error:
                 raise InputError(
-                    f"{folder.url}/{NAME}, line {i + 1}: no tombstone ({error}); mend it, for what "
-                    "it took down would come back"
+                    f"{folder.url}/{NAME}, line {i + 1}: not a tombstone ({error}); repair it, "
+                    "because the rows that it took down would come back"
                 ) from error
         return cls(tuple(stones))
 
@@ -137,7 +137,7 @@ class Tombstones:
         return tuple(stone for stone in self.stones if not stone.done)
 
     def with_(self, scopes: Iterable[Scope]) -> "Tombstones":
-        """With a new tombstone, not done yet."""
+        """These and a new tombstone that is not done yet."""
         date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return Tombstones((*self.stones, Tombstone(date, tuple(scopes))))
 
@@ -175,10 +175,10 @@ class Tombstones:
 def candidates(
     urls: pa.ChunkedArray, hosts: Iterable[str], every: bool = False
 ) -> npt.NDArray[np.int64]:
-    """Rows whose URL may have one of the hosts or lie below it: few, and all that do.
+    """Rows whose URL may have one of the hosts or a host below it; a quick filter without misses.
 
-    A host may be spelled in other letters or percent signs, so such URLs are all among them. With
-    `every`, all rows that have a URL.
+    A host can be written with non-ASCII letters or percent-encoding, so all such URLs are included.
+    With `every`, all rows that have a URL.
     """
     hosts = sorted(set(hosts))
     if every or len(hosts) > _FEW:

@@ -1,1 +1,1 @@
-"""What every room needs: reasons, errors, uids, URLs, progress, a process's start and end."""
+"""What all packages need: reasons, errors, uids, URLs, progress, how processes start and end."""

@@ -1,4 +1,4 @@
-"""Hosts and the domains that they belong to, for lists of those who do not want to be fetched."""
+"""Hosts and the domains that they belong to, for lists of domains that opted out."""
 
 import re
 from collections.abc import Collection
@@ -11,7 +11,7 @@ _PLAIN = re.compile(r"[^\s/@?#:\\%*]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def host_of(url: str) -> str | None:
-    """The URL's host in normal form, also of schemes that are never fetched; None without one."""
+    """The URL's host in normal form, for any scheme; None if it has none."""
     try:
         host = check_url(url).host
     except FetchError:

@@ -1,4 +1,4 @@
-"""How the command `winnow` ends: one line and an exit code for what is no bug of ours."""
+"""How the command `winnow` ends: one line and an exit code for every error that is not a bug."""
 
 import contextlib
 import os
@@ -12,14 +12,14 @@ DONE, BUG, WRONG, PARTLY, INTERRUPTED, UNHEARD = 0, 1, 2, 3, 130, 141
 CODES = (
     "Exit codes: 0 done; 2 the job, its input or the run folder is wrong, and the line says what "
     "to do; 3 not all is done, and the same command goes on from here: shards are quarantined and "
-    "listed, or a cluster or a disk gave out; 130 stopped by Ctrl-C; 141 nobody read the output to "
-    "its end; 1 a bug, with its traceback."
+    "listed, or a cluster or a disk failed; 130 stopped by Ctrl-C; 141 the reader of the output "
+    "closed it early; 1 a bug, with its traceback."
 )
 
 
 @contextlib.contextmanager
 def endings() -> Iterator[None]:
-    """Run a command in the block; what it raises that is no bug becomes one line and a code."""
+    """Run a command in the block; an error that is not a bug becomes one line and an exit code."""
     try:
         try:
             yield
@@ -37,8 +37,8 @@ def endings() -> Iterator[None]:
     except KeyboardInterrupt:
         _end(INTERRUPTED, "stopped; the same command goes on from here")
     except BrokenPipeError:
-        # Who read our output (`head`, a pager) has seen enough. What is left in its buffer would
-        # fail again while the interpreter ends.
+        # The reader of our output (`head`, a pager) has closed it. Writing the rest of the buffer
+        # would fail again while the interpreter exits.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNHEARD)

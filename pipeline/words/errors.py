@@ -1,4 +1,4 @@
-"""What can go wrong, by what happens next."""
+"""The exceptions, one class for each way in which a command goes on or ends."""
 
 
 class InputError(Exception):
@@ -9,7 +9,7 @@ class InputError(Exception):
 
 
 class PartError(Exception):
-    """A stage's output breaks the sample table's law (lost, repeated, reordered rows; columns).
+    """A stage's output does not fit its shard (lost, repeated or reordered rows; wrong columns).
 
     The part is not committed and its shard is quarantined; the job goes on and ends with exit
     code 3.
@@ -17,16 +17,16 @@ class PartError(Exception):
 
 
 class DamagedError(Exception):
-    """A file that was once written whole was cut or changed from outside.
+    """A file of the run was truncated or changed by something other than winnow.
 
-    The shard concerned is quarantined; else the command ends with this line and exit code 2.
+    Its shard is quarantined; without one the command ends with this line and exit code 2.
     """
 
 
 class StoppedError(RuntimeError):
-    """What a run needs went away under it; what was committed stands, and nothing is amiss.
+    """A cluster or disk that the run needs failed; what was committed is kept and is correct.
 
-    The command line prints the line and ends with exit code 3.
+    The command line prints the message and ends with exit code 3.
     """
 
 
@@ -35,15 +35,15 @@ GOES_ON = "the same command goes on from here"
 
 
 class ClusterLostError(StoppedError):
-    """The cluster went away, or could not be started."""
+    """The cluster's scheduler or workers are gone, or could not be started."""
 
 
 class StorageError(StoppedError):
-    """A disk takes no more: it is full, over its quota, broken, or read-only by now."""
+    """A disk cannot be written to: it is full, over its quota, broken, or now read-only."""
 
 
 class PlanMismatchError(RuntimeError):
-    """A worker would make other parts than the driver planned: its files or packages differ.
+    """A worker would make different parts than the driver planned: its files or packages differ.
 
     The command line prints it and ends with exit code 2.
     """

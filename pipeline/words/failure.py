@@ -1,4 +1,4 @@
-"""Why a picture could not be had, in a form that survives img2dataset's `str(err)`."""
+"""Why a picture could not be fetched, in a form that survives img2dataset's `str(err)`."""
 
 from pipeline.words.reasons import FETCH, TAKEDOWN
 
@@ -6,9 +6,9 @@ MAX_DETAIL = 300
 
 
 class FetchError(Exception):
-    """A row's failure: a word of `reasons` and a detail; its text is `reason: detail`.
+    """A row's failure: one of `reasons` and a detail; its text is `reason: detail`.
 
-    `passing` failures may be tried again, after `wait` seconds if the server named a time.
+    `passing` failures can be tried again, after `wait` seconds if the server gave a time.
     """
 
     def __init__(
@@ -24,8 +24,8 @@ class FetchError(Exception):
 def printable(text: str) -> str:
     """The text on one line, at most 300 characters, without control or other unprintable ones.
 
-    Details quote hosts and headers, so whoever runs a server writes part of them: nothing of it
-    may reach a terminal raw.
+    Details quote hosts and headers, which come from foreign servers and could contain escape
+    sequences for the user's terminal.
     """
     shown = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_DETAIL])
     shown = " ".join(shown.split())

@@ -1,4 +1,4 @@
-"""Classes found by being there: in a package's modules, and in other packages by entry points."""
+"""Finds classes: in the modules of a package, and in other packages by their entry points."""
 
 import importlib
 import inspect
@@ -25,10 +25,10 @@ def packaged(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
 
 
 def discover(package: ModuleType, base: type[T], group: str, what: str) -> dict[str, type[T]]:
-    """Those of the package, and those that entry points of the group name.
+    """The classes of the package, and those that entry points of the group name.
 
-    InputError, naming the other package, for one that cannot be loaded, is no such class or is
-    called like another one.
+    InputError, naming the other package, for a class that cannot be loaded, is not a subclass of
+    `base` or has the name of another one.
     """
     return named(base, group, what, packaged(package, base))
 
@@ -36,7 +36,8 @@ def discover(package: ModuleType, base: type[T], group: str, what: str) -> dict[
 def named(
     base: type[T], group: str, what: str, own: Mapping[str, type[T]] | None = None
 ) -> dict[str, type[T]]:
-    """Those that entry points of the group name, beside winnow's `own`; errors as of `discover`."""
+    """The classes that entry points of the group name; errors as of `discover`. Names of `own`,
+    winnow's classes, are taken."""
     found = dict(own or {})
     for entry in entry_points(group=group):
         place = f"the {what} `{entry.name}` of {entry.dist.name if entry.dist else 'a package'}"
@@ -47,9 +48,9 @@ def named(
                 lacks = f"; it lacks {missing}" if missing else ""
                 raise TypeError(f"{entry.value} is no {base.__name__}{lacks}")
         except Exception as error:
-            raise InputError(f"{place} cannot be used: {error}; uninstall or mend it") from error
+            raise InputError(f"{place} cannot be used: {error}; uninstall or repair it") from error
         if kind.name in found:
-            raise InputError(f"{place} is called like another one; uninstall one of them")
+            raise InputError(f"{place} has the name of another one; uninstall one of them")
         found[kind.name] = kind
     return found
 

@@ -1,4 +1,4 @@
-"""How processes of Python are started: with nothing imported from the working folder.
+"""Starts Python processes so that they import nothing from the working folder.
 
 `python -m` and `python -c`, which multiprocessing uses, put the working folder at the head of the
 module path, so that a stray `json.py` there would be executed. A new process reads the variable
@@ -13,11 +13,11 @@ SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 def keep_working_folder_out() -> None:
-    """From here on, no process that this one starts imports from its working folder."""
+    """From now on, processes that this one starts import nothing from their working folder."""
     os.environ.update(SAFE_PATH)
 
 
 def spawning() -> SpawnContext:
-    """For pools of processes. A forked copy of a process that runs threads (torch's) can hang."""
+    """The context for pools of processes: spawned, as forking a process with threads can hang."""
     keep_working_folder_out()
     return multiprocessing.get_context("spawn")

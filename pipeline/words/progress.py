@@ -23,19 +23,19 @@ from rich.text import Text
 
 class _Screen(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich would exit with 1, which says that something is amiss
+        raise BrokenPipeError  # rich would exit with 1, the exit code of a bug
 
 
 def console() -> Console:
-    """stdout, for what a person reads. BrokenPipeError if nobody reads it any more."""
+    """stdout, for text that a person reads. BrokenPipeError if its reader has closed it."""
     return _Screen()
 
 
 class Reporter(Protocol):
-    """Hears how far each stage is."""
+    """Shows the progress of each stage."""
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
-        """A stage begins with `total` rows due, `done` of which stand from an earlier run."""
+        """A stage begins with `total` rows, `done` of which are done from an earlier run."""
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
         """`rows` more are done; `note` is a short count, e.g. "1,200 kept, 300 dropped"."""
@@ -45,7 +45,7 @@ class Reporter(Protocol):
 
 
 class _Rate(_ProgressColumn):
-    """Rows per second since the stage began, what stood before not counted."""
+    """Rows per second since the stage began, without rows of an earlier run."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -53,7 +53,7 @@ class _Rate(_ProgressColumn):
 
 
 class Bars:
-    """A bar per stage with rows/s, counts and time left."""
+    """One bar per stage with rows/s, counts and time left."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -104,7 +104,7 @@ class Lines:
         self._total: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._begin: dict[str, tuple[float, int]] = {}
-        self._told: dict[str, float] = {}
+        self._reported_at: dict[str, float] = {}
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         self._total[stage], self._done[stage] = total, done
@@ -116,9 +116,9 @@ class Lines:
         self._done[stage] += rows
         now = time.monotonic()
         done, total = self._done[stage], self._total[stage]
-        if done < total and now - self._told.get(stage, 0.0) < self.every:
+        if done < total and now - self._reported_at.get(stage, 0.0) < self.every:
             return
-        self._told[stage] = now
+        self._reported_at[stage] = now
         begin, stood = self._begin[stage]
         rate = (done - stood) / max(now - begin, 1e-3)
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""

@@ -10,8 +10,8 @@ from typing import Literal
 class Reason:
     """A word of the vocabulary.
 
-    `kind` is "failed" where the row's picture or text could not be had, "dropped" where it was had
-    and judged. Both count in the conservation law.
+    `kind` is "failed" if the row's picture or text could not be read or fetched, "dropped" if it
+    was and then judged. Both count in the conservation law.
     """
 
     name: str
@@ -48,14 +48,14 @@ FETCH = _words(
     http_client_error="Any other 4xx, or an answer that is not 200.",
     http_server_error="5xx, also after the retries.",
     http_malformed="The answer breaks HTTP, or ends before its Content-Length.",
-    host_failing="The host failed again and again, so it is left alone for a while.",
-    robots_txt_unreachable="The host's robots.txt cannot be had, which forbids all (RFC 9309).",
+    host_failing="The host failed many times in a row, so it is not asked for a while.",
+    robots_txt_unreachable="The host's robots.txt cannot be read, which forbids all (RFC 9309).",
     too_large="More bytes than `download.max_bytes`.",
     not_an_image="The bytes are not JPEG, PNG, WebP or GIF, whatever the header said.",
     metadata_oversize="A colour profile or EXIF block beyond `download.max_metadata_bytes`.",
     decode_error="The picture's bytes cannot be decoded.",
     decoder_crash="The decoder died on the picture, hung, or asked for too much memory.",
-    hash_mismatch="The bytes' hash is not the one that the input gave.",
+    hash_mismatch="The hash of the bytes is not the one given in the input.",
     download_internal="The downloader lost the row; it was found again by comparing uids.",
 ) | _words(
     "dropped",
@@ -72,13 +72,13 @@ FETCH = _words(
 
 TAKEDOWN = _words(
     "dropped",
-    forgotten="Taken down by `winnow forget`; nothing of it is left but this word.",
+    forgotten="Taken down by `winnow forget`; only uid and this reason are left of the row.",
 )
 
 RULES = _words(
     "dropped",
-    caption_short="Too short a caption to describe a picture.",
-    caption_long="Too long a caption.",
+    caption_short="The caption is too short to describe a picture.",
+    caption_long="The caption is too long.",
     caption_language="Not in a wanted language.",
     vocabulary="Uses a word of the user's own list.",
     pii="Holds an e-mail address or a phone number.",
@@ -86,30 +86,30 @@ RULES = _words(
     nsfw="Shows nudity or sex, by the image model.",
     graphic="Shows gore or violence, by an image head.",
     watermark="Shows a watermark, by an image head.",
-    low_aesthetic="Unlovely, by an image head.",
-    low_clip_score="Caption and picture do not belong together, by their vectors' cosine.",
+    low_aesthetic="Low aesthetic score, by an image head.",
+    low_clip_score="Caption and picture do not match, by the cosine of their vectors.",
     low_resolution="Too small for this job's training.",
     duplicate="Another member of the duplicate group is kept.",
     not_measured="A stage's `only_if` left the row out.",
 )
 
 UNSHOWN = frozenset({"blocklisted", "forgotten"})
-"""Reasons whose rows are only ever counted: no report shows a caption, an address or a picture."""
+"""Reasons whose rows are only counted: no report shows their captions, URLs or pictures."""
 VOCABULARY: dict[str, Reason] = INGEST | FETCH | TAKEDOWN | RULES
 _CUSTOM = re.compile(r"x_[a-z0-9_]{1,40}")
 
 
 def check_reason(name: str) -> str:
-    """The name itself, if a rule may use it; else ValueError with the nearest word."""
+    """The name itself, if a rule may use it; ValueError with the nearest reason if not."""
     if name in RULES or _CUSTOM.fullmatch(name):
         return name
     near = difflib.get_close_matches(name, RULES, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else "the words are in docs/reasons.md"
+    hint = f"did you mean `{near[0]}`?" if near else "the reasons are in docs/reasons.md"
     raise ValueError(
         f"`{name}` is not a reason that a rule may give; {hint} (own ones start with `x_`)"
     )
 
 
 def kind_of(name: str) -> Literal["failed", "dropped"]:
-    """Whether a reason counts as failed or dropped; own words (`x_…`) count as dropped."""
+    """Whether a reason counts as failed or dropped; a job's own (`x_…`) count as dropped."""
     return VOCABULARY[name].kind if name in VOCABULARY else "dropped"

@@ -1,4 +1,4 @@
-"""How many threads a process may use, so that all workers together match the cores."""
+"""How many threads a process may use, so that all workers together use each core once."""
 
 import os
 
@@ -6,6 +6,6 @@ VARIABLE = "WINNOW_THREADS"
 
 
 def worker_threads() -> int:
-    """This worker's share, as the cluster set it; in any other process, the cores it may use."""
+    """The cluster's setting for this worker; in any other process, the cores it may use."""
     given = os.environ.get(VARIABLE, "")
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""The name of a row."""
+"""The identifier of a row."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Which URLs are fetched at all."""
+"""Checks and normalises the URLs that may be fetched."""
 
 import re
 from functools import lru_cache
@@ -39,7 +39,7 @@ def check_url(text: str) -> Url:
 
 
 def redirect_target(base: Url, location: str) -> Url:
-    """Where a `Location` header leads, seen from `base`, under the same rules as any URL."""
+    """The URL of a `Location` header, relative to `base`; the same checks as for any URL."""
     try:
         joined = urljoin(base.url, location.strip())
     except ValueError as error:

@@ -70,7 +70,7 @@ def test_every_subject_has_a_body_and_looks_to_the_right(name):
     assert all(x > 0.5 for x, _ in shape.eyes)
 
 
-def test_silhouettes_are_told_apart():
+def test_silhouettes_are_distinguished():
     covers = [silhouette(s, Pose((0.5, 0.5), 0.8, 0.0), 80) > 0.5 for s in SHAPES.values()]
     for a, b in itertools.combinations(covers, 2):
         assert (a & b).sum() / (a | b).sum() < 0.8

@@ -18,7 +18,7 @@ def _imported() -> None:
 
 @pytest.fixture
 def config() -> Callable[..., DownloadConfig]:
-    """A job's download section that may reach loopback and has little patience."""
+    """A job's download section that may reach loopback and has short time limits."""
 
     def make(**options: Any) -> DownloadConfig:
         usual: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Colour profiles are applied as Little CMS applies them, and nothing is done where none is due."""
+"""Colour profiles are applied as Little CMS applies them; sRGB pictures stay as they are."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""What a picture does to its decoder it does to that one process, and the row has its reason."""
+"""A picture that breaks its decoder ends one process only, and its row gets the reason."""
 
 import os
 import signal

@@ -14,7 +14,7 @@ from pipeline.fetch.web.hosts import (
     Permit,
     share_limiter,
 )
-from pipeline.fetch.web.sockets import Patience, clock
+from pipeline.fetch.web.sockets import WaitLimits, clock
 from pipeline.words.failure import FetchError
 
 PLAIN: dict[str, Any] = {
@@ -128,8 +128,8 @@ def gate(**options: Any) -> HostGate:
     return HostGate(HostLimits(**PLAIN | options))
 
 
-def patience(total: float) -> Patience:
-    return Patience(total, 1, 1, 1, 1000)
+def waits(total: float) -> WaitLimits:
+    return WaitLimits(total, 1, 1, 1, 1000)
 
 
 def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
@@ -137,7 +137,7 @@ def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
     entered = threading.Event()
 
     def hold() -> None:
-        clock.start(patience(5))
+        clock.start(waits(5))
         with way.permit("a"):
             entered.set()
             time.sleep(0.3)
@@ -145,7 +145,7 @@ def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
     other = threading.Thread(target=hold)
     other.start()
     entered.wait()
-    clock.start(patience(0.2))
+    clock.start(waits(0.2))
     with way.permit("a"):
         assert clock.left() > 0.1
     other.join()
@@ -154,11 +154,11 @@ def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
 @pytest.mark.parametrize(("pause", "total", "comes_in"), [(0.2, 5.0, True), (3.0, 1.0, False)])
 def test_a_pause_is_sat_out_where_the_deadline_allows_it(pause, total, comes_in):
     way = gate()
-    clock.start(patience(total))
+    clock.start(waits(total))
     with pytest.raises(FetchError, match="busy"), way.permit("a"):
         raise FetchError("http_rate_limited", "busy", wait=pause)
 
-    clock.start(patience(total))
+    clock.start(waits(total))
     started = time.monotonic()
     if comes_in:
         with way.permit("a"):
@@ -172,7 +172,7 @@ def test_a_pause_is_sat_out_where_the_deadline_allows_it(pause, total, comes_in)
 def test_a_files_own_failure_says_nothing_about_its_host():
     way = gate(host_failures=1)
     for reason in ("http_not_found", "too_large", "opted_out_robots_tag", "http_forbidden"):
-        clock.start(patience(5))
+        clock.start(waits(5))
         with pytest.raises(FetchError, match=reason), way.permit("a"):
             raise FetchError(reason, "x")
     with way.permit("a"):
@@ -195,10 +195,10 @@ def test_a_fetch_asks_the_limiter_that_its_process_shares(fetch, serve, config):
 
     share_limiter(find)
     try:
-        [told] = fetch([f"{site.base}/a.jpg"], config(**PLAIN))
+        [result] = fetch([f"{site.base}/a.jpg"], config(**PLAIN))
     finally:
         share_limiter(None)
-    assert (told.reason, site.connections) == ("host_failing", 0)
+    assert (result.reason, site.connections) == ("host_failing", 0)
     assert thread == [threading.current_thread()]  # Dask knows a task by its thread
     [own] = fetch([f"{site.base}/a.jpg"], config(**PLAIN))
     assert own.reason == "http_not_found"

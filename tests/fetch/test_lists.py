@@ -1,4 +1,4 @@
-"""The user's lists: read, refused by the line, and matched."""
+"""The user's lists: reading, errors that name the line, and matching."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What rides beside the pixels is read within bounds, and text is never read at all."""
+"""Metadata is read up to a size limit, and text is never read."""
 
 import io
 import struct

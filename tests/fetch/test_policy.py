@@ -1,4 +1,4 @@
-"""Which addresses, URLs and sites are off limits: parsers, on examples and on anything."""
+"""Which addresses, URLs and sites may not be fetched, on examples and on random input."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""Headers read by hand agree with Pillow, and nothing in any bytes makes them stumble."""
+"""Headers that we parse agree with Pillow, and no bytes make the parser raise."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A row of a table of hazards: one page among good ones, and what must come of it."""
+"""One entry of a table of hazards: a bad page among good ones, and the expected result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A DNS server on loopback that counts its questions and changes its mind."""
+"""A DNS server on loopback that counts its queries and can change its answers."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Runs the download stage over a few rows, as a worker does, and holds the law over what comes."""
+"""Runs the download stage over a few rows, as a worker does, and checks the resulting part."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ from pipeline.table.shard import ShardData
 from pipeline.table.sql import evaluate
 from pipeline.words.reasons import FETCH
 
-# A job that may reach loopback and has some patience; what must wait in vain asks for less.
+# A job that may reach loopback and has long time limits; tests of timeouts set shorter ones.
 USUAL: dict[str, Any] = {
     "allow_addresses": ("127.0.0.1/32",),
     "connect_timeout": 2.0,

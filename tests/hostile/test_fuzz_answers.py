@@ -71,7 +71,7 @@ def test_any_answer_ends_with_a_picture_or_a_reason(batch, site, run):
     """300 answers, in shards of twelve, for a shard is what must survive them."""
     site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
 
-    # Each from a host of its own: what one says of patience does not bind the others.
+    # Each from another host, so that a Retry-After of one does not delay the others.
     roots = [site.under(f"host-{next(_hosts)}.test") for _ in batch]
     outcome = run([f"{root}/{i}" for i, root in enumerate(roots)], QUIET)
 

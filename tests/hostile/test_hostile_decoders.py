@@ -1,4 +1,4 @@
-"""Pictures that kill, hang or swell their decoder: the row is lost, and nothing else."""
+"""Pictures that crash, hang or exhaust their decoder: only the row fails."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Pictures that are not what the input promised, or that nobody may keep."""
+"""Pictures that differ from the input's hash, or whose hash is on the blocklist."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hosts that fail again and again, or ask for patience, are left alone; others are not."""
+"""Hosts that fail many times in a row or ask to wait are not asked for a while; others are."""
 
 import time
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Metadata that would fill a memory: text is never inflated, profiles and EXIF only to a cap."""
+"""Huge metadata: text is never inflated, profiles and EXIF only up to a limit."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Names that lie, change their minds or lead nowhere, asked of a DNS server of our own."""
+"""Host names with false, changing or missing addresses, from our own DNS server."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -140,8 +140,8 @@ def test_what_a_name_leads_to(name, serve, run, options):
     _, reason, detail = LOOKUPS[name]
     site, other = serve({"/a": good}), serve({"/b": good}, name="localhost")
 
-    patience = {"connect_timeout": 0.5 if name in IN_VAIN else 3.0}
-    outcome = run([f"{site.under(f'{name}.test')}/a", f"{other.base}/b"], options | patience)
+    limits = {"connect_timeout": 0.5 if name in IN_VAIN else 3.0}
+    outcome = run([f"{site.under(f'{name}.test')}/a", f"{other.base}/b"], options | limits)
 
     assert outcome.reasons == [reason, None], outcome.rows
     if reason:

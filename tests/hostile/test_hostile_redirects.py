@@ -1,4 +1,4 @@
-"""Where redirects lead: every step is checked as if the row itself had named it."""
+"""Redirects: every target is checked like a URL of the list."""
 
 import pytest
 from hazard import Hazard, assert_as_expected, by_options, good

@@ -1,4 +1,4 @@
-"""Passing failures are tried again, after the pauses that are due; others are not."""
+"""Temporary failures are tried again after the right pauses; other failures are not."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Rows that are odd in themselves: repeated, lost on the way, broken before, or not wanted."""
+"""Odd rows: repeated, lost by img2dataset, invalid in the input, or left out by only_if."""
 
 from typing import Any
 

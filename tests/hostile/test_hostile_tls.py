@@ -1,4 +1,4 @@
-"""Certificates that prove nothing, and hazards of the wire that come by TLS all the same."""
+"""Invalid certificates are refused, and broken responses over TLS get their reason."""
 
 import shutil
 import socket

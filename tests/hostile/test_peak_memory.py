@@ -1,4 +1,4 @@
-"""The tables' bounds on memory are worth something: what is held is seen, here and in children."""
+"""The memory measurement that other tests use sees this process and its children."""
 
 import subprocess
 import sys

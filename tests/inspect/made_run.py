@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.table.columns import SHARD_COLUMNS
-from pipeline.table.freshness import SHARD
+from pipeline.table.freshness import INGEST
 from pipeline.table.part import commit, digest_of, part_folder, shard_name
 from pipeline.table.run import FORMAT, Run, ShardIndex
 from pipeline.table.storage import Folder
@@ -170,7 +170,7 @@ def make_run(
         "shards/index.json", ShardIndex("in", {}, rows_in, shards, {"source": "source"}).encode()
     )
     prints = {stage: digest_of(["test", stage]) for stage in stages}
-    made_from = {shard: {SHARD: digest} for shard, (_, digest) in enumerate(shards)}
+    made_from = {shard: {INGEST: digest} for shard, (_, digest) in enumerate(shards)}
     for k, stage in enumerate(stages):
         recipe = {"stage": stage, "upstream": {earlier: prints[earlier] for earlier in stages[:k]}}
         folder_of = run.folder.sub(part_folder(stage, prints[stage]))

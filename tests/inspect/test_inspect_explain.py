@@ -60,7 +60,7 @@ def test_every_rule_comes_with_its_values_and_its_answer(made: Made) -> None:
     assert (rules["toxic_caption"]["result"], rules["toxic_caption"]["takes"]) == (False, False)
 
 
-def test_an_unknown_answer_that_drops_is_told_apart(make) -> None:
+def test_an_unknown_answer_that_drops_is_distinguished(make) -> None:
     rows = [sample(0, clip_score=None, reason="low_clip_score")]
     explained = explain(make(rows).run, rows[0]["uid"])
     (rule,) = [rule for rule in explained["rules"] if rule["reason"] == "low_clip_score"]

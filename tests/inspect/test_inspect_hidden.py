@@ -1,4 +1,4 @@
-"""Rows of which only counts are shown, though their cells still hold what they held."""
+"""Rows that may only be counted are never shown, even if their cells are still there."""
 
 import io
 import json

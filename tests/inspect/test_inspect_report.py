@@ -198,7 +198,7 @@ def test_meagre_runs_have_a_report_too(make, rows, options) -> None:
     assert page.rstrip().endswith("</html>")
 
 
-def test_a_quarantined_shard_is_told_at_the_top(make) -> None:
+def test_a_quarantined_shard_is_named_at_the_top(make) -> None:
     made = make(many_samples(), skip=frozenset({("decide", 1)}))
     text = body(section(Path(write_report(made.run)).read_text(encoding="utf-8"), "summary"))
     assert "25 unfinished" in text

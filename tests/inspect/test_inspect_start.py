@@ -34,7 +34,7 @@ def test_reading_loads_nothing_heavy(made, tmp_path: Path, command: str):
     words += {"explain": [made.row(0)["uid"]], "sql": ["select count(*) from samples"]}.get(
         command, []
     )
-    told = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", COMMAND, command, *words], capture_output=True, text=True, check=True
     )
-    assert told.stderr.splitlines()[-1] == "0 []", told.stderr
+    assert ended.stderr.splitlines()[-1] == "0 []", ended.stderr

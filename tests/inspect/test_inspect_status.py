@@ -46,7 +46,7 @@ def test_asking_leaves_the_lock_free(make) -> None:
         assert status(made.run)["running"] is False
 
 
-def test_parts_of_earlier_settings_are_told_apart(make) -> None:
+def test_parts_of_earlier_settings_are_distinguished(make) -> None:
     made = make([sample(0)])
     made.run.folder.write("parts/embed-000000000000/00000.parquet", b"x" * 2_000)
     found = status(made.run)

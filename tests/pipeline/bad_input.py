@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "no header": (
         text("x.csv", ROWS.split("\n")[1]), {"input": "x.csv"}, ["is the header line missing?"],
     ),
-    "wrong column told": (
+    "wrong column named": (
         None, {"columns": {"caption": "captoin"}}, ["no caption column (captoin)", "`caption`"],
     ),
     "a column twice": (
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         None, {"download": {"resize_mode": "crop"}}, ["`download.resize_mode`", "'center_crop'"],
     ),
     "an empty section": (None, {"embed": None}, ["`embed`", "remove the line"]),
-    "a section that is a word": (None, {"dedup": "off"}, ["`dedup`", "keys of its own"]),
+    "a section that is a word": (None, {"dedup": "off"}, ["`dedup`", "a section with keys"]),
     "a network that is none": (
         None, {"download": {"allow_addresses": ["300.1.1.1"]}}, ["allow_addresses", "300.1.1.1"],
     ),

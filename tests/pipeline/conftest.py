@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exports import RULES, number_of, pool_uid
-from shelf import Shelf, make_job, pairs
+from planned_run import PlannedRun, make_job, pairs
 
 from pipeline.config.job import Job
 from pipeline.demo.world import all_scenes, draw
@@ -20,11 +20,11 @@ def job_of(tmp_path: Path) -> Callable[..., Job]:
 
 
 @pytest.fixture
-def shelf_of(tmp_path: Path) -> Callable[..., Shelf]:
-    """`shelf_of(rows, **sections)`: the same job, dealt and planned."""
+def plan_run(tmp_path: Path) -> Callable[..., PlannedRun]:
+    """`plan_run(rows, **sections)`: the same job, dealt and planned."""
 
-    def build(rows: Sequence[Mapping[str, Any]], **sections: Any) -> Shelf:
-        return Shelf.of(make_job(tmp_path, rows, **sections), tmp_path)
+    def build(rows: Sequence[Mapping[str, Any]], **sections: Any) -> PlannedRun:
+        return PlannedRun.of(make_job(tmp_path, rows, **sections), tmp_path)
 
     return build
 
@@ -37,7 +37,7 @@ def drawings() -> list[np.ndarray]:
 
 
 @pytest.fixture
-def exported(shelf_of, drawings):
+def exported(plan_run, drawings):
     """`exported(rows, export settings, …)`: a run of drawings, two of every three rows kept.
 
     `dedup` are cells of that stage by the row's number.
@@ -45,22 +45,22 @@ def exported(shelf_of, drawings):
 
     def build(
         count: int = 8, export=None, vectors: bool = False, rows=None, dedup=None, **job
-    ) -> Shelf:
+    ) -> PlannedRun:
         rows = rows or [row | {"uid": pool_uid(row)} for row in pairs(count)]
         model = {"embed": {"model": "winnow-tiny"}} if vectors else {}
         settings = {"shard_size": 3, **(export or {})}
-        shelf = shelf_of(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
-        shelf.work(*shelf.caption_stages)
-        for shard in shelf.shards:
-            numbers = [number_of(row["caption"]) for row in shelf.rows(shard)]
+        planned = plan_run(rows, shard_size=3, rules=RULES, export=settings, **model, **job)
+        planned.make(*planned.caption_stages)
+        for shard in planned.shards:
+            numbers = [number_of(row["caption"]) for row in planned.rows(shard)]
             widths = [80 if n % 3 == 2 else 96 for n in numbers]
             pictures = [drawings[n % 8] for n in numbers]
-            shelf.lay_pictures(shard, pictures, original_width=widths)
+            planned.commit_pictures(shard, pictures, original_width=widths)
             if vectors:
                 own = np.stack([np.eye(128)[n] for n in numbers])
-                shelf.lay_vectors(shard, own, [0.3] * len(numbers))
-            shelf.lay("dedup", shard, [(dedup or {}).get(n, {}) for n in numbers])
-        shelf.work("decide")
-        return shelf
+                planned.commit_vectors(shard, own, [0.3] * len(numbers))
+            planned.commit_part("dedup", shard, [(dedup or {}).get(n, {}) for n in numbers])
+        planned.make("decide")
+        return planned
 
     return build

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from shelf import Shelf
+from planned_run import PlannedRun
 
 RULES = [{"reason": "low_resolution", "when": "original_width < 90"}]
 
@@ -20,15 +20,15 @@ def number_of(caption: str) -> int:
     return int(caption.split()[-1])
 
 
-def place(shelf: Shelf) -> Path:
-    return Path(shelf.export().folder.path())
+def place(planned: PlannedRun) -> Path:
+    return Path(planned.export().folder.path())
 
 
-def kept_captions(shelf: Shelf) -> list[str]:
+def kept_captions(planned: PlannedRun) -> list[str]:
     return [
         row["caption"]
-        for shard in shelf.shards
-        for row in shelf.rows(shard)
+        for shard in planned.shards
+        for row in planned.rows(shard)
         if number_of(row["caption"]) % 3 != 2
     ]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shelf import pairs
+from planned_run import pairs
 
 from pipeline.config.sections import CaptionsConfig
 from pipeline.measure.captions.captions import MEASURED
@@ -118,19 +118,19 @@ def test_a_long_list_is_as_quick_as_a_short_one(tmp_path: Path):
     assert time.monotonic() - start < 2
 
 
-def measure(shelf_of, captions: list[str | None], **config) -> dict[str | None, dict]:
+def measure(plan_run, captions: list[str | None], **config) -> dict[str | None, dict]:
     rows = [{"url": f"https://a.example/{i}", "caption": c} for i, c in enumerate(captions)]
-    shelf = shelf_of(rows, captions={"toxicity": None, "language": False, **config})
+    planned = plan_run(rows, captions={"toxicity": None, "language": False, **config})
     cells: dict[str | None, dict] = {}
-    for name in shelf.caption_stages:
-        shelf.work(name)
-        for caption, found in shelf.read(name).items():
+    for name in planned.caption_stages:
+        planned.make(name)
+        for caption, found in planned.read(name).items():
             cells.setdefault(caption, {}).update(found)
     return cells
 
 
-def test_lengths_and_personal_data(shelf_of):
-    cells = measure(shelf_of, ["two words", "jane@example.org +49 170 1234567", "", "袋鼠"])
+def test_lengths_and_personal_data(plan_run):
+    cells = measure(plan_run, ["two words", "jane@example.org +49 170 1234567", "", "袋鼠"])
     assert cells["two words"]["caption_chars"] == 9
     assert cells["two words"]["caption_words"] == 2
     assert cells["jane@example.org +49 170 1234567"]["pii_email"] == 1
@@ -138,14 +138,14 @@ def test_lengths_and_personal_data(shelf_of):
     assert cells["袋鼠"]["caption_chars"] == 2
 
 
-def test_a_row_without_a_caption_is_null_throughout(shelf_of):
-    cells = measure(shelf_of, [None, "a cat"])[None]
+def test_a_row_without_a_caption_is_null_throughout(plan_run):
+    cells = measure(plan_run, [None, "a cat"])[None]
     assert {name: value for name, value in cells.items() if value is not None}.keys() == {"uid"}
 
 
-def test_only_the_start_of_a_long_caption_is_searched(shelf_of):
+def test_only_the_start_of_a_long_caption_is_searched(plan_run):
     long = "x " * MEASURED + "jane@example.org"
-    cells = measure(shelf_of, [long])[long]
+    cells = measure(plan_run, [long])[long]
     assert (cells["caption_words"], cells["pii_email"]) == (MEASURED + 1, 0)
     assert cells["caption_chars"] == len(long)
 
@@ -164,30 +164,30 @@ def test_languages_by_their_code():
     assert identify_languages([])[0] == []
 
 
-def test_the_language_is_a_column(shelf_of):
+def test_the_language_is_a_column(plan_run):
     caption = "die Zeichnung eines Kängurus im hohen Gras"
-    cells = measure(shelf_of, [caption], language=True)[caption]
+    cells = measure(plan_run, [caption], language=True)[caption]
     assert cells["language"] == "de"
     assert 0.5 < cells["language_score"] <= 1
 
 
-def test_the_listed_words_are_nowhere_to_be_read(shelf_of, words: Path):
+def test_the_listed_words_are_nowhere_to_be_read(plan_run, words: Path):
     caption = "the kangaroo of all kangaroos"
     words.write_text("glorbex\nkangaroo\n")
     rows = [{"url": "https://a.example/1", "caption": caption}]
     config = {"toxicity": None, "language": False, "vocabulary": str(words)}
-    shelf = shelf_of(rows, captions=config)
-    shelf.work("vocabulary")
-    assert shelf.read("vocabulary")[caption]["vocabulary_hits"] == 1
-    for path in Path(shelf.plan.run.folder.path()).rglob("*"):
+    planned = plan_run(rows, captions=config)
+    planned.make("vocabulary")
+    assert planned.read("vocabulary")[caption]["vocabulary_hits"] == 1
+    for path in Path(planned.plan.run.folder.path()).rglob("*"):
         if path.is_file():
             assert b"glorbex" not in path.read_bytes()
 
 
-def test_a_changed_list_is_another_recipe_and_a_moved_one_is_not(shelf_of, words: Path):
+def test_a_changed_list_is_another_recipe_and_a_moved_one_is_not(plan_run, words: Path):
     def fingerprint(path: Path) -> str:
         config = {"toxicity": None, "language": False, "vocabulary": str(path)}
-        plan = shelf_of(pairs(1), captions=config, name=path.stem).plan
+        plan = plan_run(pairs(1), captions=config, name=path.stem).plan
         return plan.by_name["vocabulary"].fingerprint
 
     first = fingerprint(words)
@@ -214,9 +214,9 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, data: bytes | None):
         Vocabulary(str(path))
 
 
-def test_insults_score_higher_than_kangaroos(shelf_of):
+def test_insults_score_higher_than_kangaroos(plan_run):
     insult, harmless = "you are a stupid fucking idiot", "a kangaroo made of cheese on a hill"
-    cells = measure(shelf_of, [insult, harmless, None], toxicity={})
+    cells = measure(plan_run, [insult, harmless, None], toxicity={})
     assert cells[insult]["toxicity"] > 0.8
     assert cells[harmless]["toxicity"] < 0.2
     assert cells[None]["toxicity"] is None

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from exports import kept_captions, number_of, place
-from shelf import pairs
+from planned_run import pairs
 
 from pipeline.export.card_head import card_head
 from pipeline.words.reasons import VOCABULARY
@@ -66,8 +66,8 @@ def test_the_head_names_the_tars_alone_and_a_type_for_every_column(late):
     ]
     features = {one.pop("name"): one for one in head["dataset_info"]["features"]}
     assert list(features) == ["jpg", "txt", "json", "__key__", "__url__"]
-    told = [one["name"] for one in features["json"]["struct"]]
-    assert told == pq.read_schema(folder / "00000.parquet").names
+    reported = [one["name"] for one in features["json"]["struct"]]
+    assert reported == pq.read_schema(folder / "00000.parquet").names
 
 
 def test_types_are_those_that_the_json_files_give(datasets):
@@ -81,9 +81,9 @@ def test_types_are_those_that_the_json_files_give(datasets):
         ]
     )  # fmt: skip
     head = yaml.safe_load(card_head("x", None, 1, schema).strip("-\n"))
-    told = datasets.Features._from_yaml_list(head["dataset_info"]["features"])
-    assert told["jpg"] == datasets.Image()
-    assert {name: value.dtype for name, value in told["json"].items()} == {
+    reported = datasets.Features._from_yaml_list(head["dataset_info"]["features"])
+    assert reported["jpg"] == datasets.Image()
+    assert {name: value.dtype for name, value in reported["json"].items()} == {
         "int8": "int8", "uint64": "uint64", "float": "float32", "double": "float64",
         "bool": "bool", "text": "string", "date": "string", "time": "string", "span": "string",
         "decimal": "string",
@@ -92,14 +92,14 @@ def test_types_are_those_that_the_json_files_give(datasets):
 
 def test_the_card_tells_what_is_in_it_and_what_is_not(exported):
     export = {"title": 'Winnowed: "the best"', "license": "cc0-1.0"}
-    shelf = exported(export=export)
-    text = (place(shelf) / "README.md").read_text()
+    planned = exported(export=export)
+    text = (place(planned) / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
     assert head["pretty_name"] == 'Winnowed: "the best"'
     assert head["license"] == "cc0-1.0"
     assert head["size_categories"] == ["n<1K"]
-    told = VOCABULARY["low_resolution"].text
-    assert f"| `low_resolution` | dropped | 2 | {told} |" in text
+    reported = VOCABULARY["low_resolution"].text
+    assert f"| `low_resolution` | dropped | 2 | {reported} |" in text
     assert "| `low_resolution` | `original_width < 90` | keep |" in text
     assert "6 image-text pairs in 2 WebDataset shards" in text
     assert "6 rows were kept" in text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from shelf import Shelf, make_job, pairs
+from planned_run import PlannedRun, make_job, pairs
 
 from pipeline.engine.runner import _write_job, products_of, write_state
 from pipeline.inspect.explain import explain
@@ -36,17 +36,19 @@ def own_column(run: Run, name: str) -> str:
 def test_any_column_can_be_read_by_every_command(tmp_path: Path, name: str):
     rows = [row | {name: f"value {i % 2}"} for i, row in enumerate(pairs(4))]
     rules = [{"reason": "x_odd", "when": "caption like '%1'"}]
-    shelf = Shelf.of(make_job(tmp_path, rows, shard_size=2, rules=rules), tmp_path)
-    run = shelf.plan.run
-    _write_job(run, shelf.plan.job, None)
-    write_state(run, products_of(shelf.plan))
+    planned = PlannedRun.of(make_job(tmp_path, rows, shard_size=2, rules=rules), tmp_path)
+    run = planned.plan.run
+    _write_job(run, planned.plan.job, None)
+    write_state(run, products_of(planned.plan))
     assert stats(run)["unfinished"] == 4
-    shelf.work(*shelf.caption_stages)
-    for shard in shelf.shards:
-        shelf.lay("download", shard, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
-    shelf.work("dedup", "decide")
-    told = stats(run)
-    assert (told["conserved"], told["failed"], told["misaligned"]) == (True, 4, 0)
+    planned.make(*planned.caption_stages)
+    for shard in planned.shards:
+        planned.commit_part(
+            "download", shard, [{"status": "failed", "fetch_reason": "timeout"}] * 2
+        )
+    planned.make("dedup", "decide")
+    reported = stats(run)
+    assert (reported["conserved"], reported["failed"], reported["misaligned"]) == (True, 4, 0)
     own = own_column(run, name)
     found = query(
         run, f"select caption, {quote(own)} as value, shard, row from samples"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import Shelf, make_job, pairs
+from planned_run import PlannedRun, make_job, pairs
 
 from pipeline.config.job import Job
 from pipeline.measure.registry import default_rules
@@ -17,25 +17,25 @@ SMALL = {"reason": "low_resolution", "when": "original_width < 100", "if_null": 
 
 
 def judge(
-    shelf: Shelf, downloads: list[dict[str, Any]], dedups: list[dict[str, Any]] | None = None
+    planned: PlannedRun, downloads: list[dict[str, Any]], dedups: list[dict[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
     """Verdicts by row of the list, given the cells of `download` and `dedup` by row of the list.
 
     `dup_group` is given as a row of the list.
     """
     captions = [row["caption"] for row in pairs(len(downloads))]
-    uids = {row["caption"]: row["uid"] for s in shelf.shards for row in shelf.rows(s)}
+    uids = {row["caption"]: row["uid"] for s in planned.shards for row in planned.rows(s)}
     groups = [
         own | ({"dup_group": uids[captions[own["dup_group"]]]} if "dup_group" in own else {})
         for own in dedups or [{}] * len(downloads)
     ]
-    shelf.work(*shelf.caption_stages)
+    planned.make(*planned.caption_stages)
     for stage, cells in (("download", downloads), ("dedup", groups)):
-        for shard in shelf.shards:
-            places = [captions.index(row["caption"]) for row in shelf.rows(shard)]
-            shelf.lay(stage, shard, [cells[place] for place in places])
-    shelf.work("decide")
-    verdicts = shelf.read("decide")
+        for shard in planned.shards:
+            places = [captions.index(row["caption"]) for row in planned.rows(shard)]
+            planned.commit_part(stage, shard, [cells[place] for place in places])
+    planned.make("decide")
+    verdicts = planned.read("decide")
     names = {uid: captions.index(caption) for caption, uid in uids.items()}
     found = []
     for caption in captions:
@@ -49,19 +49,19 @@ def reasons(verdicts) -> list[list[str]]:
     return [own["reasons"] for own in verdicts]
 
 
-def test_a_row_goes_with_the_first_true_rule_and_knows_all(shelf_of):
+def test_a_row_goes_with_the_first_true_rule_and_knows_all(plan_run):
     rules = [
         {"reason": "x_wide", "when": "original_width > 500"},
         {"reason": "x_huge", "when": "original_width > 900"},
         {"reason": "caption_short", "when": "caption_words < 3"},
     ]
     downloads = [OK | {"original_width": w} for w in (100, 600, 1000)]
-    verdicts = judge(shelf_of(pairs(3), rules=rules), downloads)
+    verdicts = judge(plan_run(pairs(3), rules=rules), downloads)
     assert [own["reason"] for own in verdicts] == [None, "x_wide", "x_wide"]
     assert reasons(verdicts) == [[], ["x_wide"], ["x_wide", "x_huge"]]
 
 
-def test_two_rules_may_share_a_reason(shelf_of):
+def test_two_rules_may_share_a_reason(plan_run):
     rules = [
         {"reason": "x_odd", "when": "original_width < 100"},
         {"reason": "x_else", "when": "original_width < 100"},
@@ -71,48 +71,48 @@ def test_two_rules_may_share_a_reason(shelf_of):
         OK | {"original_width": 50, "original_height": 50},
         OK | {"original_width": 200, "original_height": 50},
     ]
-    verdicts = judge(shelf_of(pairs(2), rules=rules, download=ANY_SIZE), downloads)
+    verdicts = judge(plan_run(pairs(2), rules=rules, download=ANY_SIZE), downloads)
     assert reasons(verdicts) == [["x_odd", "x_else"], ["x_odd"]]
 
 
 @pytest.mark.parametrize(("if_null", "due"), [("keep", []), ("drop", ["low_resolution"])])
-def test_what_an_unknown_answer_means_is_the_rules_to_say(shelf_of, if_null: str, due):
-    verdicts = judge(shelf_of(pairs(1), rules=[SMALL | {"if_null": if_null}]), [OK])
+def test_what_an_unknown_answer_means_is_the_rules_to_say(plan_run, if_null: str, due):
+    verdicts = judge(plan_run(pairs(1), rules=[SMALL | {"if_null": if_null}]), [OK])
     assert reasons(verdicts) == [due]
 
 
-def test_a_failed_row_gets_true_rules_beside_its_failure_but_no_unknown_ones(shelf_of):
+def test_a_failed_row_gets_true_rules_beside_its_failure_but_no_unknown_ones(plan_run):
     rules = [SMALL, {"reason": "x_long", "when": "caption_words > 2"}]
     downloads = [
         {"status": "failed", "fetch_reason": "timeout"},
         {"status": "failed", "fetch_reason": "image_too_small", "original_width": 5},
     ]
-    verdicts = judge(shelf_of(pairs(2), rules=rules), downloads)
+    verdicts = judge(plan_run(pairs(2), rules=rules), downloads)
     assert reasons(verdicts) == [
         ["timeout", "x_long"],
         ["image_too_small", "low_resolution", "x_long"],
     ]
 
 
-def test_a_row_that_could_not_be_read_keeps_that_reason(shelf_of):
-    shelf = shelf_of([{"url": None, "caption": "a cat"}, *pairs(1)])
-    shelf.work(*shelf.caption_stages)
+def test_a_row_that_could_not_be_read_keeps_that_reason(plan_run):
+    planned = plan_run([{"url": None, "caption": "a cat"}, *pairs(1)])
+    planned.make(*planned.caption_stages)
     cells = {"a cat": {"status": "invalid"}, pairs(1)[0]["caption"]: OK}
-    shelf.lay("download", 0, [cells[row["caption"]] for row in shelf.rows(0)])
-    shelf.lay("dedup", 0, [{}, {}])
-    shelf.work("decide")
-    assert shelf.read("decide")["a cat"]["reasons"] == ["url_missing"]
+    planned.commit_part("download", 0, [cells[row["caption"]] for row in planned.rows(0)])
+    planned.commit_part("dedup", 0, [{}, {}])
+    planned.make("decide")
+    assert planned.read("decide")["a cat"]["reasons"] == ["url_missing"]
 
 
-def test_a_row_left_out_goes_with_a_true_rule_or_as_not_measured(shelf_of):
+def test_a_row_left_out_goes_with_a_true_rule_or_as_not_measured(plan_run):
     """`only_if` said no: the unknown measurements say nothing of the picture."""
     rules = [SMALL, {"reason": "x_one", "when": "caption like '%number 1'"}]
-    verdicts = judge(shelf_of(pairs(2), rules=rules), [{"status": "skipped"}] * 2)
+    verdicts = judge(plan_run(pairs(2), rules=rules), [{"status": "skipped"}] * 2)
     assert reasons(verdicts) == [["not_measured"], ["x_one"]]
 
 
-def test_a_list_that_promises_no_hash_has_no_rule_about_one(shelf_of):
-    rules = shelf_of(pairs(1)).plan.by_name["decide"].stage.rules
+def test_a_list_that_promises_no_hash_has_no_rule_about_one(plan_run):
+    rules = plan_run(pairs(1)).plan.by_name["decide"].stage.rules
     assert "hash_mismatch" not in [rule.reason for rule in rules]
 
 
@@ -143,8 +143,8 @@ FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 
         ({"robots_txt": "allowed"}, {}, []),
     ],
 )  # fmt: skip
-def test_facts_of_the_fetch_are_judged_by_the_download_section(shelf_of, facts, download, due):
-    verdicts = judge(shelf_of(pairs(1), download=download), [FACTS | facts])
+def test_facts_of_the_fetch_are_judged_by_the_download_section(plan_run, facts, download, due):
+    verdicts = judge(plan_run(pairs(1), download=download), [FACTS | facts])
     assert reasons(verdicts) == [due]
 
 
@@ -158,94 +158,96 @@ def test_facts_of_the_fetch_are_judged_by_the_download_section(shelf_of, facts, 
         (None, True, []),
     ],
 )
-def test_the_promised_hash_is_held_against_what_is_stored(shelf_of, given, verify, due):
-    shelf = shelf_of([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
-    held = [rule.when for rule in shelf.plan.by_name["decide"].stage.rules if "sha256" in rule.when]
+def test_the_promised_hash_is_held_against_what_is_stored(plan_run, given, verify, due):
+    planned = plan_run([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
+    held = [
+        rule.when for rule in planned.plan.by_name["decide"].stage.rules if "sha256" in rule.when
+    ]
     assert len(held) == verify
     assert all('"input_sha256"' in when for when in held)
-    assert reasons(judge(shelf, [FACTS])) == [due]
+    assert reasons(judge(planned, [FACTS])) == [due]
 
 
 def group(leader: int, count: int) -> list[dict[str, Any]]:
     return [{"dup_group": leader, "dup_sim": 1.0, "dup_kind": "bytes"} for _ in range(count)]
 
 
-def test_the_best_member_of_a_group_stays(shelf_of):
+def test_the_best_member_of_a_group_stays(plan_run):
     downloads = [OK | {"original_pixels": p} for p in (100, 900, 400, 100)]
     dedups = [*group(0, 3), {}]
-    verdicts = judge(shelf_of(pairs(4), shard_size=2, rules=[DUPLICATE]), downloads, dedups)
+    verdicts = judge(plan_run(pairs(4), shard_size=2, rules=[DUPLICATE]), downloads, dedups)
     assert reasons(verdicts) == [["duplicate"], [], ["duplicate"], []]
     assert [own["dup_of"] for own in verdicts] == [1, None, 1, None]
 
 
-def test_the_best_member_that_other_rules_spare_stays(shelf_of):
+def test_the_best_member_that_other_rules_spare_stays(plan_run):
     """The largest is dropped for its caption: the next must not go as its duplicate."""
     rules = [{"reason": "x_one", "when": "caption like '%number 1'"}, DUPLICATE]
     downloads = [OK | {"original_pixels": p} for p in (100, 900, 400)]
-    verdicts = judge(shelf_of(pairs(3), rules=rules), downloads, group(0, 3))
+    verdicts = judge(plan_run(pairs(3), rules=rules), downloads, group(0, 3))
     assert reasons(verdicts) == [["duplicate"], ["x_one", "duplicate"], []]
     assert [own["dup_of"] for own in verdicts] == [2, 2, None]
 
 
-def test_where_no_member_survives_nobody_is_a_duplicate(shelf_of):
+def test_where_no_member_survives_nobody_is_a_duplicate(plan_run):
     rules = [{"reason": "x_all", "when": "caption_words > 2"}, DUPLICATE]
     downloads = [OK | {"original_pixels": 100}] * 2
-    verdicts = judge(shelf_of(pairs(2), rules=rules), downloads, group(0, 2))
+    verdicts = judge(plan_run(pairs(2), rules=rules), downloads, group(0, 2))
     assert reasons(verdicts) == [["x_all"], ["x_all"]]
     assert [own["dup_of"] for own in verdicts] == [None, None]
 
 
-def test_without_the_rule_repeats_stay(shelf_of):
-    verdicts = judge(shelf_of(pairs(2)), [OK] * 2, group(0, 2))
+def test_without_the_rule_repeats_stay(plan_run):
+    verdicts = judge(plan_run(pairs(2)), [OK] * 2, group(0, 2))
     assert reasons(verdicts) == [[], []]
 
 
-def test_a_duplicate_is_told_in_the_rules_order(shelf_of):
+def test_a_duplicate_is_reported_in_the_rules_order(plan_run):
     rules = [DUPLICATE, {"reason": "x_zero", "when": "caption like '%number 0'"}]
     downloads = [OK | {"original_pixels": p} for p in (900, 100)]
-    verdicts = judge(shelf_of(pairs(2), rules=rules), downloads, group(0, 2))
+    verdicts = judge(plan_run(pairs(2), rules=rules), downloads, group(0, 2))
     assert reasons(verdicts) == [["duplicate", "x_zero"], []]
     assert verdicts[0]["reason"] == "duplicate"
 
 
-def test_only_members_that_the_rule_takes_compete(shelf_of):
+def test_only_members_that_the_rule_takes_compete(plan_run):
     """Stricter than the stage: what is less like its leader than 0.99 is no duplicate."""
     rules = [{"reason": "duplicate", "when": "dup_sim > 0.99"}]
     dedups = [own | {"dup_sim": s} for own, s in zip(group(0, 3), (1.0, 1.0, 0.97), strict=True)]
     downloads = [OK | {"original_pixels": p} for p in (100, 200, 300)]
-    verdicts = judge(shelf_of(pairs(3), rules=rules), downloads, dedups)
+    verdicts = judge(plan_run(pairs(3), rules=rules), downloads, dedups)
     assert reasons(verdicts) == [["duplicate"], [], []]
 
 
-def test_ties_are_settled_by_the_next_column_and_then_by_uid(shelf_of):
+def test_ties_are_settled_by_the_next_column_and_then_by_uid(plan_run):
     rows = pairs(4)
-    shelf = shelf_of(rows, rules=[DUPLICATE], dedup={"prefer": ["original_pixels", "bytes"]})
+    planned = plan_run(rows, rules=[DUPLICATE], dedup={"prefer": ["original_pixels", "bytes"]})
     downloads = [OK | {"original_pixels": 100, "bytes": b} for b in (5, 7, 7, None)]
-    verdicts = judge(shelf, downloads, group(0, 4))
-    uids = {row["caption"]: row["uid"] for row in shelf.rows(0)}
+    verdicts = judge(planned, downloads, group(0, 4))
+    uids = {row["caption"]: row["uid"] for row in planned.rows(0)}
     first = min((1, 2), key=lambda i: uids[rows[i]["caption"]])
     assert [i for i, own in enumerate(verdicts) if own["reason"] is None] == [first]
 
 
-def test_clip_score_ranks_where_it_is_measured(shelf_of):
+def test_clip_score_ranks_where_it_is_measured(plan_run):
     import numpy as np
 
     rules = [DUPLICATE]
-    shelf = shelf_of(pairs(3), rules=rules, embed={"model": "winnow-tiny"})
-    shelf.work(*shelf.caption_stages)
-    rows = shelf.rows(0)
-    shelf.lay("download", 0, [OK | {"original_pixels": 100}] * 3)
-    shelf.lay_vectors(0, np.ones((3, 8)), [0.1, 0.3, None])
-    shelf.lay("dedup", 0, [{"dup_group": rows[0]["uid"]}] * 3)
-    shelf.work("decide")
-    verdicts = shelf.read("decide")
+    planned = plan_run(pairs(3), rules=rules, embed={"model": "winnow-tiny"})
+    planned.make(*planned.caption_stages)
+    rows = planned.rows(0)
+    planned.commit_part("download", 0, [OK | {"original_pixels": 100}] * 3)
+    planned.commit_vectors(0, np.ones((3, 8)), [0.1, 0.3, None])
+    planned.commit_part("dedup", 0, [{"dup_group": rows[0]["uid"]}] * 3)
+    planned.make("decide")
+    verdicts = planned.read("decide")
     assert [verdicts[row["caption"]]["reason"] for row in rows] == ["duplicate", None, "duplicate"]
 
 
-def test_the_default_rules_can_be_judged(shelf_of):
-    shelf = shelf_of(pairs(2), rules=None)
-    assert shelf.plan.job.rules == default_rules(shelf.plan.job)
-    verdicts = judge(shelf, [OK, OK], group(0, 2))
+def test_the_default_rules_can_be_judged(plan_run):
+    planned = plan_run(pairs(2), rules=None)
+    assert planned.plan.job.rules == default_rules(planned.plan.job)
+    verdicts = judge(planned, [OK, OK], group(0, 2))
     assert sorted(map(str, reasons(verdicts))) == ["['duplicate']", "[]"]
 
 
@@ -278,7 +280,7 @@ CELL = st.fixed_dictionaries(
 def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):
     folder = tmp_path_factory.mktemp("law")
     rules = [SMALL, {"reason": "x_odd", "when": "original_width % 2 = 1"}, DUPLICATE]
-    shelf = Shelf.of(
+    planned = PlannedRun.of(
         make_job(folder, pairs(len(cells)), shard_size=shard_size, rules=rules, download=ANY_SIZE),
         folder,
     )
@@ -292,7 +294,7 @@ def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):
         dedups.append({"dup_group": cell["group"]} if grouped else {})
     # A group is named by a row of the list, so that it needs to be there.
     dedups = [own if own.get("dup_group", 0) < len(cells) else {} for own in dedups]
-    verdicts = judge(shelf, downloads, dedups)
+    verdicts = judge(planned, downloads, dedups)
     for cell, own in zip(cells, verdicts, strict=True):
         if cell["status"] == "failed":
             assert own["reasons"] == ["timeout"]

@@ -1,4 +1,4 @@
-"""`decide` works on whole columns; here the same is told row by row, and both must agree."""
+"""`decide` works on whole columns; here the same is computed row by row, and both must agree."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from shelf import BARE
+from planned_run import BARE
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job

@@ -1,4 +1,4 @@
-"""Groups of repeats: who leads, who follows, and by what likeness."""
+"""Groups of duplicates: their leader, their members, and the kind of likeness."""
 
 import io
 import random
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from shelf import fetched, jpeg, pairs
+from planned_run import fetched, jpeg, pairs
 
 from pipeline.measure.dedup.dedup import near_hashes, same_bytes
 from pipeline.measure.dedup.groups import Likeness, classes_of, solve
@@ -115,20 +115,20 @@ def recompressed(pixels: np.ndarray, quality: int) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
 
 
-def groups(shelf) -> set[frozenset[str]]:
+def groups(planned) -> set[frozenset[str]]:
     """Groups as sets of captions."""
     found: dict[str, set[str]] = {}
-    for caption, own in shelf.read("dedup").items():
+    for caption, own in planned.read("dedup").items():
         if own["dup_group"] is not None:
             found.setdefault(own["dup_group"], set()).add(caption)
     return {frozenset(members) for members in found.values()}
 
 
-def lay_by_caption(shelf, pictures: dict[str, np.ndarray | None], **changes) -> None:
-    for shard in shelf.shards:
-        captions = [row["caption"] for row in shelf.rows(shard)]
+def lay_by_caption(planned, pictures: dict[str, np.ndarray | None], **changes) -> None:
+    for shard in planned.shards:
+        captions = [row["caption"] for row in planned.rows(shard)]
         cells = {name: [v.get(c) for c in captions] for name, v in changes.items()}
-        shelf.lay_pictures(shard, [pictures[c] for c in captions], **cells)
+        planned.commit_pictures(shard, [pictures[c] for c in captions], **cells)
 
 
 def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]]:
@@ -142,15 +142,15 @@ def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]
 
 
 @pytest.mark.parametrize("shard_size", [2, 3, 100])
-def test_repeats_are_found_over_shards(shelf_of, drawings, shard_size: int):
+def test_repeats_are_found_over_shards(plan_run, drawings, shard_size: int):
     rows, pictures = family(drawings)
-    shelf = shelf_of(random.Random(shard_size).sample(rows, len(rows)), shard_size=shard_size)
-    shelf.work(*shelf.caption_stages)
-    lay_by_caption(shelf, pictures)
-    shelf.work("dedup")
+    planned = plan_run(random.Random(shard_size).sample(rows, len(rows)), shard_size=shard_size)
+    planned.make(*planned.caption_stages)
+    lay_by_caption(planned, pictures)
+    planned.make("dedup")
     same = [row["caption"] for row in rows[:3]]
-    assert groups(shelf) == {frozenset(same)}
-    cells = shelf.read("dedup")
+    assert groups(planned) == {frozenset(same)}
+    cells = planned.read("dedup")
     assert {cells[c]["dup_group"] for c in same} == {min(cells[c]["uid"] for c in same)}
     assert all(cells[c]["dup_sim"] > 0.9 for c in same)
     assert cells[rows[3]["caption"]] == {
@@ -159,13 +159,13 @@ def test_repeats_are_found_over_shards(shelf_of, drawings, shard_size: int):
     }  # fmt: skip
 
 
-def test_the_surest_likeness_is_named(shelf_of, drawings):
+def test_the_surest_likeness_is_named(plan_run, drawings):
     rows, pictures = family(drawings)
-    shelf = shelf_of(rows)
-    shelf.work(*shelf.caption_stages)
-    lay_by_caption(shelf, pictures)
-    shelf.work("dedup")
-    cells = shelf.read("dedup")
+    planned = plan_run(rows)
+    planned.make(*planned.caption_stages)
+    lay_by_caption(planned, pictures)
+    planned.make("dedup")
+    cells = planned.read("dedup")
     a, b, c = (cells[row["caption"]] for row in rows[:3])
     leader = min(a["uid"], b["uid"], c["uid"])
     if leader == c["uid"]:
@@ -183,34 +183,34 @@ def test_the_surest_likeness_is_named(shelf_of, drawings):
         ({"bytes": False, "phash_distance": None}, 0), ({"phash_quality": 100}, 2),
     ],
 )  # fmt: skip
-def test_each_likeness_can_be_left_out(shelf_of, drawings, settings_, size: int):
+def test_each_likeness_can_be_left_out(plan_run, drawings, settings_, size: int):
     rows, pictures = family(drawings)
-    shelf = shelf_of(rows, dedup=settings_)
-    shelf.work(*shelf.caption_stages)
-    lay_by_caption(shelf, pictures, phash_quality=dict.fromkeys(pictures, 99))
-    shelf.work("dedup")
-    assert [len(members) for members in groups(shelf)] == ([size] if size else [])
+    planned = plan_run(rows, dedup=settings_)
+    planned.make(*planned.caption_stages)
+    lay_by_caption(planned, pictures, phash_quality=dict.fromkeys(pictures, 99))
+    planned.make("dedup")
+    assert [len(members) for members in groups(planned)] == ([size] if size else [])
 
 
-def test_flat_pictures_are_not_compared_by_hash(shelf_of):
+def test_flat_pictures_are_not_compared_by_hash(plan_run):
     """A white page is like any white page, and that says nothing."""
     flat = [np.full((96, 96, 3), tone, np.uint8) for tone in (250, 251)]
     assert fetched(flat[0])["phash_quality"] < 50
-    shelf = shelf_of(pairs(2))
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, flat)
-    shelf.work("dedup")
-    assert groups(shelf) == set()
+    planned = plan_run(pairs(2))
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, flat)
+    planned.make("dedup")
+    assert groups(planned) == set()
 
 
-def test_an_empty_shard_of_failures_is_no_trouble(shelf_of):
-    shelf = shelf_of(pairs(4), shard_size=2, **TINY)
-    shelf.work(*shelf.caption_stages)
-    for shard in shelf.shards:
-        shelf.lay_pictures(shard, [None, None])
-        shelf.lay_vectors(shard, np.zeros((2, 0)), [None, None])
-    shelf.work("dedup")
-    assert groups(shelf) == set()
+def test_an_empty_shard_of_failures_is_no_trouble(plan_run):
+    planned = plan_run(pairs(4), shard_size=2, **TINY)
+    planned.make(*planned.caption_stages)
+    for shard in planned.shards:
+        planned.commit_pictures(shard, [None, None])
+        planned.commit_vectors(shard, np.zeros((2, 0)), [None, None])
+    planned.make("dedup")
+    assert groups(planned) == set()
 
 
 def unit(rng: np.random.Generator) -> np.ndarray:
@@ -219,7 +219,7 @@ def unit(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("thumbnail_similarity", [0.95, None])
-def test_near_vectors_must_look_alike_too(shelf_of, drawings, thumbnail_similarity):
+def test_near_vectors_must_look_alike_too(plan_run, drawings, thumbnail_similarity):
     """0 and 1: near vectors, like pictures. 2 and 3: near vectors, unlike pictures."""
     rng = np.random.default_rng(0)
     a, b = unit(rng), unit(rng)
@@ -231,33 +231,35 @@ def test_near_vectors_must_look_alike_too(shelf_of, drawings, thumbnail_similari
     pictures = [drawings[0], recompressed(drawings[0], 30), *drawings[1:4]]
     stored = dict(zip(vectors, pictures, strict=True))
     config = {"phash_distance": None, "thumbnail_similarity": thumbnail_similarity}
-    shelf = shelf_of(rows, shard_size=2, dedup=config, **TINY)
-    shelf.work(*shelf.caption_stages)
-    lay_by_caption(shelf, stored)
-    for shard in shelf.shards:
-        captions = [row["caption"] for row in shelf.rows(shard)]
-        shelf.lay_vectors(shard, np.stack([vectors[c] for c in captions]), [0.3] * len(captions))
-    shelf.work("dedup")
+    planned = plan_run(rows, shard_size=2, dedup=config, **TINY)
+    planned.make(*planned.caption_stages)
+    lay_by_caption(planned, stored)
+    for shard in planned.shards:
+        captions = [row["caption"] for row in planned.rows(shard)]
+        planned.commit_vectors(
+            shard, np.stack([vectors[c] for c in captions]), [0.3] * len(captions)
+        )
+    planned.make("dedup")
     named = list(vectors)
     due = {frozenset(named[:2])} | ({frozenset(named[2:4])} if not thumbnail_similarity else set())
-    assert groups(shelf) == due
-    kinds = {own["dup_kind"] for own in shelf.read("dedup").values()}
+    assert groups(planned) == due
+    kinds = {own["dup_kind"] for own in planned.read("dedup").values()}
     assert kinds == {"vector", None}
 
 
-def test_a_row_without_a_vector_is_compared_by_the_rest(shelf_of, drawings):
+def test_a_row_without_a_vector_is_compared_by_the_rest(plan_run, drawings):
     rows = pairs(3)
-    shelf = shelf_of(rows, **TINY)
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, [drawings[0], drawings[0], drawings[1]])
+    planned = plan_run(rows, **TINY)
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, [drawings[0], drawings[0], drawings[1]])
     vectors = np.stack([unit(np.random.default_rng(i)) for i in range(3)])
-    shelf.lay_vectors(0, vectors, [0.3, None, 0.3])
-    shelf.work("dedup")
-    assert [len(members) for members in groups(shelf)] == [2]
+    planned.commit_vectors(0, vectors, [0.3, None, 0.3])
+    planned.make("dedup")
+    assert [len(members) for members in groups(planned)] == [2]
 
 
-def test_what_decides_who_stays_makes_no_group_stale(shelf_of):
-    first = shelf_of(pairs(1), name="a")
-    second = shelf_of(pairs(1), name="b", dedup={"prefer": ["bytes"]})
+def test_what_decides_who_stays_makes_no_group_stale(plan_run):
+    first = plan_run(pairs(1), name="a")
+    second = plan_run(pairs(1), name="b", dedup={"prefer": ["bytes"]})
     assert first.plan.by_name["dedup"].fingerprint == second.plan.by_name["dedup"].fingerprint
     assert first.plan.by_name["decide"].fingerprint != second.plan.by_name["decide"].fingerprint

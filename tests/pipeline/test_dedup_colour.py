@@ -1,4 +1,4 @@
-"""PDQ sees no colour; the thumbnail does."""
+"""Pictures that differ only in colour: PDQ hashes agree, thumbnails do not."""
 
 import cv2
 import numpy as np

@@ -40,7 +40,7 @@ def job(**sections: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "expected"),
     [
         ({"measure": {"patient": {"tries": 2, "depth": 7}}}, {"tries": (2, 5)}),
         ({"measure": {"patient": {"tries": 5}}}, {}),
@@ -50,9 +50,9 @@ def job(**sections: Any) -> Job:
         ({}, {}),
     ],
 )
-def test_a_stage_of_measure_tells_its_own(before: dict[str, Any], told: dict[str, Any]):
+def test_a_stage_of_measure_tells_its_own(before: dict[str, Any], expected: dict[str, Any]):
     stage = PatientStage(job(measure={"patient": {"tries": 5}}))
-    assert stage.changed_effort(before) == told
+    assert stage.changed_effort(before) == expected
 
 
 def test_the_fetch_tells_those_of_the_download_section():

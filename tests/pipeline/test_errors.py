@@ -58,12 +58,12 @@ def refused(monkeypatch, capsys, *words: str) -> str:
 @pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_refused_in_one_line(desk, monkeypatch, capsys, case: str, command: str):
-    prepare, job, told = CASES[case]
+    prepare, job, expected = CASES[case]
     if prepare is not None:
         prepare(desk)
     (desk / "job.yaml").write_text(yaml.safe_dump(bare(job)))
     line = refused(monkeypatch, capsys, command, "job.yaml")
-    for words in told:
+    for words in expected:
         assert words in line
     assert not (desk / "runs").exists()
 
@@ -85,25 +85,25 @@ JOB_FILES: dict[str, tuple[bytes | None, list[str]]] = {
 
 @pytest.mark.parametrize("case", JOB_FILES)
 def test_a_job_file_that_is_none_is_refused(desk, monkeypatch, capsys, case: str):
-    data, told = JOB_FILES[case]
+    data, expected = JOB_FILES[case]
     (desk / "jobs.yaml").write_text("input: rows.csv")
     if data is not None:
         (desk / "job.yaml").write_bytes(data)
     line = refused(monkeypatch, capsys, "run", "job.yaml")
-    for words in told:
+    for words in expected:
         assert words in line
     assert not (desk / "runs").exists()
 
 
 OVERRIDES = {
-    "shard_size": ["--set shard_size", "`key.key=value` is due"],
-    "=5": ["`key.key=value` is due"],
+    "shard_size": ["--set shard_size", "expected `key.key=value`"],
+    "=5": ["expected `key.key=value`"],
     "shard_size=[": ["--set shard_size=[", "the value is not YAML"],
     "shard_sise=5": ["unknown key `shard_sise`", "`shard_size`"],
     "download.image_sise=5": ["`download.image_sise`", "`image_size`"],
     "name.x=5": ["--set name.x=5", "`name` has no keys"],
     "rules.7.when=true": ["--set rules.7.when=true", "`rules.7` has no keys"],
-    "rules.when=true": ["--set rules.when=true", "`rules.when` is not there"],
+    "rules.when=true": ["--set rules.when=true", "there is no `rules.when`"],
     "rules.0.when=tru": ["rules[0].when", "`tru`"],
     "shard_size=0": ["`shard_size`", "(given: 0)"],
 }

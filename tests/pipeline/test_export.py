@@ -14,7 +14,7 @@ from exports import kept_captions, number_of, of_a_pool, place, pool_uid, tree
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from shelf import jpeg, pairs
+from planned_run import jpeg, pairs
 
 from pipeline.export.shards import cut, write_shard
 from pipeline.words.errors import PartError
@@ -32,8 +32,8 @@ def test_kept_rows_are_cut_into_full_shards_in_order(counts, size):
 
 
 def test_webdataset_reads_it_back(exported, drawings):
-    shelf = exported()
-    folder = place(shelf)
+    planned = exported()
+    folder = place(planned)
     tars = sorted(str(path) for path in folder.glob("*.tar"))
     assert [Path(path).name for path in tars] == ["00000.tar", "00001.tar"]
     samples = list(wds.WebDataset(tars, shardshuffle=False))
@@ -41,7 +41,7 @@ def test_webdataset_reads_it_back(exported, drawings):
         "000000000", "000000001", "000000002", "000010000", "000010001", "000010002",
     ]  # fmt: skip
     captions = [sample["txt"].decode() for sample in samples]
-    assert captions == kept_captions(shelf)
+    assert captions == kept_captions(planned)
     for sample, caption in zip(samples, captions, strict=True):
         assert sample["jpg"] == jpeg(drawings[number_of(caption) % 8])
         values = json.loads(sample["json"])
@@ -75,10 +75,10 @@ def test_stats_are_img2datasets_and_nothing_else_is_called_so(exported):
 
 def test_the_same_rows_give_the_same_bytes(exported):
     formats = {"formats": ["clip-retrieval", "datacomp"]}
-    shelf = exported(export=formats, vectors=True)
-    first = tree(place(shelf))
-    shelf.plan.run.folder.remove("export")
-    again = tree(place(shelf))
+    planned = exported(export=formats, vectors=True)
+    first = tree(place(planned))
+    planned.plan.run.folder.remove("export")
+    again = tree(place(planned))
     assert first == again
     other = exported(export=formats, vectors=True, name="elsewhere")
     manifests = [json.loads(files.pop("manifest.json")) for files in (first, tree(place(other)))]
@@ -99,8 +99,8 @@ def test_the_manifest_tells_rows_bytes_and_digests(exported):
 
 
 def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
-    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
-    folder = place(shelf)
+    planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    folder = place(planned)
     captions = []
     for number in (0, 1):
         images = np.load(folder / "img_emb" / f"img_emb_{number}.npy")
@@ -112,7 +112,7 @@ def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
         assert images.argmax(axis=1).tolist() == numbers
         assert texts.argmax(axis=1).tolist() == [127 - n for n in numbers]
         captions += meta["caption"].to_pylist()
-    assert captions == kept_captions(shelf)
+    assert captions == kept_captions(planned)
 
 
 def taken(subset: np.ndarray, uid: str) -> int:
@@ -128,26 +128,26 @@ def told_of(folder: Path) -> list[str]:
 def test_datacomps_subset_takes_the_kept_rows_of_the_pool_and_no_other(exported):
     rows = pairs(9)
     uids = ["f" * 31 + "0", "0" * 31 + "1", *map(pool_uid, rows[2:])]
-    shelf = exported(rows=of_a_pool(rows, uids), export={"formats": ["datacomp"]})
-    subset = np.load(place(shelf) / "subset.npy")
+    planned = exported(rows=of_a_pool(rows, uids), export={"formats": ["datacomp"]})
+    subset = np.load(place(planned) / "subset.npy")
     assert subset.dtype == np.dtype("u8,u8")
-    kept = set(kept_captions(shelf))
+    kept = set(kept_captions(planned))
     assert {row["caption"]: taken(subset, row["uid"]) for row in of_a_pool(rows, uids)} == {
         row["caption"]: int(row["caption"] in kept) for row in rows
     }
     assert len(subset) == len(kept) == 6
-    assert told_of(place(shelf)) == []
+    assert told_of(place(planned)) == []
 
 
 def test_rows_without_a_uid_of_the_pool_are_left_out_of_the_subset_and_counted(exported):
     rows = pairs(6)
     odd = ["", "7" * 31, "x" * 32, f"{pool_uid(rows[3])} ", "0x" + "1" * 30, "A" * 32]
-    shelf = exported(rows=of_a_pool(rows, odd), export={"formats": ["datacomp"]})
-    assert np.load(place(shelf) / "subset.npy").tolist() == []
+    planned = exported(rows=of_a_pool(rows, odd), export={"formats": ["datacomp"]})
+    assert np.load(place(planned) / "subset.npy").tolist() == []
     note = "datacomp: 4 of 4 kept rows have no uid of 32 hex digits, and are not in subset.npy"
-    assert told_of(place(shelf)) == [note]
-    assert note in shelf.said
-    assert note in (place(shelf) / "README.md").read_text()
+    assert told_of(place(planned)) == [note]
+    assert note in planned.notes
+    assert note in (place(planned) / "README.md").read_text()
 
 
 def test_a_pair_that_the_pool_holds_twice_is_taken_once(exported):
@@ -155,16 +155,16 @@ def test_a_pair_that_the_pool_holds_twice_is_taken_once(exported):
     first, second, third, fourth = pairs(2) + pairs(2, first=3)
     uids = [f"{n:032x}" for n in (5, 6, 7, 8, 7)]
     rows = of_a_pool([first, first, second, third, fourth], uids)
-    shelf = exported(rows=rows, export={"formats": ["datacomp"]})
-    subset = np.load(place(shelf) / "subset.npy")
+    planned = exported(rows=rows, export={"formats": ["datacomp"]})
+    subset = np.load(place(planned) / "subset.npy")
     assert [f"{a:016x}{b:016x}" for a, b in subset.tolist()] == [uids[0], uids[2], uids[3]]
     note = "datacomp: 1 of 4 kept rows share a uid of the pool with another; it is taken once"
-    assert told_of(place(shelf)) == [note]
+    assert told_of(place(planned)) == [note]
 
 
 def test_a_layout_no_longer_asked_for_does_not_stay(exported):
-    shelf = exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True)
-    before = place(shelf)
+    planned = exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True)
+    before = place(planned)
     other = exported(vectors=True)
     after = place(other)
     assert before == after  # the formats change no shard, so the folder is the same
@@ -175,17 +175,17 @@ def test_a_layout_no_longer_asked_for_does_not_stay(exported):
 
 
 def test_shards_of_a_longer_export_do_not_stay(exported):
-    shelf = exported()
-    folder = place(shelf)
+    planned = exported()
+    folder = place(planned)
     (folder / "00007.tar").write_bytes(b"of a longer list")
     (folder / "00007_stats.json").write_bytes(b"{}")
-    place(shelf)
+    place(planned)
     assert not list(folder.glob("00007*"))
 
 
 def test_an_export_is_finished_only_when_all_of_it_stands(exported):
-    shelf = exported(export={"formats": ["datacomp"]})
-    cut = shelf.export()
+    planned = exported(export={"formats": ["datacomp"]})
+    cut = planned.export()
     assert cut.look().stands
     (Path(cut.folder.path()) / "00001.tar").write_bytes(b"short")
     assert not cut.look().stands
@@ -220,24 +220,24 @@ def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
 
 
 def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
-    shelf = exported(count=3)
-    cut = shelf.export()
-    tar = Path(shelf.plan.run.folder.path(f"{shelf.plan.by_name['download'].folder}/00000.tar"))
+    planned = exported(count=3)
+    cut = planned.export()
+    tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
     with tarfile.open(tar, "w") as empty:
         empty.addfile(tarfile.TarInfo("000002.jpg"), io.BytesIO())
-    slices = [(shelf.plan.data(part.shard), part) for part in cut.slices[0]]
+    slices = [(planned.plan.data(part.shard), part) for part in cut.slices[0]]
     with pytest.raises(PartError, match="the picture of row 0 of shard 00000 is not in its tar"):
         write_shard(0, slices, tmp_path)
 
 
 def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings):
-    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
-    shelf.lay_vectors(0, np.zeros((3, 0)), [None] * 3)
-    for shard in shelf.shards:
-        shelf.lay("dedup", shard, [{}] * len(shelf.rows(shard)))
-    shelf.work("decide")
-    images = np.concatenate([np.load(p) for p in sorted(place(shelf).glob("img_emb/*.npy"))])
-    own = sum(row["caption"] in kept_captions(shelf) for row in shelf.rows(0))
+    planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    planned.commit_vectors(0, np.zeros((3, 0)), [None] * 3)
+    for shard in planned.shards:
+        planned.commit_part("dedup", shard, [{}] * len(planned.rows(shard)))
+    planned.make("decide")
+    images = np.concatenate([np.load(p) for p in sorted(place(planned).glob("img_emb/*.npy"))])
+    own = sum(row["caption"] in kept_captions(planned) for row in planned.rows(0))
     assert images.shape == (6, 128)
     assert not images[:own].any()
     assert images[own:].any(axis=1).all()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planned_run import pairs
 from safetensors.numpy import save_file
-from shelf import pairs
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
@@ -146,7 +146,7 @@ def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "expected"),
     [
         ({"weight": (1, DIM)}, r"layers\.0\.weight .*\{'weight': \[1, 12\]\} found"),
         ({"layers.0.weight": (2, DIM)}, "with one output"),
@@ -156,10 +156,10 @@ def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Pa
     ],
     ids=["names", "outputs", "flat", "bias", "chain"],
 )
-def test_weights_of_another_shape_are_refused(tmp_path: Path, tensors, told: str):
+def test_weights_of_another_shape_are_refused(tmp_path: Path, tensors, expected: str):
     arrays = {name: np.zeros(shape, np.float32) for name, shape in tensors.items()}
     save_file(arrays, tmp_path / "h.safetensors")
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         weighted(tmp_path / "h.safetensors", "mlp").check(DIM)
 
 
@@ -198,30 +198,30 @@ def tiny_head(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("only_if", [None, "caption like '%number 1' or clip_score is null"])
-def test_the_stage_measures_where_there_is_a_vector(shelf_of, tmp_path: Path, only_if):
+def test_the_stage_measures_where_there_is_a_vector(plan_run, tmp_path: Path, only_if):
     images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")], "only_if": only_if}
     model = {"embed": {"model": "winnow-tiny"}, "audit_fraction": 0}
-    shelf = shelf_of(pairs(3), images=images, **model)
-    shelf.work(*shelf.caption_stages)
-    numbers = [int(row["caption"].split()[-1]) for row in shelf.rows(0)]
-    shelf.lay("download", 0, [{"status": "success"}] * 3)
+    planned = plan_run(pairs(3), images=images, **model)
+    planned.make(*planned.caption_stages)
+    numbers = [int(row["caption"].split()[-1]) for row in planned.rows(0)]
+    planned.commit_part("download", 0, [{"status": "success"}] * 3)
     own = np.zeros((3, 128))
     own[:, 0] = [n / 10 for n in numbers]
-    shelf.lay_vectors(0, own, [None if n == 2 else 0.3 for n in numbers])
-    shelf.work("heads")
-    scores = {int(c.split()[-1]): cells["first"] for c, cells in shelf.read("heads").items()}
+    planned.commit_vectors(0, own, [None if n == 2 else 0.3 for n in numbers])
+    planned.make("heads")
+    scores = {int(c.split()[-1]): cells["first"] for c, cells in planned.read("heads").items()}
     due = {0: 0.0 if only_if is None else None, 1: 0.1, 2: None}
     assert scores == pytest.approx(due, abs=1e-3)
 
 
-def test_a_shard_without_any_vector_is_all_null(shelf_of, tmp_path: Path):
+def test_a_shard_without_any_vector_is_all_null(plan_run, tmp_path: Path):
     images = {"nsfw": None, "heads": [tiny_head(tmp_path / "h.safetensors")]}
-    shelf = shelf_of(pairs(2), images=images, embed={"model": "winnow-tiny"})
-    shelf.work(*shelf.caption_stages)
-    shelf.lay("download", 0, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
-    shelf.lay_vectors(0, np.zeros((2, 0)), [None, None])
-    shelf.work("heads")
-    assert [cells["first"] for cells in shelf.read("heads").values()] == [None, None]
+    planned = plan_run(pairs(2), images=images, embed={"model": "winnow-tiny"})
+    planned.make(*planned.caption_stages)
+    planned.commit_part("download", 0, [{"status": "failed", "fetch_reason": "timeout"}] * 2)
+    planned.commit_vectors(0, np.zeros((2, 0)), [None, None])
+    planned.make("heads")
+    assert [cells["first"] for cells in planned.read("heads").values()] == [None, None]
 
 
 def job_of(**head: str) -> Job:
@@ -231,7 +231,7 @@ def job_of(**head: str) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "expected"),
     [
         ({"kind": "lineal"}, r"heads\[0\].kind: there is no .* `lineal`; did you mean `linear`\?"),
         ({"kind": "svm"}, r"heads\[0\].kind: .* `svm`; there are linear, mlp, zeroshot"),
@@ -247,8 +247,8 @@ def job_of(**head: str) -> Job:
         ({"kind": "zeroshot", "positive": ["p"]}, r"heads\[0\]: key `negative` is missing"),
     ],
 )
-def test_a_kind_and_its_keys_are_checked(head: dict[str, str], told: str):
-    with pytest.raises(InputError, match=told):
+def test_a_kind_and_its_keys_are_checked(head: dict[str, str], expected: str):
+    with pytest.raises(InputError, match=expected):
         heads_of(job_of(**head))
 
 

@@ -1,4 +1,4 @@
-"""Dealing: repeats merged, rows named, standing shards left standing."""
+"""Dealing: repeats are merged, invalid rows kept with a reason, fresh shards left as they are."""
 
 import json
 import random
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import make_job, pairs, write_rows
+from planned_run import make_job, pairs, write_rows
 
 from pipeline.config.job import Job
 from pipeline.engine.ingest import _account
@@ -275,11 +275,11 @@ def test_many_buckets_deal_the_same_rows(dealt_of, monkeypatch: pytest.MonkeyPat
     assert sorted(map(str, few.rows())) == sorted(map(str, many.rows()))
 
 
-def test_progress_is_told(dealt_of):
+def test_progress_is_reported(dealt_of):
     dealt = dealt_of(pairs(12))
-    told: list[int] = []
-    deal(dealt.run, dealt.job, look(dealt.job, frozenset()), told.append)
-    assert told[-1] == 12
+    reported: list[int] = []
+    deal(dealt.run, dealt.job, look(dealt.job, frozenset()), reported.append)
+    assert reported[-1] == 12
 
 
 def test_nothing_but_shards_is_left_behind(dealt_of):

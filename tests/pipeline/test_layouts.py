@@ -78,7 +78,7 @@ def test_every_layout_has_a_line_and_a_name_of_its_module():
         assert layout.files
 
 
-def test_another_packages_layout_is_written_told_and_swept(exported, installed):
+def test_another_packages_layout_is_written_documented_and_swept(exported, installed):
     installed("Captions")
     folder = place(exported(export={"formats": ["captions"]}))
     assert len((folder / "captions.txt").read_text().splitlines()) == 6
@@ -103,22 +103,22 @@ def test_a_layout_that_cannot_erase_cannot_be(exported, installed):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         ("Missing", "cannot be used: module 'others' has no attribute 'Missing'"),
         ("read_parquet", "cannot be used: others:read_parquet is no Layout"),
-        ("Twin", "is called like another one; uninstall one of them"),
+        ("Twin", "has the name of another one; uninstall one of them"),
     ],
 )
-def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, told):
+def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, expected):
     installed(kind)
-    with pytest.raises(InputError, match=f"the layout `mine` of others {told}"):
+    with pytest.raises(InputError, match=f"the layout `mine` of others {expected}"):
         registry.registered()
 
 
 def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
-    shelf = exported(export={"formats": ["datacomp"]})
-    cut = shelf.export()
+    planned = exported(export={"formats": ["datacomp"]})
+    cut = planned.export()
     assert cut.look().stands
     monkeypatch.setattr(type(registry.registered()["datacomp"]), "version", 2)
     assert not cut.look().stands
@@ -126,8 +126,8 @@ def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
 
 
 def test_what_others_lay_into_the_folder_stays(exported):
-    shelf = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
-    folder = place(shelf)
+    planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
+    folder = place(planned)
     kept = ["00099_notes.txt", "img_emb/mine.npy", "mine/00000.tar"]
     for name in kept:
         (folder / name).parent.mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def test_the_usual_names_are_known(tmp_path: Path, kind: str, header: tuple[str,
     assert seen(rows) == [("https://a.example/1.jpg", "a cat", None)]
 
 
-def test_other_names_are_told_by_the_job(tmp_path: Path):
+def test_the_job_can_name_other_columns(tmp_path: Path):
     data = csv_bytes([ROWS[0]], ("link", "words"))
     rows = read_bytes(tmp_path, "x.csv", data, columns={"url": "link", "caption": "words"})
     assert seen(rows) == [(*ROWS[0], None)]
@@ -72,7 +72,7 @@ def test_files_may_use_different_names_of_the_field(tmp_path: Path):
     assert seen(rows) == [(*pair, None) for pair in ROWS]
 
 
-def test_the_format_can_be_told(tmp_path: Path):
+def test_the_job_can_name_the_format(tmp_path: Path):
     rows = read_bytes(tmp_path, "x.txt", tsv_bytes(ROWS), input_format="tsv")
     assert len(rows) == len(ROWS)
 

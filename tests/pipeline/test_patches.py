@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from shelf import write_tar
+from planned_run import write_tar
 
 from pipeline.engine.patches import patched_array, patched_table
 from pipeline.measure.download import fetch_summary

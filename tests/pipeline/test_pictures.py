@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from shelf import jpeg, pairs
+from planned_run import jpeg, pairs
 
 from pipeline.engine import tasks
 from pipeline.measure.decoding import measure_pictures
@@ -58,26 +58,26 @@ class Brightness(PictureStage):
 
 
 @pytest.fixture
-def shelf(shelf_of, drawings):
+def planned(plan_run, drawings):
     """Seven rows; the pictures of rows 2 and 5 could not be had."""
-    shelf = shelf_of(pairs(7))
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, [None if i in (2, 5) else drawings[i] for i in range(7)])
-    return shelf
+    planned = plan_run(pairs(7))
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, [None if i in (2, 5) else drawings[i] for i in range(7)])
+    return planned
 
 
 def decoded(pixels: np.ndarray) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
-def measured(shelf, stages, masks, folder: Path):
-    return measure_pictures(shelf.plan.data(0), stages, masks, folder)
+def measured(planned, stages, masks, folder: Path):
+    return measure_pictures(planned.plan.data(0), stages, masks, folder)
 
 
-def test_rows_keep_their_place_and_failures_are_null(shelf, drawings, tmp_path: Path):
-    stage = Brightness(shelf.plan.job)
-    output = measured(shelf, [stage], {"brightness": np.ones(7, bool)}, tmp_path)["brightness"]
-    assert output.table["uid"].to_pylist() == [row["uid"] for row in shelf.rows(0)]
+def test_rows_keep_their_place_and_failures_are_null(planned, drawings, tmp_path: Path):
+    stage = Brightness(planned.plan.job)
+    output = measured(planned, [stage], {"brightness": np.ones(7, bool)}, tmp_path)["brightness"]
+    assert output.table["uid"].to_pylist() == [row["uid"] for row in planned.rows(0)]
     found = output.table["brightness"].to_pylist()
     assert [i for i, value in enumerate(found) if value is None] == [2, 5]
     due = [0 if i in (2, 5) else decoded(drawings[i]).mean() for i in range(7)]
@@ -88,20 +88,20 @@ def test_rows_keep_their_place_and_failures_are_null(shelf, drawings, tmp_path: 
     assert grey[:, 0] == pytest.approx(due, abs=0.1)
 
 
-def test_batches_hold_the_columns_of_their_own_rows(shelf, tmp_path: Path):
-    stage = Brightness(shelf.plan.job, batch=2)
-    measured(shelf, [stage], {"brightness": np.ones(7, bool)}, tmp_path)
-    captions = [row["caption"] for row in shelf.rows(0)]
+def test_batches_hold_the_columns_of_their_own_rows(planned, tmp_path: Path):
+    stage = Brightness(planned.plan.job, batch=2)
+    measured(planned, [stage], {"brightness": np.ones(7, bool)}, tmp_path)
+    captions = [row["caption"] for row in planned.rows(0)]
     assert stage.batches == [
         [captions[0], captions[1]], [captions[3], captions[4]], [captions[6]],
     ]  # fmt: skip
 
 
-def test_only_marked_rows_are_measured_or_even_decoded(shelf, tmp_path, monkeypatch):
+def test_only_marked_rows_are_measured_or_even_decoded(planned, tmp_path, monkeypatch):
     decodes = count_decodes(monkeypatch)
-    stage = Brightness(shelf.plan.job)
+    stage = Brightness(planned.plan.job)
     mask = np.array([1, 0, 1, 0, 1, 1, 0], bool)
-    output = measured(shelf, [stage], {"brightness": mask}, tmp_path)["brightness"]
+    output = measured(planned, [stage], {"brightness": mask}, tmp_path)["brightness"]
     known = output.table["brightness"].is_valid().to_pylist()
     assert known == [True, False, False, False, True, False, False]
     assert len(decodes) == len(stage.prepared) == 2
@@ -119,15 +119,15 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_one_decoding_feeds_every_stage_its_own_rows(shelf, tmp_path, monkeypatch):
+def test_one_decoding_feeds_every_stage_its_own_rows(planned, tmp_path, monkeypatch):
     decodes = count_decodes(monkeypatch)
-    job = shelf.plan.job
+    job = planned.plan.job
     first, second = Brightness(job, 2, "first"), Brightness(job, 3, "second")
     masks = {
         "first": np.array([1, 1, 1, 0, 0, 1, 1], bool),
         "second": np.array([0, 1] + [1] * 5, bool),
     }
-    outputs = measured(shelf, [first, second], masks, tmp_path)
+    outputs = measured(planned, [first, second], masks, tmp_path)
     assert len(decodes) == 5
     assert (len(first.prepared), len(second.prepared)) == (3, 4)
     a, b = (outputs[n].table[n].to_pylist() for n in ("first", "second"))
@@ -136,47 +136,47 @@ def test_one_decoding_feeds_every_stage_its_own_rows(shelf, tmp_path, monkeypatc
     assert (a[1], a[6]) == (b[1], b[6])
 
 
-def test_more_pictures_than_are_decoded_ahead(shelf_of, drawings, tmp_path: Path):
-    shelf = shelf_of(pairs(150))
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, [drawings[i % 8] for i in range(150)])
-    stage = Brightness(shelf.plan.job, batch=64)
-    output = measured(shelf, [stage], {"brightness": np.ones(150, bool)}, tmp_path)["brightness"]
+def test_more_pictures_than_are_decoded_ahead(plan_run, drawings, tmp_path: Path):
+    planned = plan_run(pairs(150))
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, [drawings[i % 8] for i in range(150)])
+    stage = Brightness(planned.plan.job, batch=64)
+    output = measured(planned, [stage], {"brightness": np.ones(150, bool)}, tmp_path)["brightness"]
     due = [decoded(drawings[i % 8]).mean() for i in range(150)]
     assert output.table["brightness"].to_pylist() == pytest.approx(due, rel=1e-5)
     assert [len(batch) for batch in stage.batches] == [64, 64, 22]
 
 
-def test_a_shard_without_pictures_has_arrays_without_width(shelf_of, tmp_path: Path):
-    shelf = shelf_of(pairs(2))
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, [None, None])
-    stage = Brightness(shelf.plan.job)
-    output = measured(shelf, [stage], {"brightness": np.ones(2, bool)}, tmp_path)["brightness"]
+def test_a_shard_without_pictures_has_arrays_without_width(plan_run, tmp_path: Path):
+    planned = plan_run(pairs(2))
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, [None, None])
+    stage = Brightness(planned.plan.job)
+    output = measured(planned, [stage], {"brightness": np.ones(2, bool)}, tmp_path)["brightness"]
     assert output.table["brightness"].to_pylist() == [None, None]
     assert np.load(output.files["grey.npy"]).shape == (2, 0)
 
 
-def test_a_spoilt_picture_of_our_own_is_loud(shelf, tmp_path: Path):
-    from shelf import write_tar
+def test_a_spoilt_picture_of_our_own_is_loud(planned, tmp_path: Path):
+    from planned_run import write_tar
 
-    tar = Path(shelf.plan.run.folder.path(f"{shelf.plan.by_name['download'].folder}/00000.tar"))
+    tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
     write_tar(tar, {0: b"\xff\xd8 no picture"})
-    stage = Brightness(shelf.plan.job)
+    stage = Brightness(planned.plan.job)
     with pytest.raises(ValueError, match="row 0: the stored picture does not decode"):
-        measured(shelf, [stage], {"brightness": np.ones(7, bool)}, tmp_path)
+        measured(planned, [stage], {"brightness": np.ones(7, bool)}, tmp_path)
 
 
 @pytest.mark.slow
-def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkeypatch):
-    shelf = shelf_of(pairs(5), **BOTH)
-    shelf.work(*shelf.caption_stages)
-    captions = [row["caption"] for row in shelf.rows(0)]
-    shelf.lay_pictures(0, [None if i == 3 else drawings[i] for i in range(5)])
+def test_the_real_stages_commit_what_their_models_say(plan_run, drawings, monkeypatch):
+    planned = plan_run(pairs(5), **BOTH)
+    planned.make(*planned.caption_stages)
+    captions = [row["caption"] for row in planned.rows(0)]
+    planned.commit_pictures(0, [None if i == 3 else drawings[i] for i in range(5)])
     decodes = count_decodes(monkeypatch)
     names = ["embed", "images"]
-    inputs = shelf.made_from("embed", 0) | shelf.made_from("images", 0)
-    done = tasks.run_pictures(shelf.plan.run.folder.url, shelf.plan.digest, names, 0, inputs)
+    inputs = planned.made_from("embed", 0) | planned.made_from("images", 0)
+    done = tasks.run_pictures(planned.plan.run.folder.url, planned.plan.digest, names, 0, inputs)
     assert len(decodes) == 4  # both stages, one decoding
     assert set(done.digests) == set(names)
     assert done.rows == 5
@@ -186,34 +186,34 @@ def test_the_real_stages_commit_what_their_models_say(shelf_of, drawings, monkey
     images = clip.encode_images(np.stack([clip.preprocess(p) for p in pixels])).astype(float)
     texts = clip.encode_texts([captions[i] for i in known]).astype(float)
     unsafe = load_nsfw().score(pixels)
-    scores, nsfw = shelf.read("embed"), shelf.read("images")
+    scores, nsfw = planned.read("embed"), planned.read("images")
     for place, i in enumerate(known):
         cosine = images[place] @ texts[place]
         assert scores[captions[i]]["clip_score"] == pytest.approx(cosine, abs=2e-3)
         assert nsfw[captions[i]]["punsafe"] == pytest.approx(unsafe[place], abs=1e-4)
     assert scores[captions[3]]["clip_score"] is None
     assert nsfw[captions[3]]["punsafe"] is None
-    vectors = shelf.plan.data(0).array("embed", "img.npy")
+    vectors = planned.plan.data(0).array("embed", "img.npy")
     np.testing.assert_allclose(vectors[known], images, atol=2e-3)
     assert not vectors[3].any()
     stored = read_parquet(
-        shelf.plan.run.folder, f"{shelf.plan.by_name['embed'].folder}/00000.parquet"
+        planned.plan.run.folder, f"{planned.plan.by_name['embed'].folder}/00000.parquet"
     )
     halves = np.einsum(
         "nd,nd->n",
         vectors.astype(np.float32),
-        shelf.plan.data(0).array("embed", "txt.npy").astype(np.float32),
+        planned.plan.data(0).array("embed", "txt.npy").astype(np.float32),
     )
     known_scores = [stored["clip_score"].to_pylist()[i] for i in known]
     assert known_scores == pytest.approx(halves[known], abs=1e-6)  # anyone can recompute it
 
 
 @pytest.mark.parametrize("audit_fraction", [0, 1])
-def test_only_if_leaves_rows_out_but_for_the_audit(shelf_of, drawings, audit_fraction: float):
+def test_only_if_leaves_rows_out_but_for_the_audit(plan_run, drawings, audit_fraction: float):
     embed = {"model": "winnow-tiny", "only_if": "caption like '%number 1'"}
-    shelf = shelf_of(pairs(3), embed=embed, audit_fraction=audit_fraction)
-    shelf.work(*shelf.caption_stages)
-    shelf.lay_pictures(0, drawings[:3])
-    shelf.work("embed")
-    known = {int(c.split()[-1]) for c, own in shelf.read("embed").items() if own["clip_score"]}
+    planned = plan_run(pairs(3), embed=embed, audit_fraction=audit_fraction)
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, drawings[:3])
+    planned.make("embed")
+    known = {int(c.split()[-1]) for c, own in planned.read("embed").items() if own["clip_score"]}
     assert known == ({0, 1, 2} if audit_fraction else {1})

@@ -1,4 +1,4 @@
-"""Quotes in CSV and TSV: they take no rows with them, whatever stands in a caption."""
+"""Quotes in CSV and TSV: no quote in a caption makes the reader lose rows."""
 
 import csv
 import gzip

@@ -72,10 +72,10 @@ def test_a_folder_of_another_format_is_refused_and_left_alone(run: Run):
     for written in ({"name": "one"}, {"name": "one", "format": FORMAT + 1}):
         run.folder.write("resolved.json", json.dumps(written).encode())
         before = sorted(path.stat().st_mtime_ns for path in Path(run.folder.path()).rglob("*"))
-        told = (
+        expected = (
             rf"format {written.get('format', 1)} of the run folder, this winnow reads .* {FORMAT}"
         )
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=expected):
             Run.open(run.folder.url)
         after = sorted(path.stat().st_mtime_ns for path in Path(run.folder.path()).rglob("*"))
         assert after == before
@@ -109,9 +109,9 @@ def test_one_driver_at_a_time(run: Run):
     import os
 
     run.lock()
-    told = lock_elsewhere(run)
-    assert f"is locked by a running winnow (process {os.getpid()})" in told
-    assert "give this job another `name` or `output`" in told
+    message = lock_elsewhere(run)
+    assert f"is locked by a running winnow (process {os.getpid()})" in message
+    assert "give this job another `name` or `output`" in message
     run.unlock()
     assert lock_elsewhere(run) == "locked\n"
     run.lock()  # the other process has ended, and its lock with it

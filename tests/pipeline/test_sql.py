@@ -1,4 +1,4 @@
-"""Rules as SQL: what they read, what they answer, and what they may not be."""
+"""Rules as SQL: the columns they read, their results, and the expressions that are refused."""
 
 from pathlib import Path
 
@@ -43,14 +43,14 @@ def test_the_columns_that_a_rule_reads(expression: str, columns: list[str]):
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "expected"),
     [
         ("clip_scor < 1", "makes the column `clip_scor`; did you mean `clip_score`?"),
         ("zzzz > 1", "makes the column `zzzz`; there are uid, caption"),
         ("words", "`words` is INTEGER, not a boolean"),
         ("words >", "syntax error"),
-        ("words > 1), (words < 2", "one SQL expression is due"),
-        ("true) from samples where (true", "one SQL expression is due"),
+        ("words > 1), (words < 2", "expected one SQL expression"),
+        ("true) from samples where (true", "expected one SQL expression"),
         ("words > 1; drop table samples", "syntax error"),
         ("sum(words) > 1", "no aggregate"),
         ("row_number() over () > 1", "no OVER"),
@@ -60,25 +60,25 @@ def test_the_columns_that_a_rule_reads(expression: str, columns: list[str]):
         ("caption = E'\\'' or (select 1) = 1 or caption = ''", "no SELECT"),
         ("columns(*) > 1", "no `*` and no COLUMNS"),
         ("words > ?", "no parameters"),
-        ("random() < 0.5", "`random` answers differently every time"),
-        ('"when" < now()', "`now` answers differently every time"),
-        ('"when" < current_date', "`current_date` answers differently every time"),
-        ("current_setting('threads') = '1'", "`current_setting` answers differently"),
+        ("random() < 0.5", "`random` gives another value every time"),
+        ('"when" < now()', "`now` gives another value every time"),
+        ('"when" < current_date', "`current_date` gives another value every time"),
+        ("current_setting('threads') = '1'", "`current_setting` gives another value"),
         ("samples is null", "name the columns"),
         ("regexp_matches(caption, '(')", "missing )"),
         ("", "this is empty"),
     ],
 )
-def test_what_is_no_rule_is_refused_by_name(expression: str, told: str):
+def test_what_is_no_rule_is_refused_by_name(expression: str, expected: str):
     with pytest.raises(InputError) as error:
         columns_of(expression, SCHEMA, "rules[3].when")
     assert str(error.value).startswith("rules[3].when: ")
-    assert told in str(error.value)
+    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("SELECT * FROM read_csv('{}/a.csv')", "disabled by configuration"),
         ("SELECT * FROM '{}/a.csv'", "disabled by configuration|a.csv does not exist"),
@@ -89,10 +89,10 @@ def test_what_is_no_rule_is_refused_by_name(expression: str, told: str):
         ("LOAD httpfs", "external extensions is disabled"),
     ],
 )
-def test_the_database_reaches_nothing(tmp_path: Path, query: str, told: str):
+def test_the_database_reaches_nothing(tmp_path: Path, query: str, expected: str):
     (tmp_path / "a.csv").write_text("x\n1\n")
     statement = query.format(tmp_path)
-    with connect() as db, pytest.raises(duckdb.Error, match=told):
+    with connect() as db, pytest.raises(duckdb.Error, match=expected):
         db.execute(statement)
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     if "httpfs" not in query:  # else the network would be needed to show what is refused

@@ -1,4 +1,4 @@
-"""The law of the table, and parts that are whole or not there at all."""
+"""The sample table's checks, and parts that are complete or absent."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.table.columns import Column, check_columns, check_rows
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import (
     Sidecar,
     commit,
@@ -38,7 +38,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 def put(folder: Folder, name: str = "00003", inputs: str = "in", **options) -> object:
     return commit(
         folder, name, 3, {f"{name}.parquet": TABLE}, options.pop("files", {}),
-        stage="images", fingerprint="f" * 64, inputs={SHARD: inputs}, rows=2, seconds=1.23456,
+        stage="images", fingerprint="f" * 64, inputs={INGEST: inputs}, rows=2, seconds=1.23456,
         peak_memory_mb=10.04, **options,
     )  # fmt: skip
 
@@ -74,7 +74,9 @@ def test_foreign_rows_are_refused(uids, data):
 def test_reordered_rows_are_refused_from_the_first_that_moved(uids, data):
     mixed = data.draw(st.permutations(uids).filter(lambda other: other != uids))
     first = next(i for i, (a, b) in enumerate(zip(uids, mixed, strict=True)) if a != b)
-    with pytest.raises(PartError, match=rf"reordered from row {first} on \({uids[first]} is due\)"):
+    with pytest.raises(
+        PartError, match=rf"reordered from row {first} on \({uids[first]} expected\)"
+    ):
         check_rows(uids, mixed, "images, shard 00000")
 
 
@@ -87,15 +89,15 @@ SCORE = [Column("score", pa.float32(), "A score.")]
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "expected"),
     [
         (pa.table({"uid": ["a"]}), r"columns missing \['score'\], surplus \[\]"),
         (TABLE.append_column("more", pa.array([1, 2])), r"missing \[\], surplus \['more'\]"),
         (pa.table({"uid": ["a"], "score": ["high"]}), "Failed to parse string: 'high'"),
     ],
 )
-def test_columns_other_than_declared_are_refused(table, told):
-    with pytest.raises(PartError, match=told):
+def test_columns_other_than_declared_are_refused(table, expected):
+    with pytest.raises(PartError, match=expected):
         check_columns(SCORE, table, "images, shard 00000")
 
 
@@ -157,13 +159,13 @@ def test_a_harmed_part_does_not_stand(folder: Folder, tmp_path: Path, harm):
 def test_a_part_made_from_other_inputs_does_not_stand(folder: Folder):
     put(folder, inputs="yesterday")
     sidecar = read_sidecar(folder, "00003")
-    due = Due("f" * 64, {SHARD: "today"})
+    due = Due("f" * 64, {INGEST: "today"})
     assert why_stale(sidecar, due) == "follows the list"
-    assert why_stale(sidecar, replace(due, inputs={SHARD: "yesterday"})) is None
+    assert why_stale(sidecar, replace(due, inputs={INGEST: "yesterday"})) is None
     assert why_stale(sidecar, replace(due, fingerprint="g")) == "its settings changed"
-    both = {SHARD: "yesterday", "captions": "c"}
+    both = {INGEST: "yesterday", "captions": "c"}
     assert why_stale(sidecar, replace(due, inputs=both)) == "follows captions"
-    other = replace(due, inputs={SHARD: "yesterday"}, policy={"gates": {"max_bytes": 1}})
+    other = replace(due, inputs={INGEST: "yesterday"}, policy={"gates": {"max_bytes": 1}})
     assert why_stale(sidecar, other) == "other rows are let in"
     assert why_stale(None, due) == "missing or unfinished"
 

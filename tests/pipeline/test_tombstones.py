@@ -106,24 +106,26 @@ def test_without_a_file_nothing_is_taken(tmp_path):
 
 def test_a_broken_file_is_loud(tmp_path):
     (tmp_path / NAME).write_text('{"date": "2026-01-01", "scopes": []}\n')
-    with pytest.raises(InputError, match=r"tombstones\.jsonl, line 1: no tombstone .* mend it"):
+    with pytest.raises(
+        InputError, match=r"tombstones\.jsonl, line 1: not a tombstone .* repair it"
+    ):
         Tombstones.read(Folder(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "told"),
+    ("kind", "text", "expected"),
     [
         ("uid", "abc", "--x: a uid is 32 hex digits, not `abc`"),
         ("uid", "g" * 32, "a uid is 32 hex digits"),
         ("sha256", "a" * 63, "a sha256 is 64 hex digits"),
-        ("url", "  ", "--x: a url is due, this is empty"),
+        ("url", "  ", "--x: expected a url, this is empty"),
         ("domain", "http://a.test", "a domain is e.g. example.org"),
         ("domain", "a.test/x", "a domain is e.g. example.org"),
         ("domain", "*.a.test", "a domain is e.g. example.org"),
         ("domain", "..", "a domain is e.g. example.org"),
-        ("host", "a", "--x: `host` is no scope; there are uid, url, domain, sha256"),
+        ("host", "a", "--x: `host` is no scope; the scopes are uid, url, domain, sha256"),
     ],
 )
-def test_malformed_values_are_named(kind, text, told):
-    with pytest.raises(InputError, match=told):
+def test_malformed_values_are_named(kind, text, expected):
+    with pytest.raises(InputError, match=expected):
         Scope.parse(kind, text, "--x")

@@ -1,4 +1,4 @@
-"""What is left of a row in a run folder: looked for in every file, inside those that are packed."""
+"""Searches every file of a run folder, packed ones too, for what is left of a row."""
 
 import tarfile
 from pathlib import Path

@@ -70,9 +70,9 @@ def test_a_damaged_table_is_named_by_every_command_that_reads_it(pattern, how, d
     file = damaged(pattern, JUNK[how])
     line = f"winnow: {file} was cut or changed from outside; remove it, and `winnow run` makes"
 
-    told = {command: winnow(command) for command in ("stats", "sql", "report")}
+    reported = {command: winnow(command) for command in ("stats", "sql", "report")}
 
-    for command, (code, err) in told.items():
+    for command, (code, err) in reported.items():
         assert code == 2, (command, err)
         assert err.startswith(line), command
         assert err.count("\n") == 1, err

@@ -1,4 +1,4 @@
-"""What ends a run before its end, and is no bug, ends it with one line and its own exit code."""
+"""Errors that are not bugs end a run with one line and an exit code."""
 
 import contextlib
 import os
@@ -25,10 +25,10 @@ def line_of(ended: subprocess.CompletedProcess[str], code: int) -> str:
     """The one line with which a command ended with this code."""
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr, ended.stderr
-    told = [line for line in ended.stderr.splitlines() if line.startswith("winnow: ")]
-    assert len(told) == 1, ended.stderr
-    assert ended.stderr.splitlines()[-1] == told[0], ended.stderr
-    return told[0]
+    messages = [line for line in ended.stderr.splitlines() if line.startswith("winnow: ")]
+    assert len(messages) == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1] == messages[0], ended.stderr
+    return messages[0]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_folder_that_is_not_writable(alone, disk):
 
     assert line_of(ended, 2) == (
         f"winnow: {folder}/runs/job cannot be written to: Read-only file system; "
-        "mend that, or give the job another `output`"
+        "repair that, or give the job another `output`"
     )
     assert ended.stderr.count("\n") == 1
 
@@ -262,7 +262,7 @@ def test_a_task_whose_disk_is_full_ends_the_run_and_not_its_shard(error, lab, mo
 
     monkeypatch.setattr("pipeline.measure.captions.captions.CaptionsStage.run", run)
 
-    with pytest.raises(StorageError, match="a disk takes no more: "):
+    with pytest.raises(StorageError, match="a disk takes no more data: "):
         lab.run(lab.job())
 
 

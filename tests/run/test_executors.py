@@ -1,4 +1,4 @@
-"""One engine, two executors: the same parts, the same export, the same quarantine."""
+"""Both executors give the same parts, the same export and the same quarantine."""
 
 import json
 import subprocess
@@ -58,9 +58,9 @@ def test_a_broken_shard_is_quarantined_and_tried_again(site, tmp_path, cluster):
     broken = lab.run(job)
     assert [(q["shard"], q["stage"]) for q in broken.quarantined] == [(1, "captions")]
     assert broken.digest != first.digest
-    (told,) = [entry for entry in lab.log(broken) if entry["event"] == "failed"]
-    assert told["error"][0].startswith("Traceback")
-    assert "tasks.py" in "".join(told["error"])  # where it broke, not where it was told
+    (logged,) = [entry for entry in lab.log(broken) if entry["event"] == "failed"]
+    assert logged["error"][0].startswith("Traceback")
+    assert "tasks.py" in "".join(logged["error"])  # where it broke, not where it was reported
     (part / "in the way").unlink()
     part.rmdir()
     again = lab.run(job)
@@ -91,13 +91,13 @@ def test_inline_imports_no_dask(lab):
 
 
 def test_inline_on_a_scheduler_is_refused_before_any_work(lab):
-    told = r"`executor: inline` runs in one process, and `scheduler` is a cluster's"
+    expected = r"`executor: inline` runs in one process, and `scheduler` is a cluster's"
     job = lab.job(lab.site.rows[:3])
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         load_job(job, ["cluster.scheduler=tcp://127.0.0.1:9"])
     assert not (lab.folder / "runs").exists()
     result = lab.run(job)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         replan(result.run, "tcp://127.0.0.1:9")
 
 

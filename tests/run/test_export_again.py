@@ -1,4 +1,4 @@
-"""An export over a list that changed: what is the same stands, tar by tar."""
+"""An export of a changed list: tars whose rows are the same are not written again."""
 
 import json
 from pathlib import Path

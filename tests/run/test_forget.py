@@ -196,11 +196,11 @@ def test_explain_and_report_tell_that_and_when_and_no_more(copy):
     secret = secrets_of(folder(copy), row)
     take(copy, ("url", row["url"]))
     run = Run(folder(copy))
-    told = explain(run, row["uid"])
+    reported = explain(run, row["uid"])
     date = Tombstones.read(folder(copy)).stones[0].date
-    assert told["summary"] == f"dropped: forgotten — taken down on {date[:10]} by its url"
-    assert told["forgotten"] == [{"date": date, "kind": "url"}]
-    assert (told["measurements"], told["passthrough"]) == ({}, {})
+    assert reported["summary"] == f"dropped: forgotten — taken down on {date[:10]} by its url"
+    assert reported["forgotten"] == [{"date": date, "kind": "url"}]
+    assert (reported["measurements"], reported["passthrough"]) == ({}, {})
     page = Path(write_report(run)).read_text()
     assert row["uid"][:12] not in page
     assert "Taken down" in page
@@ -211,8 +211,8 @@ def test_a_retry_leaves_forgotten_rows_out(copy, asked):
     row = one(copy, "3.jpg")
     take(copy, ("uid", row["uid"]))
     with (copy.folder / "said.txt").open("w") as stream:
-        _, told = retry(Run(folder(copy)), f"uid = '{row['uid']}'", None, Lines(stream))
-    assert (told["left_out_by"], asked) == ({"forgotten": 1}, [])
+        _, reported = retry(Run(folder(copy)), f"uid = '{row['uid']}'", None, Lines(stream))
+    assert (reported["left_out_by"], asked) == ({"forgotten": 1}, [])
 
 
 def test_a_part_patched_by_a_retry_still_stands(copy, asked):
@@ -356,7 +356,7 @@ def test_the_command_tells_what_it_did(own_cluster):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--uid", "abc"], "winnow: --uid: a uid is 32 hex digits, not `abc`"),
         (["--domain", "http://a.test/"], "winnow: --domain: a domain is e.g. example.org"),
@@ -364,10 +364,10 @@ def test_the_command_tells_what_it_did(own_cluster):
         (["--file", "no such file"], "winnow: --file no such file cannot be read"),
     ],
 )
-def test_what_cannot_be_meant_ends_before_any_work(copy, words, told):
+def test_what_cannot_be_meant_ends_before_any_work(copy, words, expected):
     done = copy.winnow("forget", str(folder(copy)), *words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert expected in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -101,11 +101,11 @@ def test_a_file_that_no_layout_knows_is_named_and_left(copy):
         (place / name).write_bytes(row["caption"].encode())
     _, dry = take(copy, ("uid", row["uid"]), dry_run=True)
     _, answer = take(copy, ("uid", row["uid"]))
-    told = re.escape(
+    expected = re.escape(
         f"left as they are, for no layout knows how to take rows out of them: "
         f"export/{place.name}/00000.tfrecord, export/{place.name}/shards/00000.tar (2); "
     )
-    assert [bool(re.match(told, note)) for note in answer["notes"]] == [True]
+    assert [bool(re.match(expected, note)) for note in answer["notes"]] == [True]
     assert dry["notes"] == answer["notes"]
     left = {name for name, _ in leaks(folder(copy), {"caption": row["caption"].encode()})}
     assert left == {f"export/{place.name}/00000.tfrecord", f"export/{place.name}/shards/00000.tar"}

@@ -1,4 +1,4 @@
-"""Keys of the `download:` section changed on a finished run: who is asked again, what follows."""
+"""Changed keys of `download:` on a finished run: which rows are fetched again, what follows."""
 
 import hashlib
 import shutil
@@ -105,11 +105,11 @@ def test_a_change_asks_for_the_rows_that_it_concerns_alone(odd, asked, counts, c
     assert reasons(first) == FIRST
     measured = query(first.run, "select count(clip_score) as n from samples").to_pylist()[0]["n"]
     asked.clear()
-    settings, due, told = CHANGES[change]
+    settings, due, expected = CHANGES[change]
     second = run(odd, **settings)
     assert sorted(asked) == due
-    if told is not None:
-        assert reasons(second) == told
+    if expected is not None:
+        assert reasons(second) == expected
     assert counts(second)["conserved"] is True
     now = query(second.run, "select count(clip_score) as n from samples").to_pylist()[0]["n"]
     assert now == measured + len(due)
@@ -118,7 +118,7 @@ def test_a_change_asks_for_the_rows_that_it_concerns_alone(odd, asked, counts, c
     # A row refused by a cap is due when the cap is raised, though it stood no lower before.
     assert asked == (["/heavy.png"] if change == "fewer bytes" else [])
     # Nobody asked robots.txt about a picture fetched while it was not respected: it stays.
-    assert reasons(back) == (told if change == "robots.txt" else FIRST)
+    assert reasons(back) == (expected if change == "robots.txt" else FIRST)
     if not due:
         assert back.digest == first.digest
 
@@ -171,10 +171,10 @@ def test_a_list_of_domains_takes_what_stands_without_a_request_and_gives_it_back
     domains.write_text(f"example.org\n{host}\n")
     taken = run(odd, opted_out_domains=domains)
     assert (asked, stored(taken)) == ([], set())
-    told = reasons(taken)
-    assert told["0.jpg"] == "opted_out_domain"
-    assert {told[name] for name in ("noai.jpg", "gone.jpg")} == {"opted_out_domain"}
-    assert set(told) == set(NAMES)
+    reported = reasons(taken)
+    assert reported["0.jpg"] == "opted_out_domain"
+    assert {reported[name] for name in ("noai.jpg", "gone.jpg")} == {"opted_out_domain"}
+    assert set(reported) == set(NAMES)
     again = run(odd)
     assert reasons(again) == FIRST
     assert stored(again) == kept
@@ -239,15 +239,15 @@ def test_plan_says_what_a_change_concerns(odd):
         rows = {row["stage"]: row for row in preview(load_job(job, overrides))["stages"]}
         return {name: rows[name]["why"] for name in ("download", "embed", "decide")}
 
-    told = why("download.max_bytes=1000000")
-    assert "max_bytes: 100000 → 1000000" in told["download"]
-    assert "only the rows that this concerns" in told["download"]
-    told = why("download.timeout=3")
-    assert told["download"].startswith("stands; timeout")
-    assert "winnow retry" in told["download"]
-    told = why("download.min_image_size=65")
-    assert (told["download"], told["embed"]) == ("stands", "stands")
-    assert "65" in told["decide"]
+    reported = why("download.max_bytes=1000000")
+    assert "max_bytes: 100000 → 1000000" in reported["download"]
+    assert "only the rows that this concerns" in reported["download"]
+    reported = why("download.timeout=3")
+    assert reported["download"].startswith("stands; timeout")
+    assert "winnow retry" in reported["download"]
+    reported = why("download.min_image_size=65")
+    assert (reported["download"], reported["embed"]) == ("stands", "stands")
+    assert "65" in reported["decide"]
 
 
 def test_a_new_mask_and_a_new_gate_in_one_run(odd, asked):

@@ -78,10 +78,10 @@ def test_plan_names_the_mask_that_changed(own):
     job = own.job(own.site.rows[:20], audit_fraction=0)
     own.run(job)
     other = load_job(job, [f"download.only_if={TENS}"])
-    told = {row["stage"]: row for row in preview(other)["stages"]}
-    assert told["captions"]["why"] == "stands"
-    assert TENS in told["download"]["why"]
-    assert "only the rows that this concerns" in told["download"]["why"]
+    reported = {row["stage"]: row for row in preview(other)["stages"]}
+    assert reported["captions"]["why"] == "stands"
+    assert TENS in reported["download"]["why"]
+    assert "only the rows that this concerns" in reported["download"]["why"]
 
 
 def test_the_audit_draws_more_rows_when_its_share_grows(own, asked):

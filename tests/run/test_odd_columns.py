@@ -47,7 +47,7 @@ def test_all_of_them_at_once_through_a_whole_run(lab: Lab):
     with (lab.folder / "said.txt").open("w") as said:
         _, answer = forget(run, [("url", rows[7]["url"], "--url")], False, Lines(said))
     assert answer["rows"] == 1
-    told = stats(Run(run.folder.url))
-    assert (told["conserved"], told["reasons"]["forgotten"]) == (True, 1)
+    reported = stats(Run(run.folder.url))
+    assert (reported["conserved"], reported["reasons"]["forgotten"]) == (True, 1)
     for shard in sorted((Path(run.folder.path("shards"))).glob("*.parquet")):
         assert "袋鼠 7".encode() not in shard.read_bytes()

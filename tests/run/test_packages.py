@@ -80,8 +80,8 @@ def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured
         release(package)
         rows = planned(measured)
         assert {name for name, row in rows.items() if row["todo"]} == due, package
-        told = f"packages.{package}: {version(package)} → 99"
-        assert [name for name, row in rows.items() if told in row["why"]] == [
+        expected = f"packages.{package}: {version(package)} → 99"
+        assert [name for name, row in rows.items() if expected in row["why"]] == [
             next(name for name in rows if name in due)
         ]
 

@@ -1,4 +1,4 @@
-"""A merge in partitions: each task sees its own rows, and their number changes no answer."""
+"""A merge in partitions: each task reads only its rows; their number changes no result."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/plugins.md, done: another package's classes join a run, and no other line is written."""
+"""The examples of docs/plugins.md: classes of another package work without other changes."""
 
 import json
 import re
@@ -157,7 +157,7 @@ def test_the_pages_head_judges_drawn_pictures(own, installed):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         ({"kind": "exampels"}, r"heads\[0\].kind: .* `exampels`; did you mean `examples`\?"),
         ({"weigths": "x"}, r"heads\[0\]: unknown key `weigths`; did you mean `weights`\?"),
@@ -165,11 +165,11 @@ def test_the_pages_head_judges_drawn_pictures(own, installed):
         ({}, r"heads\[0\].weights: \(3, 64\) found, \(examples, 128\) is due"),
     ],
 )
-def test_a_wrong_head_of_another_package_is_named_before_any_work(own, installed, more, told):
+def test_a_wrong_head_of_another_package_is_named_before_any_work(own, installed, more, expected):
     installed(page_points())
     weights = own.folder / "examples.npy"
     np.save(weights, EXAMPLES[:, :64])
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         preview(load_job(head_job(own, weights, **more)))
 
 
@@ -187,7 +187,7 @@ def test_its_section_and_columns_are_documented(installed):
 
 
 @pytest.mark.parametrize(
-    ("measure", "told"),
+    ("measure", "expected"),
     [
         ({"brightnes": {}}, "there is no measurement `brightnes`; did you mean `brightness`?"),
         ({"captions": {}}, "there is no measurement `captions`; there are brightness, shouting|"),
@@ -196,39 +196,39 @@ def test_its_section_and_columns_are_documented(installed):
         ({"brightness": {"only_if": "phash_qualiti > 1"}}, r"brightness.only_if: .*phash_quality"),
     ],
 )
-def test_a_wrong_section_is_named_before_any_work(own, installed, measure, told):
+def test_a_wrong_section_is_named_before_any_work(own, installed, measure, expected):
     installed(page_points())
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         preview(load_job(own.job(own.site.rows[:2], measure=measure)))
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         ("my_winnow.shouting:Missing", "cannot be used: .*Missing"),
         ("my_winnow.shouting:Column", "is no Stage"),
         ("pipeline.measure.stage:TableStage", "is no Stage; it lacks run, writes|it lacks .*run"),
-        ("pipeline.measure.captions.pii:PIIStage", "is called like another one"),
+        ("pipeline.measure.captions.pii:PIIStage", "has the name of another one"),
     ],
 )
-def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, told):
+def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, expected):
     installed({"winnow.stages": {"mine": value}})
-    with pytest.raises(InputError, match=rf"the stage `mine` of my-winnow .*({told})"):
+    with pytest.raises(InputError, match=rf"the stage `mine` of my-winnow .*({expected})"):
         stages.registered()
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         ("my_winnow.examples:Missing", "cannot be used: .*Missing"),
         ("my_winnow.examples:ExamplesConfig", "is no HeadKind"),
         ("pipeline.models.heads.layers:LayersHead", "is no HeadKind; it lacks check_layers"),
-        ("pipeline.models.heads.linear:LinearHead", "is called like another one"),
+        ("pipeline.models.heads.linear:LinearHead", "has the name of another one"),
     ],
 )
-def test_a_head_that_cannot_serve_is_named_with_its_package(installed, value, told):
+def test_a_head_that_cannot_serve_is_named_with_its_package(installed, value, expected):
     installed({"winnow.heads": {"mine": value}})
-    with pytest.raises(InputError, match=rf"the head kind `mine` of my-winnow .*({told})"):
+    with pytest.raises(InputError, match=rf"the head kind `mine` of my-winnow .*({expected})"):
         heads.registered()
 
 

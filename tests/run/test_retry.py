@@ -29,9 +29,9 @@ MISSING = "reason = 'http_not_found'"
 def again(lab: Lab, where: str = MISSING):
     run = Run(lab.folder / "runs" / "job")
     with (lab.folder / "said.txt").open("w") as stream:
-        result, told = retry(run, where, None, Lines(stream))
+        result, reported = retry(run, where, None, Lines(stream))
     lab.said = (lab.folder / "said.txt").read_text().splitlines()
-    return result, told
+    return result, reported
 
 
 def revive(lab: Lab, *names: str) -> None:
@@ -61,14 +61,14 @@ def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
     lines = len(own.log(first))
     revive(own, "gone0.jpg", "gone1.jpg")
     asked.clear()
-    result, told = again(own)
+    result, reported = again(own)
     assert sorted(asked) == ["/gone0.jpg", "/gone1.jpg", "/gone2.jpg"]
-    assert told == {
+    assert reported == {
         "matched": 3, "left_out": 0, "left_out_by": {}, "fetched": 2,
         "failed_again": {"http_not_found": 1}, "before": {"http_not_found": 3},
-        "after": told["after"],
+        "after": reported["after"],
     }  # fmt: skip
-    assert told["after"]["http_not_found"] == 1
+    assert reported["after"]["http_not_found"] == 1
     seen = counts(result)
     assert (seen["conserved"], seen["reasons"]["http_not_found"]) == (True, 1)
     # Two rows were measured, once by each stage; shards without a revived row were left alone.
@@ -97,8 +97,8 @@ def test_a_retried_run_is_the_run_that_a_quiet_web_would_have_given(own, tmp_pat
     job = own.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
     own.run(job)
     revive(own, "gone0.jpg", "gone1.jpg", "gone2.jpg")
-    result, told = again(own)
-    assert told["fetched"] == 3
+    result, reported = again(own)
+    assert reported["fetched"] == 3
     fresh = Lab(own.site, tmp_path / "fresh", own.cluster)
     fresh.folder.mkdir()
     other = fresh.run(fresh.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"}))
@@ -126,9 +126,9 @@ def test_a_row_that_had_a_picture_and_now_fails_loses_it(own, counts):
     tar = part(run, "download") / f"{row['shard']:05d}.tar"
     before = members(tar)
     (own.site.folder / "www" / "7.jpg").unlink()
-    result, told = again(own, "url like '%/7.jpg'")
-    assert told["failed_again"] == {"http_not_found": 1}
-    assert (told["before"], told["after"]) == ({"kept": 1}, {"http_not_found": 1})
+    result, reported = again(own, "url like '%/7.jpg'")
+    assert reported["failed_again"] == {"http_not_found": 1}
+    assert (reported["before"], reported["after"]) == ({"kept": 1}, {"http_not_found": 1})
     after = members(tar)
     assert name in before
     assert after == {k: v for k, v in before.items() if k != name}
@@ -141,8 +141,8 @@ def test_a_row_that_had_a_picture_and_now_fails_loses_it(own, counts):
 def test_the_same_answers_make_nothing_stale(own):
     first = own.run(own.job())
     sizes = len(own.log(first))
-    result, told = again(own)
-    assert (told["fetched"], told["failed_again"]) == (0, {"http_not_found": 3})
+    result, reported = again(own)
+    assert (reported["fetched"], reported["failed_again"]) == (0, {"http_not_found": 3})
     assert result.digest == first.digest
     assert {stage for e in own.log(result)[sizes:] for stage in e["stages"]} == {"download"}
 
@@ -152,19 +152,19 @@ def test_rows_the_list_spoilt_are_left_out(own, asked):
     own.run(own.job([*own.site.rows[:5], *bad]))
     asked.clear()
     before = Path(own.folder / "runs" / "job" / "state.json").read_bytes()
-    result, told = again(own, "input_error is not null")
+    result, reported = again(own, "input_error is not null")
     assert (result, asked) == (None, [])
-    assert (told["matched"], told["left_out"]) == (2, 2)
-    assert told["left_out_by"] == {"caption_missing": 1, "url_missing": 1}
+    assert (reported["matched"], reported["left_out"]) == (2, 2)
+    assert reported["left_out_by"] == {"caption_missing": 1, "url_missing": 1}
     assert Path(own.folder / "runs" / "job" / "state.json").read_bytes() == before
 
 
 def test_rows_that_only_if_skips_stay_skipped(own, asked):
     own.run(own.job(own.site.rows[:5], download={"only_if": "url not like '%/3.jpg'"}))
     asked.clear()
-    _, told = again(own, "true")
-    assert (told["left_out_by"], "/3.jpg" in asked) == ({"only_if": 1}, False)
-    assert told["fetched"] == len(asked) == 4
+    _, reported = again(own, "true")
+    assert (reported["left_out_by"], "/3.jpg" in asked) == ({"only_if": 1}, False)
+    assert reported["fetched"] == len(asked) == 4
 
 
 def test_rows_that_a_narrower_mask_leaves_out_are_not_tried(own, asked):
@@ -174,8 +174,8 @@ def test_rows_that_a_narrower_mask_leaves_out_are_not_tried(own, asked):
     mask = {"only_if": "url not like '%/3.jpg'"}
     own.run(own.job(rows, audit_fraction=0, download=mask))
     asked.clear()
-    _, told = again(own, "true")
-    assert (told["left_out_by"], told["fetched"]) == ({"only_if": 1}, 4)
+    _, reported = again(own, "true")
+    assert (reported["left_out_by"], reported["fetched"]) == ({"only_if": 1}, 4)
     assert sorted(asked) == ["/0.jpg", "/1.jpg", "/2.jpg", "/4.jpg"]
 
 
@@ -194,19 +194,19 @@ def test_no_match_does_nothing(alone):
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "expected"),
     [
         ("reason = ", "--where: .*syntax error"),
         ("reson = 'timeout'", "--where: .*`reson`; did you mean `reason`"),
         ("reason", "--where: `reason` is VARCHAR, not a boolean"),
         ("url in (select url from samples)", "--where: .*no SELECT"),
         ("url::int > 3", "--where: .*Could not convert string"),
-        ("", "--where: an SQL boolean is due"),
+        ("", "--where: expected an SQL boolean"),
     ],
 )
-def test_sql_that_cannot_serve_is_named(lab, where, told):
+def test_sql_that_cannot_serve_is_named(lab, where, expected):
     lab.run(lab.job(lab.site.rows[:3]))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         again(lab, where)
 
 
@@ -224,8 +224,8 @@ def test_a_second_retry_builds_on_the_first(own):
     revive(own, "gone0.jpg")
     again(own)
     revive(own, "gone0.jpg", "gone1.jpg")
-    result, told = again(own)
-    assert told["fetched"] == 1
+    result, reported = again(own)
+    assert reported["fetched"] == 1
     folder = result.run.folder.sub(f"parts/{part(result.run, 'embed').name}")
     (row,) = query(
         result.run, "select shard, clip_score from samples where url like '%/gone1.jpg'"
@@ -239,8 +239,8 @@ def test_a_stage_behind_a_patched_one_is_patched_too(own):
     images = {"nsfw": "opennsfw", "only_if": "clip_score > -1"}
     own.run(own.job(embed={"model": "winnow-tiny"}, images=images, audit_fraction=0))
     revive(own, "gone0.jpg")
-    result, told = again(own)
-    assert told["fetched"] == 1
+    result, reported = again(own)
+    assert reported["fetched"] == 1
     (row,) = query(
         result.run, "select shard, punsafe from samples where url like '%/gone0.jpg'"
     ).to_pylist()
@@ -255,7 +255,7 @@ def test_a_stage_behind_a_patched_one_is_patched_too(own):
     assert row["punsafe"] is not None
 
 
-def test_a_shard_that_breaks_keeps_its_part_and_is_told(own, monkeypatch, counts):
+def test_a_shard_that_breaks_keeps_its_part_and_is_reported(own, monkeypatch, counts):
     job = own.job()
     first = own.run(job)
     rows = query(first.run, f"select shard from samples where {MISSING}")["shard"].to_pylist()
@@ -276,8 +276,8 @@ def test_a_shard_that_breaks_keeps_its_part_and_is_told(own, monkeypatch, counts
     assert counts(result)["conserved"] is True
     # The part of before stands: a plain run needs no fetching, and the same retry does the rest.
     assert own.run(job).quarantined == []
-    _, told = again(own)
-    assert (told["matched"], told["fetched"]) == (rows.count(rows[0]), rows.count(rows[0]))
+    _, reported = again(own)
+    assert (reported["matched"], reported["fetched"]) == (rows.count(rows[0]), rows.count(rows[0]))
 
 
 def test_the_command_ends_in_words_and_paths(own):

@@ -23,7 +23,7 @@ from pipeline.demo.world.captions import with_article
 GRAPHIC_SHARE = 0.04
 GRAPHIC_CAPTIONS = (GRAPHIC_CAPTION, "a graphic picture", "graphic", "a warning picture")
 ANY = -1
-"""In a caption's labels: it does not say."""
+"""Label of an aspect that a caption does not mention."""
 Labels = tuple[int, int, int]
 
 

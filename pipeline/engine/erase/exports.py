@@ -61,8 +61,8 @@ def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
     for file in held["torn"]:
         run.folder.remove(file)
     taken = pa.array(sorted(uids), pa.string())
-    # Whatever today's job asks for, an older export may have any of them. The one that is always
-    # there goes last: its tables tell the others which rows are to go.
+    # All layouts, because an older export may have layouts that today's job does not name. The one
+    # that every export has goes last, because the others find the rows in its tables.
     layouts = sorted(registered().values(), key=lambda layout: layout.always)
     for name, touched in held["exports"].items():
         folder, sidecars = run.folder.sub(f"export/{name}"), run.folder.sub(f"parts/{EXPORT}{name}")

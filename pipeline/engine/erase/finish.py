@@ -22,8 +22,8 @@ def finish_undone(run: Run, say: Callable[[str], None]) -> None:
 def erase(run: Run, journal: Journal | None = None) -> Journal:
     """Take the rows of all tombstones that are not done out of the run folder; what was touched.
 
-    Under the run's lock, after `settle`. Killed at any moment, it is done again from its journal:
-    every step looks the same after one time and after two.
+    Under the run's lock, after `settle`. If it is killed, it is repeated from its journal; every
+    step has the same result when it is done twice.
     """
     tombstones = Tombstones.read(run.folder)
     uids = sorted(tombstones.uids - tombstones.erased)

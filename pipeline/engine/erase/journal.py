@@ -1,7 +1,7 @@
-"""What an erasure has to touch, written down before it touches anything.
+"""The list of files that an erasure has to change, written before it changes any.
 
-Half an erasure cannot tell any more which parts stood before it; so that is noted first, and a
-killed one goes on by its note.
+After half an erasure it is no longer known which parts were up to date before it. So this is
+noted first, and an erasure that was killed is continued from the note.
 """
 
 import json
@@ -24,9 +24,9 @@ class Journal:
 
     @property
     def notes(self) -> list[str]:
-        """What the erasure cannot see to, in words."""
-        told = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
-        return [note for some in told for note in some]
+        """What the erasure cannot do, in words for a user."""
+        noted = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
+        return [note for some in noted for note in some]
 
     @property
     def touches(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipeline.engine.merging import is_of_whole
 from pipeline.engine.patches import marked
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import fetch_summary
-from pipeline.table.freshness import SHARD, Due, why_stale
+from pipeline.table.freshness import INGEST, Due, why_stale
 from pipeline.table.part import (
     Sidecar,
     digest_of,
@@ -84,7 +84,7 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
         if rows := rows_of(folder, f"{name}.parquet", wanted):
             shard = index.shards[number][1] if index and number < len(index) else None
             inputs = part_inputs(run, upstream_of(run, path), name, shard)
-            # Rows that a policy of another day let in or kept out are looked at by the next run.
+            # Rows that an earlier policy let in or left out are checked by the next run.
             stood = (
                 inputs is not None
                 and why_stale(sidecar, Due(sidecar.fingerprint, inputs, sidecar.policy)) is None
@@ -136,7 +136,7 @@ def part_inputs(
     """
     found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
     known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
-    return {SHARD: shard, **known} if shard is not None and len(known) == len(found) else None
+    return {INGEST: shard, **known} if shard is not None and len(known) == len(found) else None
 
 
 def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> None:

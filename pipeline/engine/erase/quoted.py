@@ -1,4 +1,4 @@
-"""Errors of lost shards may quote a row: what was logged of those taken down is cut out."""
+"""Logged errors may quote a row; quotes of rows that were taken down are removed from the logs."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def cut_quotes(run: Run, journal: Journal) -> None:
     for lost in state.get("quarantined") or ():
         lost["error"] = _cut(lost.get("error"), words)
     if state:
-        # Verdicts and export are to follow, also after a kill.
+        # Marked as unfinished, so that verdicts and export are renewed even after a kill.
         run.folder.write(STATE, json.dumps(state | {"finished": None}, indent=1).encode())
     if run.folder.exists(LOG):
         lines = run.folder.read(LOG).decode(errors="replace").splitlines()
@@ -43,8 +43,8 @@ def _line(line: str, words: list[str]) -> str:
         values = json.loads(line)
     except ValueError:
         return line  # the last line of a driver that was killed while it wrote
-    told = values.get("error")
-    cut = _cut("".join(told) if isinstance(told, list) else told, words)
+    error = values.get("error")
+    cut = _cut("".join(error) if isinstance(error, list) else error, words)
     return json.dumps(values | {"error": cut}) if cut == CUT else line
 
 

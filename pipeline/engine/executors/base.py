@@ -1,4 +1,4 @@
-"""What the driver asks of whatever runs its tasks."""
+"""The interface between the driver and the executor that runs its tasks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable

@@ -92,13 +92,13 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """
     settings = {
-        # With 0, tasks that merely waited on a worker that died would fail with it.
+        # With 0, tasks that only waited on a worker that died would fail too.
         "distributed.scheduler.allowed-failures": 3,
-        # If no worker of a task's kind comes back, say so rather than wait for ever.
+        # If no worker for a kind of task comes back, fail instead of waiting for ever.
         "distributed.scheduler.no-workers-timeout": "5 minutes",
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
-        # What goes wrong comes to the driver, which says it in one line and logs the rest.
+        # Errors reach the driver, which prints one line and logs the rest.
         "distributed.logging.distributed": "critical",
     }
     with dask.config.set(settings), _quiet(), contextlib.ExitStack() as stack:
@@ -131,7 +131,8 @@ def _reaching() -> Iterator[None]:
 def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError | None:
     """A task's error as the cluster's, if no worker could do it; None if it is the task's own.
 
-    A shard that kills its workers is that shard's fault; what works on `every_shard` is nobody's.
+    If a task of one shard kills its workers, that shard is quarantined; a task on `every_shard` has
+    no shard to quarantine, so its loss ends the run.
     """
     if isinstance(error, NoValidWorkerError) or (every_shard and isinstance(error, KilledWorker)):
         return ClusterLostError(
@@ -143,7 +144,7 @@ def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Dask's own pages of log on a scheduler that went away: the driver says it in a line."""
+    """Suppresses Dask's log about a lost scheduler, which the driver reports in one line."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
     try:
@@ -211,7 +212,7 @@ def _local(config: ClusterConfig) -> Any:
             "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
             "dashboard": False,
             "silence_logs": logging.CRITICAL,
-            # Whoever reaches a Dask worker can run code on it.
+            # Loopback only, because anyone who can connect to a Dask worker can run code on it.
             "host": "127.0.0.1",
         }
         return {"cls": Nanny, "options": options}

@@ -14,7 +14,7 @@ from pipeline.words.processes import keep_working_folder_out
 
 
 class InlineExecutor(Executor):
-    """Runs a task when its answer is asked for: no kind of task waits beside another."""
+    """Runs a task when its result is asked for, so only one task is active at a time."""
 
     workers = 1
 

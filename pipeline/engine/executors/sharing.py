@@ -1,6 +1,6 @@
 """One host limiter for all workers of a cluster, kept by its scheduler.
 
-Limits that each worker kept for itself would allow a host as many times too many requests as there
+If each worker kept its own limits, a host would get as many times the allowed requests as there
 are workers.
 """
 

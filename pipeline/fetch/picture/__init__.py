@@ -2,5 +2,5 @@
 
 `decoders` keeps a few processes (`child`), each of which runs `make`: `sniff` the format and size,
 hold them against the limits, read what rides beside the pixels (`metadata`), `decode` them into
-sRGB (`colour`), and take the `fingerprints`. `recipe` is what they are told of the job.
+sRGB (`colour`), and take the `fingerprints`. `recipe` holds the job's settings.
 """

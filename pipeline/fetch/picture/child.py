@@ -1,4 +1,4 @@
-"""A decoding process: pictures in, small pictures out, and nobody else harmed if it dies.
+"""A decoding process: receives pictures and returns resized ones; a crash ends only this process.
 
 `python -P -m pipeline.fetch.picture.child FD RECIPE`, started by `decoders`. Frames on the socket
 FD: a picture's bytes after their length (4 bytes, big endian); in answer the lengths of a JSON
@@ -80,7 +80,7 @@ def main(descriptor: int, recipe: Recipe) -> None:
             made = make_picture(data, recipe)
         except Exception as error:
             connection.sendall(_encode(Made("decoder_crash", _explain(error, recipe))))
-            return  # what is left of a heap that once overflowed is not to be trusted
+            return  # after a failed allocation the decoders' state may be broken
         connection.sendall(_encode(made))
 
 

@@ -26,7 +26,7 @@ _GREATEST = 1 << 30
 
 
 class _BystanderError(Exception):
-    """The process died of another picture; this one has not had its turn."""
+    """The process died while decoding another picture; this one was not started."""
 
 
 class _Child:
@@ -144,7 +144,7 @@ class _Child:
 
 
 class _Seat:
-    """A place of the pool, whose process is replaced when it is dead."""
+    """A slot of the pool; its process is replaced when it has died."""
 
     def __init__(self, recipe: Recipe, timeout: float) -> None:
         self._recipe, self._timeout = recipe, timeout
@@ -168,7 +168,7 @@ class _Seat:
 class Decoders:
     """At most `count` processes, started when first needed.
 
-    Each has one picture at work and one waiting at its door, so that it need not wait for us.
+    Each decodes one picture while the next is already sent, so that it does not wait for input.
     """
 
     def __init__(self, recipe: Recipe, count: int, timeout: float) -> None:

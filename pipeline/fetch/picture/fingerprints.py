@@ -1,4 +1,4 @@
-"""What stands for a picture when pictures are compared: a perceptual hash and a thumbnail."""
+"""A picture's perceptual hash and thumbnail, by which pictures are compared."""
 
 import cv2
 import numpy as np

@@ -23,8 +23,8 @@ JPEG_SIDE = 65_500
 class Made:
     """What became of a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
 
-    The original size is that of the upright picture, in pixels; it is known as far as the header
-    told it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
+    The original size is that of the upright picture, in pixels; it is known if the header
+    gives it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
     """
 
     reason: str | None = None
@@ -61,12 +61,13 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
         return _refuse("decode_error", f"{sniffed.format} header cut short or broken", found)
     found = replace(found, original_width=width, original_height=height)
     if width * height > recipe.max_image_pixels:
-        told = f"{width}×{height} (at most {recipe.max_image_pixels} pixels)"
-        return _refuse("image_too_many_pixels", told, found)
+        detail = f"{width}×{height} (at most {recipe.max_image_pixels} pixels)"
+        return _refuse("image_too_many_pixels", detail, found)
     width, height = _target(width, height, recipe)
     if max(width, height) > JPEG_SIDE or width * height > recipe.max_image_pixels:
-        told = f"{found.original_width}×{found.original_height} would be stored as {width}×{height}"
-        return _refuse("image_too_large", told, found)
+        before = f"{found.original_width}×{found.original_height}"
+        detail = f"{before} would be stored as {width}×{height}"
+        return _refuse("image_too_large", detail, found)
     scale = min(1.0, max(width / sniffed.width, height / sniffed.height))
     try:
         pixels, turned = decode(data, sniffed, scale, recipe.max_metadata_bytes)

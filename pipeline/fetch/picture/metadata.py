@@ -1,6 +1,6 @@
-"""What rides beside a picture's pixels: EXIF orientation and the colour profile, within bounds.
+"""Reads a picture's EXIF orientation and colour profile, with a limit on their size.
 
-Read here and not by the decoders, which inflate and hold whatever a file brings: a text chunk of a
+Read here and not by the decoders, which inflate everything a file contains: a text chunk of a
 few kilobytes can hold gigabytes. Text is never inflated, and is taken out before a decoder sees it.
 """
 

@@ -1,4 +1,4 @@
-"""What the job asks of a picture, in a form that a decoding process can be told."""
+"""The job's settings for pictures, in a form that can be sent to a decoding process."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Which addresses may be reached: a list of URLs from the web must not open the house's doors."""
+"""Which addresses may be reached: URLs from the web must not lead to the private network."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ class AddressGuard:
     def resolve(self, host: str, port: int) -> list[str]:
         """The host's permitted addresses, in the resolver's order, at least one.
 
-        Odd spellings of addresses (`0x7f.1`, `2130706433`) are read by the system, as whoever
-        connects to them would, so they are judged by what they mean. The caller connects to what is
-        returned and never resolves again: a name cannot change its answer in between.
+        Odd spellings of addresses (`0x7f.1`, `2130706433`) are parsed by the system, as they would
+        be for a connection, so the check is on the real address. The caller connects to what is
+        returned and never resolves again, so a name cannot change its address in between.
 
         Raises FetchError: dns_failure, address_forbidden.
         """

@@ -24,7 +24,7 @@ def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
         raise FetchError("too_large", f"Content-Length {declared} (at most {cap})")
     inflater = _inflater(response.headers.get("Content-Encoding", ""))
     read, blocks, kept = 0, [], 0
-    # In one piece where the length is known and modest; else as it comes, lest it be a lie.
+    # Read at once if the length is known and small; else in pieces, as the length may be false.
     piece = declared if declared is not None and declared <= _MODEST else None
     while block := response.read(piece) if piece and not read else response.read1(_BLOCK):
         read += len(block)
@@ -56,14 +56,14 @@ def read_start(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
 
 
 def skim_body(response: urllib3.BaseHTTPResponse) -> None:
-    """Read the rest of an answer that nobody wants, if it is short: the connection lives on."""
+    """Read the rest of an unneeded response if it is short, to be able to reuse the connection."""
     for _ in range(4):
         if not response.read1(_BLOCK):
             return
 
 
 class _Inflater:
-    """zlib, bounded. `deflate` comes as zlib (RFC 1950), or raw (RFC 1951) from who misread it."""
+    """Bounded zlib. Servers send `deflate` as zlib (RFC 1950) or, wrongly, raw (RFC 1951)."""
 
     def __init__(self, gzip: bool) -> None:
         self._inner = zlib.decompressobj(zlib.MAX_WBITS + (16 if gzip else 0))

@@ -1,8 +1,8 @@
-"""Reading an answer's head, so that no line of it hides another.
+"""Reads the head of a response so that a malformed line cannot hide the lines after it.
 
-http.client hands the header lines to a parser of e-mail, which takes the first odd line, and all
-that follow, for the message's text: a site's X-Robots-Tag or Content-Length behind it is lost.
-Here a head is first put in good order, or refused, line by line, by RFC 9112 (2.2 line ends, 5
+http.client passes the header lines to an e-mail parser, which takes the first malformed line, and
+all that follow, for the message's text: an X-Robots-Tag or Content-Length after it is lost. Here
+a head is first normalised or refused, line by line, by RFC 9112 (2.2 line ends, 5
 field lines, 6.3 the body's length) and RFC 9110 (5.5 characters, 15.2 interim answers).
 """
 
@@ -115,14 +115,14 @@ def _frame(fields: list[_Field]) -> list[_Field]:
     if [coding.lower() for coding in codings] == [b"chunked"]:
         return [*others, (b"Transfer-Encoding", b"chunked")]
     if any(coding.lower() != b"identity" for coding in codings):
-        told = _shown(b", ".join(codings))
-        raise FetchError("http_malformed", f"Transfer-Encoding {told} was not asked for")
+        shown = _shown(b", ".join(codings))
+        raise FetchError("http_malformed", f"Transfer-Encoding {shown} was not asked for")
     if not lengths:
         return others
     length = lengths.pop()
     if lengths or not length.isdigit():
-        told = _shown(b", ".join(found[b"content-length"]))
-        raise FetchError("http_malformed", f"Content-Length {told} is no length")
+        shown = _shown(b", ".join(found[b"content-length"]))
+        raise FetchError("http_malformed", f"Content-Length {shown} is no length")
     length = length.lstrip(b"0") or b"0"
     # Python reads no number of thousands of digits; this one is too many bytes for anybody.
     return [*others, (b"Content-Length", length if len(length) < 19 else b"9" * 18)]

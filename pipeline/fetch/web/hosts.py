@@ -122,8 +122,8 @@ class LocalHostLimiter:
             self._evict(now)
             if state.cooldown_until > now:
                 left = state.cooldown_until - now
-                told = f"left alone for {left:.0f} s after {own.host_failures} failures in a row"
-                return Permit(left, "host_failing", f"{told}, last {state.reason}: {state.detail}")
+                rest = f"left alone for {left:.0f} s after {own.host_failures} failures in a row"
+                return Permit(left, "host_failing", f"{rest}, last {state.reason}: {state.detail}")
             if state.paused_until > now:
                 left = state.paused_until - now
                 return Permit(left, state.reason, f"the host asked to wait {left:.0f} s more")

@@ -1,4 +1,4 @@
-"""Names to addresses: asked once within the answer's time to live, however many connections follow.
+"""Resolves names to addresses, once within an answer's time to live, for all connections.
 
 The system's own resolver does not say how long its answers hold, so DNS is asked directly
 (dnspython). What is no matter of DNS stays with the system: spelt-out addresses in all their odd
@@ -58,8 +58,8 @@ class Resolver:
                 return _system(host, port, 0)
             except socket.gaierror as error:
                 passing = error.errno == socket.EAI_AGAIN
-                told = f"{host}: {error.strerror}"
-                raise FetchError("dns_failure", told, passing=passing) from None
+                detail = f"{host}: {error.strerror}"
+                raise FetchError("dns_failure", detail, passing=passing) from None
             except (UnicodeError, ValueError) as error:
                 raise FetchError("dns_failure", f"{host}: {error}") from None
         found = self._memo.get(name, lambda: self._ask(name))

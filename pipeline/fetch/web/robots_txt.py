@@ -51,11 +51,11 @@ class RobotsTxt:
                 # Without one the picture cannot be had either, and that is its reason. It is not
                 # kept: the host's own state says when to ask again.
                 raise
-            told = f"robots.txt of {url.host}: {error}"
-            return FetchError("robots_txt_unreachable", told), KEPT_FAILURE
+            detail = f"robots.txt of {url.host}: {error}"
+            return FetchError("robots_txt_unreachable", detail), KEPT_FAILURE
         if status >= 500:
-            told = f"robots.txt of {url.host}: {status}"
-            return FetchError("robots_txt_unreachable", told), KEPT_FAILURE
+            detail = f"robots.txt of {url.host}: {status}"
+            return FetchError("robots_txt_unreachable", detail), KEPT_FAILURE
         if status != 200:
             return None, KEPT
         text = body.decode("utf-8-sig", errors="replace").replace("\0", "")

@@ -23,10 +23,10 @@ from pipeline.words.failure import FetchError
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Seconds that one wait may take, by what is waited for, and how long an answer's head may be.
+class WaitLimits:
+    """Limits of one fetch: seconds for each kind of wait, and bytes of a response's head.
 
-    `total` is the whole picture's.
+    `total` is the deadline in seconds for the whole picture.
     """
 
     total: float
@@ -36,7 +36,7 @@ class Patience:
     head_bytes: int
 
     @classmethod
-    def of(cls, config: DownloadConfig) -> "Patience":
+    def of(cls, config: DownloadConfig) -> "WaitLimits":
         return cls(
             config.deadline, config.connect_timeout, config.first_byte_timeout, config.timeout,
             config.max_header_bytes,
@@ -46,16 +46,16 @@ class Patience:
 class Clock(threading.local):
     """This thread's current fetch: when it must end, and what it waits for."""
 
-    patience = Patience(math.inf, math.inf, math.inf, math.inf, 1 << 20)
+    limits = WaitLimits(math.inf, math.inf, math.inf, math.inf, 1 << 20)
     end = math.inf
     waiting = "connection"
     is_fresh = True
-    """Whether the request in hand has made its connection, and not found one kept alive."""
+    """Whether the current request opened a new connection instead of reusing one."""
     _head: int | None = None
     """Bytes of an answer's status line and headers so far; None outside of them."""
 
-    def start(self, patience: Patience) -> None:
-        self.patience, self.end = patience, time.monotonic() + patience.total
+    def start(self, limits: WaitLimits) -> None:
+        self.limits, self.end = limits, time.monotonic() + limits.total
         self.connecting()
 
     def connecting(self) -> None:
@@ -74,16 +74,16 @@ class Clock(threading.local):
         if self._head is None or not count:
             return
         self.waiting = "further byte"
-        if self._head > self.patience.head_bytes:
-            told = f"headers of more than {self.patience.head_bytes} bytes"
-            raise FetchError("http_malformed", told)
+        if self._head > self.limits.head_bytes:
+            detail = f"headers of more than {self.limits.head_bytes} bytes"
+            raise FetchError("http_malformed", detail)
         self._head += count
 
     def left(self) -> float:
         """Seconds left, more than 0. FetchError (timeout) when the deadline has passed."""
         left = self.end - time.monotonic()
         if left <= 0:
-            raise FetchError("timeout", f"not finished after {self.patience.total:g} s in total")
+            raise FetchError("timeout", f"not finished after {self.limits.total:g} s in total")
         return left
 
     def step(self) -> float:
@@ -91,15 +91,15 @@ class Clock(threading.local):
         return min(self.left(), self._most())
 
     def _most(self) -> float:
-        patience = self.patience
+        limits = self.limits
         return {
-            "connection": patience.connect,
-            "first byte": patience.first_byte,
-            "further byte": patience.idle,
+            "connection": limits.connect,
+            "first byte": limits.first_byte,
+            "further byte": limits.idle,
         }[self.waiting]
 
-    def told(self) -> str:
-        """What was waited for in vain."""
+    def describe_wait(self) -> str:
+        """What the server did not send or do in time."""
         return f"no {self.waiting} within {self._most():g} s"
 
     @contextlib.contextmanager
@@ -113,10 +113,10 @@ class Clock(threading.local):
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """In the block another fetch has a deadline of its own; this one stands still."""
+        """In the block another fetch runs with its own deadline; this one's clock is stopped."""
         end = self.end
         with self.stopped():
-            self.end = time.monotonic() + self.patience.total
+            self.end = time.monotonic() + self.limits.total
             try:
                 yield
             finally:

@@ -121,7 +121,7 @@ def faults(host: str) -> Iterator[None]:
         yield
     except (exceptions.TimeoutError, TimeoutError):
         clock.left()  # says so if it was the total deadline
-        raise FetchError("timeout", f"{host}: {clock.told()}", passing=True) from None
+        raise FetchError("timeout", f"{host}: {clock.describe_wait()}", passing=True) from None
     except (exceptions.SSLError, ssl.SSLError) as error:
         raise FetchError("tls_error", f"{host}: {_innermost(error)}") from None
     except (exceptions.ProtocolError, OSError) as error:

@@ -14,7 +14,7 @@ from pipeline.table.columns import Column
 from pipeline.table.shard import Rows, ShardData
 
 MEASURED = 2_000
-"""Characters of a caption that are read; what follows cannot make a clean start clean."""
+"""Most characters of a caption that are measured."""
 
 
 class CaptionStage(TableStage):

@@ -1,4 +1,4 @@
-"""The user's own word list, held against the caption."""
+"""Counts words of the user's word list in the caption."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Vocabulary:
             raise InputError(
                 f"captions.vocabulary: {path} holds no words; write one a line, or remove the key"
             )
-        # By first token: lists run to 10⁵ words, and a caption has a dozen.
+        # Indexed by first token, because lists can have 10⁵ words and a caption about a dozen.
         self._starting: dict[str, list[tuple[str, ...]]] = {}
         for phrase in sorted(phrases, key=len, reverse=True):
             self._starting.setdefault(phrase[0], []).append(phrase)

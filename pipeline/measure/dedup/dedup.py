@@ -188,7 +188,7 @@ def _vectors(rows: pa.Table, shards: Sequence[ShardData]) -> npt.NDArray[np.floa
 
 
 def _normalised(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """Float32 of length 1: halves are off by up to 1e-3, which a threshold near 1 would feel."""
+    """Float32 of length 1: float16 is off by up to 1e-3, too much for thresholds near 1."""
     wide = vectors.astype(np.float32)
     wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
     return wide

@@ -92,7 +92,7 @@ def solve(
             for one, near in likeness.near(own) if own >= 0 else ():
                 if spent[kind][one]:
                     continue
-                # All of a near class that is free follows now: nobody need look here again.
+                # All free rows of the near class join now, so it need not be visited again.
                 spent[kind][one] = True
                 members = likeness.members(one)
                 free = members[(leader[members] < 0) & (members != row)]

@@ -68,7 +68,7 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
     index.add(vectors)
     found = []
     for start in range(0, n, _QUERIES):
-        # Looked for a little below the line: the exact product decides.
+        # Searched with a slightly lower threshold, because the exact product decides.
         batch = vectors[start : start + _QUERIES]
         lims, _, labels = index.range_search(batch, similarity - 1e-3)
         left, right = _unpack(lims, labels, start)

@@ -1,4 +1,4 @@
-"""Judges on the CLIP picture vectors: one embedding, many judgements, and no pixel read again."""
+"""Heads: models on the CLIP picture vectors, so that many scores need one pass over the pixels."""
 
 import json
 from collections.abc import Mapping

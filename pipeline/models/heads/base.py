@@ -1,4 +1,4 @@
-"""What a kind of head is: its keys in the job file, its check, its weights' digest, its judge."""
+"""The base class of kinds of heads: keys in the job file, check, digest of the weights, scoring."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -37,7 +37,7 @@ class LayersHead(HeadKind):
 
     @abstractmethod
     def check_layers(self, layers: Layers) -> None:
-        """InputError for layers that this kind has no use for."""
+        """InputError for layers that this kind cannot use."""
 
     def hidden(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Applied between the layers."""

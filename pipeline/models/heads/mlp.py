@@ -26,7 +26,7 @@ class MLPHead(LayersHead):
     Config = MLPConfig
 
     def check_layers(self, layers: Layers) -> None:
-        """One is enough."""
+        """One layer or more is accepted."""
 
     def hidden(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.maximum(x, 0) if self.config.hidden_activation == "relu" else x

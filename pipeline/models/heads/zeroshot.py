@@ -22,7 +22,7 @@ class ZeroshotHead(HeadKind):
     Config = ZeroshotConfig
 
     def check(self, dim: int | None) -> None:
-        """Any prompts serve any model."""
+        """Nothing to check: prompts work with any CLIP model."""
 
     def digest(self) -> None:
         return None

@@ -1,4 +1,4 @@
-"""A job's run folder, dealt and planned by the real functions; tests may lay parts by hand."""
+"""A job's run folder, dealt and planned by the real functions; tests may write parts themselves."""
 
 import contextlib
 import hashlib
@@ -27,7 +27,7 @@ from pipeline.export.finish import finish
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.ingest.deal import deal
 from pipeline.measure.captions.captions import CaptionStage
-from pipeline.table.freshness import SHARD
+from pipeline.table.freshness import INGEST
 from pipeline.table.part import commit, read_parquet, shard_name
 from pipeline.table.run import ShardIndex
 from pipeline.words.progress import Lines
@@ -47,16 +47,16 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def pairs(count: int, first: int = 0) -> list[dict[str, str]]:
-    """Rows whose uids no test knows by heart."""
+    """Rows whose uids no test relies on."""
     return [
-        {"url": f"https://shelf.example/{i}.jpg", "caption": f"a drawing of kangaroo number {i}"}
+        {"url": f"https://pictures.example/{i}.jpg", "caption": f"a drawing of kangaroo number {i}"}
         for i in range(first, first + count)
     ]
 
 
 def make_job(folder: Path, rows: Sequence[Mapping[str, Any]], **sections: Any) -> Job:
     source = write_rows(folder / f"rows-{uuid.uuid4().hex[:6]}.jsonl", rows)
-    values = {"input": str(source), "name": "shelf", "output": str(folder / "runs")}
+    values = {"input": str(source), "name": "planned", "output": str(folder / "runs")}
     return parse_job({**values, **BARE, **sections}, "job.yaml")
 
 
@@ -92,17 +92,17 @@ def fetched(pixels: np.ndarray | None, **changes: Any) -> dict[str, Any]:
 
 
 @dataclass
-class Shelf:
-    """A planned run. `lay` commits a part by hand, `work` lets the stage make it."""
+class PlannedRun:
+    """A planned run. `commit_part` writes cells that a test gives, `make` runs the stage."""
 
     plan: Plan
     index: ShardIndex
     scratch: Path
     digests: dict[str, dict[int, str]] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, job: Job, scratch: Path) -> "Shelf":
+    def of(cls, job: Job, scratch: Path) -> "PlannedRun":
         prepared = prepare(job)
         index = deal(prepared.run, prepared.job, prepared.listing, lambda rows: None)
         save_plan(prepared.plan)
@@ -125,9 +125,9 @@ class Shelf:
         node = self.plan.by_name[stage]
         names = (*node.upstream, *node.asks)
         own = {name: self.digests[name][shard] for name in names}
-        return {SHARD: self.index.shards[shard][1], **own}
+        return {INGEST: self.index.shards[shard][1], **own}
 
-    def lay(
+    def commit_part(
         self,
         stage: str,
         shard: int,
@@ -150,7 +150,7 @@ class Shelf:
         )  # fmt: skip
         self.digests.setdefault(stage, {})[shard] = sidecar.digest
 
-    def lay_pictures(self, shard: int, pictures: Sequence[np.ndarray | None], **changes) -> None:
+    def commit_pictures(self, shard: int, pictures: Sequence[np.ndarray | None], **changes) -> None:
         """A download part with its tar; `changes` are lists of cells by column."""
         cells = [
             fetched(pixels, **{name: values[i] for name, values in changes.items()})
@@ -158,19 +158,21 @@ class Shelf:
         ]
         stored = {i: jpeg(p) for i, p in enumerate(pictures) if p is not None}
         tar = write_tar(self.scratch / f"{uuid.uuid4().hex}.tar", stored)
-        self.lay("download", shard, cells, {"tar": tar})
+        self.commit_part("download", shard, cells, {"tar": tar})
 
-    def lay_vectors(self, shard: int, vectors: np.ndarray, scores: Sequence[float | None]) -> None:
+    def commit_vectors(
+        self, shard: int, vectors: np.ndarray, scores: Sequence[float | None]
+    ) -> None:
         """An embed part; the texts' vectors are those of the pictures, reversed."""
         files = {}
         for name, array in (("img", vectors), ("txt", vectors[:, ::-1])):
             path = self.scratch / f"{uuid.uuid4().hex}.npy"
             np.save(path, array.astype(np.float16))
             files[f"{name}.npy"] = path
-        self.lay("embed", shard, [{"clip_score": score} for score in scores], files)
+        self.commit_part("embed", shard, [{"clip_score": score} for score in scores], files)
 
-    def work(self, *stages: str) -> None:
-        """Let stages make their parts, as a run does; all that they read must have been made."""
+    def make(self, *stages: str) -> None:
+        """Make the parts of stages, as a run does; the parts that they read must exist."""
         nodes = [node for node in self.plan.nodes if node.name in stages]
         standing = self.standing()
         for name in stages:
@@ -203,11 +205,11 @@ class Shelf:
         return found
 
     def standing(self) -> dict[str, Standing]:
-        unlaid = dict.fromkeys(self.shards, "")  # a stage that a test leaves out
+        not_made = dict.fromkeys(self.shards, "")  # a stage that a test leaves out
         shards = {shard: digest for shard, (_, digest) in enumerate(self.index.shards)}
-        found = {SHARD: Standing(shards, len(shards))}
+        found = {INGEST: Standing(shards, len(shards))}
         for node in self.plan.nodes:
-            found[node.name] = Standing(dict(self.digests.get(node.name, unlaid)), len(shards))
+            found[node.name] = Standing(dict(self.digests.get(node.name, not_made)), len(shards))
         return found
 
     def cut(self) -> Cut:
@@ -221,5 +223,5 @@ class Shelf:
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
         facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
-        finish(cut, counts, facts, self.said.append)
+        finish(cut, counts, facts, self.notes.append)
         return cut
