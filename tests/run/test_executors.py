@@ -91,7 +91,7 @@ def test_inline_imports_no_dask(lab):
 
 
 def test_inline_on_a_scheduler_is_refused_before_any_work(lab):
-    expected = r"`executor: inline` runs in one process, and `scheduler` is a cluster's"
+    expected = r"`executor: inline` runs in one process, and `scheduler` names a cluster"
     job = lab.job(lab.site.rows[:3])
     with pytest.raises(InputError, match=expected):
         load_job(job, ["cluster.scheduler=tcp://127.0.0.1:9"])
