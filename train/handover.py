@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.config.job import Job
 from pipeline.config.training import SampleConfig, TrainConfig
 from pipeline.engine.product import Made, Single, Standing, Work
+from pipeline.export.finish import Manifest
 from pipeline.models.clip import check_clip, clip_digest
 from pipeline.table.run import Run
 from pipeline.table.sql import names_in
@@ -72,7 +73,9 @@ class Train(_Local):
         folder = self.run.state["products"]["export"]["folder"]
         progress = _Progress(self.name, work.reporter)
         fit(Path(self.run.folder.path(folder)), self.root, self.config, progress)
-        return Made(self.files("model", "done.json"), progress.done)
+        manifest = Manifest.read(self.run.folder.sub(folder))
+        rows = int(manifest.values["rows"]) if manifest is not None else 0
+        return Made(self.files("model", "done.json"), rows, {"steps": progress.done})
 
     def paths(self) -> dict[str, str]:
         return {"model": str(self.root / "model")}
@@ -133,7 +136,8 @@ class Sample(_Local):
         judges = load_judges(self.job, judge_names(self.job))
         export = work.standing["export"].content
         sample(model, self.root, self.config, export, progress, judges)
-        return Made(self.files("grid.png", "samples.jsonl"), progress.done)
+        drawn = len((self.root / "samples.jsonl").read_text(encoding="utf-8").splitlines())
+        return Made(self.files("grid.png", "samples.jsonl"), drawn)
 
     def paths(self) -> dict[str, str]:
         return {"grid": str(self.root / "grid.png"), "samples": str(self.root / "samples.jsonl")}
@@ -160,9 +164,9 @@ class _Progress:
 
     def __call__(self, done: int, total: int, facts: Mapping[str, float] | None = None) -> None:
         if not self._started:
-            # The first call is of the first step, or of the one that a resumed training goes on to.
-            self._started, self.done = True, max(done - 1, 0)
-            self._reporter.start(self._name, total, self.done)
+            # What a resumed training had done before, and the first few steps, count for no rate.
+            self._started, self.done = True, done if done < total else 0
+            self._reporter.start(self._name, total, self.done, "steps")
         shown = ", ".join(f"{key} {value:.3g}" for key, value in (facts or {}).items())
         self._reporter.advance(self._name, done - self.done, shown)
         self.done = done

@@ -170,6 +170,8 @@ class Single(Product):
     """They are made in this order, after the export."""
     follows: ClassVar[bool] = False
     """Whether it is made again after a retry or a takedown, or only by a run."""
+    shows_end: ClassVar[bool] = False
+    """Whether it shows that the run has ended, and so is made after that is noted."""
     place: ClassVar[str]
     """Its folder, relative to the run's."""
 

@@ -154,7 +154,10 @@ def bring_up_to_date(
             keyed = [one for one in due if one.keys != "one" and not isinstance(one, Ingest)]
             driver.make(keyed)
             write_state(plan.run, products, driver)
-            driver.make([product for product in due if product.keys == "one"])
+            singles = [product for product in due if isinstance(product, Single)]
+            driver.make([product for product in singles if not product.shows_end])
+            write_state(plan.run, products, driver, finished=True)
+            driver.make([product for product in singles if product.shows_end])
         write_state(plan.run, products, driver, finished=True)
     paths: dict[str, str] = {}
     for product in products:

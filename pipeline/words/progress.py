@@ -34,8 +34,9 @@ def console() -> Console:
 class Reporter(Protocol):
     """Shows the progress of each stage."""
 
-    def start(self, stage: str, total: int, done: int = 0) -> None:
-        """A stage begins with `total` rows, `done` of which are done from an earlier run."""
+    def start(self, stage: str, total: int, done: int = 0, unit: str = "rows") -> None:
+        """A stage begins with `total` rows, `done` of which are done from an earlier run; `unit`
+        says what is counted if it is not rows."""
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
         """`rows` more are done; `note` is a short count, e.g. "1,200 kept, 300 dropped"."""
@@ -79,7 +80,7 @@ class Bars:
     ) -> None:
         self._progress.stop()
 
-    def start(self, stage: str, total: int, done: int = 0) -> None:
+    def start(self, stage: str, total: int, done: int = 0, unit: str = "rows") -> None:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(
                 stage, total=total, completed=done, note="stands" if done and done == total else ""
@@ -102,15 +103,16 @@ class Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._total: dict[str, int] = {}
+        self._unit: dict[str, str] = {}
         self._done: dict[str, int] = {}
         self._begin: dict[str, tuple[float, int]] = {}
         self._reported_at: dict[str, float] = {}
 
-    def start(self, stage: str, total: int, done: int = 0) -> None:
-        self._total[stage], self._done[stage] = total, done
+    def start(self, stage: str, total: int, done: int = 0, unit: str = "rows") -> None:
+        self._total[stage], self._done[stage], self._unit[stage] = total, done, unit
         self._begin[stage] = (time.monotonic(), done)
         if done and done == total:
-            self.say(f"{stage}: {done:,} rows stand")
+            self.say(f"{stage}: {done:,} {unit} stand")
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
         self._done[stage] += rows
@@ -123,7 +125,8 @@ class Lines:
         rate = (done - stood) / max(now - begin, 1e-3)
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
         counts = f", {note}" if note else ""
-        self.say(f"{stage}: {done:,} of {total:,} rows, {rate:,.0f} rows/s{left}{counts}")
+        unit = self._unit[stage]
+        self.say(f"{stage}: {done:,} of {total:,} {unit}, {rate:,.0f} {unit}/s{left}{counts}")
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

@@ -156,3 +156,10 @@ def test_the_report_sees_the_products_before_it_as_they_are_now(lab, monkeypatch
         dict.fromkeys(ORDER, True) | {"report": False}
     )
     assert (seen["decide"]["cached"], seen["download"]["cached"]) == (False, True)
+
+
+def test_the_report_of_a_run_that_ended_says_so(lab):
+    result = lab.run(lab.job(lab.site.rows[:24], **SMALL))
+    page = Path(result.paths["report"]).read_text()
+    assert "not finished" not in page
+    assert "finished 20" in page

@@ -26,6 +26,7 @@ class Report(Single):
     rank = 90
     place = ""
     follows = True
+    shows_end = True
 
     def __init__(self, run: Run, job: Job | None = None) -> None:
         """The folder says all that it needs; the job is not looked at."""
