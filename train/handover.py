@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.job import Job
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.engine.product import Made, Single, Standing, Work
+from pipeline.engine.product import Made, Single, Standing, Work, digest_in
 from pipeline.export.finish import Manifest
 from pipeline.models.clip import check_clip, clip_digest
 from pipeline.table.run import Run
@@ -65,7 +65,7 @@ class Train(_Local):
         return {"settings": self.config.recipe(), "base": base_digest(self.config)}
 
     def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
-        return {"export": before["export"].digest}
+        return {"export": digest_in(before, "export")}
 
     def produce(self, work: Work) -> Made:
         from train.fit import fit
@@ -125,7 +125,7 @@ class Sample(_Local):
         }
 
     def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
-        return {"train": before["train"].digest}
+        return {"train": digest_in(before, "train")}
 
     def produce(self, work: Work) -> Made:
         from train.judges import load_judges

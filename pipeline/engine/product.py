@@ -57,6 +57,11 @@ class Standing:
         return self.content if self.stands else None
 
 
+def digest_in(before: Mapping[str, Standing], name: str) -> str | None:
+    """The digest of a product, None where the run has no such product or not all of it stands."""
+    return before[name].digest if name in before else None
+
+
 class Work(Protocol):
     """What a product is made with: the driver, as products see it."""
 

@@ -180,8 +180,10 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
         opening = functools.partial(open_executor, job.cluster)
         with contextlib.closing(Driver(plan, [product], reporter, opening, standing)) as driver:
             standing.pop(product.name, None)
-            driver.provenance = note_provenance(plan)
             driver.make([product])
+            state = run.state
+            state["products"][product.name] = _noted(product, driver)
+            run.folder.write("state.json", json.dumps(state, indent=1).encode())
 
 
 def claim(run: Run, job_file: Path | None) -> None:
@@ -222,18 +224,20 @@ def write_state(
     """Write `state.json`: the products of this job, so that readers find them."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     state = {
-        "products": {
-            product.name: {
-                "keys": product.keys,
-                "fingerprint": product.fingerprint,
-                "folder": product.folder,
-                "stands": driver is not None and driver.standing[product.name].stands,
-                "cached": driver is not None and product.name not in driver.worked,
-                **product.facts(),
-            }
-            for product in products
-        },
+        "products": {product.name: _noted(product, driver) for product in products},
         "quarantined": driver.quarantined if driver is not None else [],
         "finished": now if finished else None,
     }
     run.folder.write("state.json", json.dumps(state, indent=1).encode())
+
+
+def _noted(product: Product, driver: Driver | None) -> dict[str, Any]:
+    """What `state.json` holds of a product; without a driver, that nothing of it stands yet."""
+    return {
+        "keys": product.keys,
+        "fingerprint": product.fingerprint,
+        "folder": product.folder,
+        "stands": driver is not None and driver.standing[product.name].stands,
+        "cached": driver is not None and product.name not in driver.worked,
+        **product.facts(),
+    }

@@ -7,12 +7,15 @@ import pytest
 from pipeline.config.load import load_job
 from pipeline.engine import singles
 from pipeline.engine.parts import recorded
+from pipeline.engine.product import Made, Single, digest_in
 from pipeline.engine.runner import products_of, replan
 from pipeline.inspect.preview import preview
 from pipeline.inspect.report.product import Report
 from pipeline.inspect.stats import stats
 from pipeline.inspect.status import status
 from pipeline.lifecycle.forget import forget
+from pipeline.shell.commands import make_only
+from pipeline.words.errors import InputError
 from pipeline.words.progress import Lines
 
 ORDER = ["ingest", "captions", "pii", "download", "dedup", "decide", "export", "report"]
@@ -142,6 +145,51 @@ def test_a_job_whose_product_no_package_makes_is_refused(lab, monkeypatch):
     job = load_job(lab.job(lab.site.rows[:4], train={}))
     with pytest.raises(Exception, match="train: this installation cannot do it"):
         preview(job)
+
+
+class Note(Single):
+    """A product that is made alone, as `winnow train` makes a model."""
+
+    name = "note"
+    rank = 5
+    place = "note"
+
+    def recipe(self):
+        return {}
+
+    def inputs(self, before):
+        return {"export": digest_in(before, "export")}
+
+    def produce(self, work):
+        self.run.folder.write("note/note.txt", b"made")
+        return Made(["note.txt"], 1)
+
+    def paths(self):
+        return {"note": self.run.folder.path("note/note.txt")}
+
+
+def test_what_is_made_alone_is_a_product_of_the_run_from_then_on(lab, monkeypatch):
+    job = lab.job(lab.site.rows[:24], **SMALL)
+    run = lab.run(job).run
+    before = run.folder.read("provenance.json")
+    assert "note" not in recorded(run)
+    monkeypatch.setattr(singles, "registered", lambda: {"note": Note, "report": Report})
+    paths = make_only(load_job(job), "note")
+    assert Path(paths["note"]).read_text() == "made"
+    assert recorded(run)["note"].stands
+    assert status(run)["stages"]["note"]["done"] == 1
+    # Made elsewhere, perhaps, than the data, of which the provenance speaks.
+    assert run.folder.read("provenance.json") == before
+    Path(paths["note"]).unlink()
+    assert not recorded(run)["note"].stands
+
+
+def test_pictures_of_a_run_that_never_had_a_model_are_refused(lab):
+    lab.run(lab.job(lab.site.rows[:24], **SMALL))
+    job = lab.job(lab.site.rows[:24], train={}, sample={"prompts": ["a cat"]}, **SMALL)
+    settings = ("sample.rerank_model=winnow-tiny",)
+    with pytest.raises(InputError, match="has no finished train; `winnow run` makes one"):
+        make_only(load_job(job, settings), "sample")
 
 
 def test_the_report_sees_the_products_before_it_as_they_are_now(lab, monkeypatch):
