@@ -65,7 +65,7 @@ class Export(Product):
     def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
         if not all(before[node.name].stands for node in plan.nodes):
             return Standing({}, None)
-        return self._cut(before, list(before[INGEST].digests)).look()
+        return Cut.of(self, before, list(before[INGEST].digests)).look()
 
     def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
         standing = self.look(plan, before)
@@ -76,30 +76,29 @@ class Export(Product):
     def make(self, work: Work) -> Standing:
         if not work.shards:
             return Standing({}, None)
-        cut = self._cut(work.standing, work.shards)
-        standing = cut.look()
+        cut = Cut.of(self, work.standing, work.shards)
+        before = cut.standing()
         rows = sum(part.stop - part.start for shard in cut.slices for part in shard)
-        done = sum(sidecar.rows for sidecar in cut.standing().values())
+        done = sum(sidecar.rows for sidecar in before.values())
         calls = {
             number: (run_export, number, slices, cut.shard_inputs[number])
             for number, slices in enumerate(cut.slices)
-            if number not in standing.digests
+            if number not in before
         }
         if calls:
-            cut.open()
+            Manifest.remove(cut.folder)
         work.run_keys(self, calls, rows, done)
-        if not standing.stands and len(cut.standing()) == len(cut.slices):
+        standing = cut.look()
+        if standing.unfinished and len(standing.digests) == standing.total:
             work.worked.add(self.name)
             finish(cut, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say)
-        return cut.look()
+            standing = cut.look()
+        return standing
 
     def digest(self) -> str:
         """Over the bytes of all tars and tables; empty without a manifest."""
         manifest = Manifest.read(self.place)
         return str(manifest.values["digest"]) if manifest is not None else ""
-
-    def _cut(self, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
-        return Cut.of(self, standing, shards)
 
     @classmethod
     def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
@@ -196,10 +195,6 @@ class Cut:
         finished = manifest is not None and why_stale(manifest, finished_from(self)) is None
         whole = manifest.whole if manifest is not None and finished else None
         return Standing(digests, len(self.slices), not finished, whole)
-
-    def open(self) -> None:
-        """Take the manifest away: while anything is rewritten, no reader takes it for whole."""
-        Manifest.remove(self.folder)
 
 
 def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Ingest(Product):
         return why_not_current(plan.run, plan.job, self.listing) or STANDS
 
     def make(self, work: Work) -> Standing:
-        standing = self.look(work.plan, work.standing)
+        standing = work.standing[self.name]
         if standing.stands or self.listing is None:
             return standing
         work.worked.add(self.name)

@@ -211,8 +211,7 @@ def _single(
     run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts],
     pool: ThreadPoolExecutor,
 ) -> Parts:  # fmt: skip
-    place = run.folder.sub(noted["folder"]) if noted["folder"] else run.folder
-    sidecar = read_sidecar(place, name)
+    sidecar = read_sidecar(run.folder.sub(noted["folder"]), name)
     fits = sidecar is not None and sidecar.fingerprint == noted["fingerprint"]
     return Parts(
         name, noted["keys"], noted["fingerprint"], noted["folder"], bool(noted.get("cached")),

@@ -126,7 +126,7 @@ class Product(ABC):
 
     @abstractmethod
     def make(self, work: Work) -> Standing:
-        """Make what does not stand; what stands then."""
+        """Make what does not stand; what stands then. `work.standing` holds what stood before."""
 
     def facts(self) -> dict[str, Any]:
         """More that readers of the run folder need to know of it, as JSON values."""
@@ -214,7 +214,7 @@ class Single(Product):
 
     @property
     def _sidecars(self) -> Folder:
-        return self.run.folder.sub(self.place) if self.place else self.run.folder
+        return self.run.folder.sub(self.place)
 
     def _why(self, before: Mapping[str, Standing]) -> tuple[str | None, Sidecar | None]:
         inputs = self.inputs(before)
@@ -234,10 +234,12 @@ class Single(Product):
 
     def make(self, work: Work) -> Standing:
         """Nothing is done if an input is not there. The sidecar is written last."""
+        standing = work.standing[self.name]
+        if standing.stands:
+            return standing
         inputs = self.inputs(work.standing)
         known = {name: digest for name, digest in inputs.items() if digest is not None}
-        standing = self.look(work.plan, work.standing)
-        if standing.stands or len(known) < len(inputs):
+        if len(known) < len(inputs):
             return standing
         work.worked.add(self.name)
         return self.commit(known, lambda: self.produce(work))

@@ -67,11 +67,11 @@ def finish(
     counts: Mapping[str, int],
     provenance: Mapping[str, Any],
     say: Callable[[str], None],
-) -> str:
-    """Write manifest, card and other layouts once all shards stand; the export's digest.
+) -> None:
+    """Write manifest, card and other layouts once all shards stand.
 
-    The digest covers the bytes of every tar and parquet: equal data, equal digest. What a layout
-    could not take is said, and noted in manifest and card.
+    The manifest's digest covers the bytes of every tar and parquet: equal data, equal digest. What
+    a layout could not take is said, and noted in manifest and card.
     """
     Manifest.remove(export.folder)
     job, folder = export.job, export.folder
@@ -112,7 +112,6 @@ def finish(
     card = dataset_card(job, export.rules, manifest, provenance, schema)
     folder.write("README.md", card.encode())
     folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
-    return digest
 
 
 def _sweep(export: Export) -> None:

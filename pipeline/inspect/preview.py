@@ -27,8 +27,9 @@ def preview(job: Job) -> dict[str, Any]:
     found: dict[str, Standing] = {}
     rows: list[dict[str, Any]] = []
     for product in prepared.products:
-        why = product.why(plan, found)
-        standing = found[product.name] = product.look(plan, found)
+        standing = product.look(plan, found)
+        why = STANDS if standing.stands else product.why(plan, found)
+        found[product.name] = standing
         todo, total = None, standing.total
         if total is not None:
             todo = total - len(standing.digests) or int(standing.unfinished)
