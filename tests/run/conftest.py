@@ -22,7 +22,7 @@ from pipeline.inspect.report.write import write_report
 PICTURES = 36
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_report() -> Iterator[None]:
     """Runs in this process end without a report, which takes longer than such a run itself;
     tests/run/test_products.py has it back."""
