@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.engine.parts import Parts, columns_of, index_of, product_parts
 from pipeline.inspect.exported import exported
-from pipeline.inspect.tally import tally
+from pipeline.inspect.tally import Tally, tally
 from pipeline.table.run import Run
 from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
@@ -29,13 +29,13 @@ def stats(run: Run) -> dict[str, Any]:
 
     Raises InputError if the input has not been dealt into shards yet.
     """
-    return count(run, product_parts(run))
+    parts = product_parts(run)
+    return account(run, parts, tally(run, columns_of(parts)))
 
 
-def count(run: Run, parts: Sequence[Parts]) -> dict[str, Any]:
-    """`stats` from parts that have been looked for already: those of all products."""
+def account(run: Run, parts: Sequence[Parts], found: Tally) -> dict[str, Any]:
+    """`stats` of a run whose rows have been counted; `parts` are those of all products."""
     index, state = index_of(run), run.state
-    found = tally(run, range(len(index)), columns_of(parts))
     totals = {name: found.verdicts[name] for name in ("kept", "dropped", "failed", "unfinished")}
     first, carried, alone = found.first, found.anywhere, found.alone
     order = _order(run, {*first, *carried})

@@ -4,6 +4,7 @@ Parts keep their shard's order, so they are laid side by side by position (DuckD
 JOIN): nothing is hashed and nothing is held, whatever the number of rows.
 """
 
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -32,6 +33,9 @@ def connect(
     run: Run,
     shards: Collection[int] | None = None,
     parts: Sequence[Parts] | None = None,
+    *,
+    own: bool = False,
+    threads: int | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A database with the view `samples`; use it in a `with` block, or close it.
 
@@ -40,7 +44,9 @@ def connect(
     that stage's columns and, before `decide`, the verdict "unfinished". `listed` is the shards' own
     columns alone, for lookups; `checked` is `samples` and a boolean `aligned`: every part has this
     row's uid at this row's place. Only `shards` if given (default all). The database reads nothing
-    but these files, writes none, and its settings are locked.
+    but these files, and its settings are locked. It cannot write them either, unless `own` says
+    that all SQL is winnow's own: on a local disk, DuckDB then opens the files itself, which takes
+    half the time. `threads` is by default DuckDB's choice.
 
     Raises InputError if the input has not been dealt into shards yet.
     """
@@ -55,13 +61,15 @@ def connect(
             "autoload_known_extensions": "false",
             "python_enable_replacements": "false",
             "temp_directory": str(spill),
+            **({"threads": str(threads)} if threads else {}),
         }
     )
+    url = _urls(run, own)
     try:
         db.register_filesystem(RunFiles(run.folder.url))
-        _define(db, run, wanted, parts)
-        paths = [_url("shards", shard) for shard in wanted]
-        paths += [_url(p.folder, shard) for p in parts for shard in wanted if shard in p.sidecars]
+        _define(db, run, wanted, parts, url)
+        paths = [url("shards", shard) for shard in wanted]
+        paths += [url(p.folder, shard) for p in parts for shard in wanted if shard in p.sidecars]
         db.execute(f"SET allowed_paths = {paths}")
         db.execute("SET enable_external_access = false")
         db.execute("SET lock_configuration = true")
@@ -71,8 +79,12 @@ def connect(
     return db
 
 
-def _url(folder: str, shard: int) -> str:
-    return f"{SCHEME}://{folder}/{shard_name(shard)}.parquet"
+def _urls(run: Run, own: bool) -> Callable[[str, int], str]:
+    """How the database is to name a shard's file in a folder of the run."""
+    base = run.folder.url if own and run.folder.is_local else ""
+    # Other characters could be read as a pattern of file names, or end the quotes around the name.
+    base = f"{base}/" if re.fullmatch(r"[\w/.,+@ -]+", base) else f"{SCHEME}://"
+    return lambda folder, shard: f"{base}{folder}/{shard_name(shard)}.parquet"
 
 
 def quote(name: str) -> str:
@@ -81,8 +93,9 @@ def quote(name: str) -> str:
 
 
 def _define(
-    db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[Parts]
-) -> None:
+    db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[Parts],
+    url: Callable[[str, int], str],
+) -> None:  # fmt: skip
     of_stage: dict[str, dict[str, str]] = {}
     for part in parts:
         if part.sidecars:
@@ -100,7 +113,7 @@ def _define(
     groups = [(present, list(members)) for present, members in groupby(shards, has)]
     branches = [
         _branch(members, [p for p, there in zip(parts, present, strict=True) if there], parts, own,
-                of_stage, taken, file)
+                of_stage, taken, file, url)
         for present, members in groups
     ]  # fmt: skip
     if not branches:
@@ -112,7 +125,7 @@ def _define(
     db.execute("CREATE VIEW samples AS SELECT * EXCLUDE (aligned) FROM checked")
     columns = ", ".join(f"s.{quote(name)}" for name in own)
     if shards:
-        listed = f"SELECT {_place(file)}, {columns} FROM {_source(shards, 's', file)}"
+        listed = f"SELECT {_place(file)}, {columns} FROM {_source(shards, 's', file, url)}"
     else:
         listed = f"SELECT s.shard, s.row, {columns} FROM checked s"
     db.execute(f"CREATE VIEW listed AS {listed}")
@@ -125,12 +138,12 @@ def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]
     return types
 
 
-def _source(shards: Sequence[int], alias: str, file: str) -> str:
+def _source(shards: Sequence[int], alias: str, file: str, url: Callable[[str, int], str]) -> str:
     """The shards' files; `file` names the column that DuckDB adds for the file's own name.
 
     It adds `file_row_number` too, a name that `ingest` therefore gives to no column of a list.
     """
-    paths = [_url("shards", shard) for shard in shards]
+    paths = [url("shards", shard) for shard in shards]
     return f"read_parquet({paths}, filename = '{file}', file_row_number = true) AS {alias}"
 
 
@@ -141,6 +154,7 @@ def _place(file: str) -> str:
 def _branch(
     shards: list[int], present: Sequence[Parts], parts: Sequence[Parts],
     own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str], file: str,
+    url: Callable[[str, int], str],
 ) -> str:  # fmt: skip
     """The rows of shards that have the same parts, each column under the same name and order."""
     alias: Callable[[Parts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
@@ -160,9 +174,9 @@ def _branch(
     columns.append(f"{_verdict(decide)} AS verdict")
     same = " AND ".join(f"{alias(part)}.uid = s.uid" for part in present) or "true"
     columns.append(f"({same}) AS aligned")
-    source = _source(shards, "s", file)
+    source = _source(shards, "s", file, url)
     for part in present:
-        paths = [_url(part.folder, shard) for shard in shards]
+        paths = [url(part.folder, shard) for shard in shards]
         source += f" POSITIONAL JOIN read_parquet({paths}) AS {alias(part)}"
     return f"SELECT {', '.join(columns)} FROM {source}"
 

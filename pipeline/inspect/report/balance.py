@@ -1,10 +1,14 @@
 """What the filters did to the balance of the data: shares before and after, group by group."""
 
-from collections.abc import Sequence
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import OWN_COLUMNS, quote
@@ -18,8 +22,13 @@ LOW_RATE = 0.8
 thumb of the US Uniform Guidelines on Employee Selection Procedures (29 CFR 1607.4 D)."""
 ENOUGH = 30
 """Rows that a group needs before it is marked."""
+_ORIGIN = (
+    "concat_ws('/', split_part(url, '/', 1), split_part(url, '/', 2), split_part(url, '/', 3))"
+)
+"""A URL up to its path. There are far fewer of these than of URLs, so the slow `_HOST` is reckoned
+for each only once."""
 _HOST = (
-    r"lower(regexp_extract(url, "
+    r"lower(regexp_extract(key, "
     r"'^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?"
     r"(\[[0-9A-Fa-f:.]+\]|[^/:?#\[\]\s]+)(?:[:/?#]|$)', 1))"
 )
@@ -27,21 +36,30 @@ _HOST = (
 
 @dataclass(frozen=True)
 class Grouping:
-    """A way to divide the rows: an SQL expression, and whether its groups have an order."""
+    """A way to divide the rows: by `key`, an SQL expression over a row.
+
+    `name` gives the name of a key's group, which several keys may share. Names of groups that have
+    an order are what they sort by, a bar, and what is shown.
+    """
 
     title: str
-    sql: str
+    key: str
     ordered: bool = False
     note: str = ""
+    name: str = "key"
 
 
-def groupings(db: duckdb.DuckDBPyConnection, extra: Sequence[str] = ()) -> list[Grouping]:
-    """Those that the run's columns allow; `extra` are text columns of the input."""
-    here = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
+def groupings(
+    db: duckdb.DuckDBPyConnection, types: Mapping[str, str], passthrough: Sequence[str]
+) -> list[Grouping]:
+    """Those that the run's columns allow, and the input's own text columns that have few values in
+    the samples at hand. `types` are the samples' columns and their DuckDB types."""
+    here, extra = set(types), _text_columns(types, passthrough)
     found = []
     if "language" in here:
         found.append(Grouping("Language", "language", note="as identified from the caption"))
-    found.append(Grouping("Host", f"nullif({_HOST}, '')", note="the URL's host"))
+    host = f"nullif({_HOST}, '')"
+    found.append(Grouping("Host", _ORIGIN, note="the URL's host", name=host))
     if "caption_words" in here:
         edges = [2, 5, 10, 20, 50]
         found.append(Grouping("Caption length", _ranges("caption_words", edges, "words"), True))
@@ -57,8 +75,8 @@ def groupings(db: duckdb.DuckDBPyConnection, extra: Sequence[str] = ()) -> list[
         )
         found.append(Grouping("Shape", shape, True, "fetched rows only"))
     names = ", ".join(f"approx_count_distinct({quote(name)})" for name in extra)
-    counts = db.execute(f"SELECT {names} FROM samples").fetchone() if extra else ()
-    for name, count in zip(extra, counts or (), strict=True):
+    [counts] = db.execute(f"SELECT {names} FROM samples").fetchall() if extra else [()]
+    for name, count in zip(extra, counts, strict=True):
         if 1 < count <= FEW:
             found.append(Grouping(name, quote(name), note="a column of the input"))
     return found
@@ -75,25 +93,74 @@ def _ranges(column: str, edges: Sequence[int], unit: str) -> str:
     return f"CASE {' '.join(cases)} END"
 
 
-def text_columns(db: duckdb.DuckDBPyConnection, passthrough: Sequence[str]) -> list[str]:
-    """The input's own text columns that the samples have."""
+def _text_columns(types: Mapping[str, str], passthrough: Sequence[str]) -> list[str]:
     known = {column.name for column in SHARD_COLUMNS} | set(OWN_COLUMNS)
-    types = {str(row[0]): str(row[1]) for row in db.execute("DESCRIBE samples").fetchall()}
     return [n for n in passthrough if types.get(n) == "VARCHAR" and n not in known]
 
 
-def balance(db: duckdb.DuckDBPyConnection, grouping: Grouping) -> dict[str, Any] | None:
+class Groups:
+    """Rows by the keys of some groupings, added up chunk by chunk.
+
+    They lie in a database of their own, which spills to disk: there may be millions of hosts.
+    """
+
+    def __init__(self, ways: Sequence[Grouping]) -> None:
+        self._ways = ways
+        self._spill = Path(tempfile.gettempdir()) / f"winnow-groups-{uuid.uuid4().hex}"
+        self._db = duckdb.connect(config={"temp_directory": str(self._spill)})
+        self._db.execute("CREATE TABLE groups (way TINYINT, key VARCHAR, n BIGINT, k BIGINT)")
+
+    def __enter__(self) -> "Groups":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def add(self, counted: pa.Table) -> None:
+        """Add what `count_groups` counted."""
+        self._db.register("counted", counted)
+        self._db.execute("INSERT INTO groups SELECT * FROM counted")
+        self._db.unregister("counted")
+
+    def balances(self) -> list[dict[str, Any]]:
+        """One per grouping of which a row has a value."""
+        found = (_balance(way, self._rows(i, way)) for i, way in enumerate(self._ways))
+        return [balance for balance in found if balance is not None]
+
+    def _rows(self, number: int, way: Grouping) -> list[tuple[str | None, int, int]]:
+        """The groups' names with their rows and kept rows: all, or the largest `TOP` and all others
+        as one with an empty name."""
+        named = (
+            f"WITH g AS (SELECT ({way.name})::VARCHAR AS name, sum(n)::BIGINT AS n, "
+            f"sum(k)::BIGINT AS k FROM groups WHERE way = {number} GROUP BY 1) "
+        )
+        top = (
+            ", ranked AS (SELECT *, row_number() OVER "
+            "(PARTITION BY name IS NULL ORDER BY n DESC, name) AS place FROM g) "
+            f"SELECT CASE WHEN name IS NULL THEN NULL WHEN place <= {TOP} THEN name ELSE '' END, "
+            "sum(n)::BIGINT, sum(k)::BIGINT FROM ranked GROUP BY 1"
+        )
+        return self._db.execute(named + ("SELECT * FROM g" if way.ordered else top)).fetchall()
+
+
+def count_groups(db: duckdb.DuckDBPyConnection, table: str, keys: Sequence[str]) -> pa.Table:
+    """Rows and kept rows of a table by each of its columns `keys`; columns way, key, n, k."""
+    counts = [
+        f"SELECT {i}::TINYINT AS way, {quote(key)}::VARCHAR AS key, count(*) AS n, "
+        f"count(*) FILTER (verdict = 'kept') AS k FROM {table} GROUP BY ALL"
+        for i, key in enumerate(keys)
+    ]
+    return db.sql(" UNION ALL ".join(counts)).to_arrow_table()
+
+
+def _balance(
+    grouping: Grouping, rows: Sequence[tuple[str | None, int, int]]
+) -> dict[str, Any] | None:
     """Shares before (all rows that have the value) and after (kept ones), and the rate of keeping.
 
     `moved` is half the sum of the shares' changes (total variation): the share of the data that
     would have to change groups to restore the balance. None where no row has a value.
     """
-    rows: list[tuple[str | None, int, int]] = db.execute(
-        f"SELECT ({grouping.sql})::VARCHAR AS name, count(*), count(*) FILTER (verdict = 'kept') "
-        "FROM samples GROUP BY 1"
-        if grouping.ordered
-        else _top(grouping.sql)
-    ).fetchall()
     known = [row for row in rows if row[0] is not None]
     before, after = sum(row[1] for row in known), sum(row[2] for row in known)
     if not before:
@@ -122,15 +189,3 @@ def balance(db: duckdb.DuckDBPyConnection, grouping: Grouping) -> dict[str, Any]
         "overall": overall, "moved": moved, "before": before, "after": after, "widest": widest,
         "unknown": sum(row[1] for row in rows if row[0] is None),
     }  # fmt: skip
-
-
-def _top(sql: str) -> str:
-    """The largest groups; the others as one group with an empty name."""
-    return (
-        f"WITH g AS (SELECT ({sql})::VARCHAR AS name, count(*) AS n, "
-        "count(*) FILTER (verdict = 'kept') AS k FROM samples GROUP BY 1), "
-        "ranked AS (SELECT *, row_number() OVER "
-        "(PARTITION BY name IS NULL ORDER BY n DESC, name) AS place FROM g) "
-        f"SELECT CASE WHEN name IS NULL THEN NULL WHEN place <= {TOP} THEN name ELSE '' END, "
-        "sum(n)::BIGINT, sum(k)::BIGINT FROM ranked GROUP BY 1"
-    )

@@ -1,6 +1,6 @@
 """Rows to look at: a seeded few per reason, and duplicate groups with all that they joined."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -24,23 +24,40 @@ UNSAFE = 0.5
 """Pictures with a `punsafe` from here on are veiled whatever the job's rule says."""
 
 
-def choose(
-    db: duckdb.DuckDBPyConnection, shards: int, is_local: bool, seed: int
-) -> dict[str, list[tuple[int, int]]]:
-    """(shard, row) of up to `PER_REASON` rows per first reason, and of kept ones as "kept".
+Candidates = dict[str, list[tuple[str, tuple[int, int]]]]
+"""By first reason, or "kept": what rows are chosen by, and their (shard, row); the least first."""
 
-    None of rows that may only be counted.
+
+def candidates(db: duckdb.DuckDBPyConnection, table: str, nearby: bool, seed: int) -> Candidates:
+    """Up to `PER_REASON` rows of a table to look at per reason, and of kept ones.
+
+    None of rows that may only be counted. If `nearby`, rows of few shards are preferred.
     """
     hidden = ", ".join(f"'{reason}'" for reason in sorted(UNSHOWN))
-    near_first = f"md5(shard || '-{seed}') || " if shards > SHARDS[is_local] else ""
+    order = f"md5(uid || '-{seed}')"
+    if nearby:
+        order = f"md5(shard || '-{seed}') || {order}"
     rows = db.execute(
-        "SELECT coalesce(reason, verdict), "
-        f"arg_min({{shard: shard, row: row}}, {near_first}md5(uid || '-{seed}'), {PER_REASON}) "
-        "FROM samples WHERE verdict <> 'unfinished' "
-        f"AND coalesce(reason, verdict) NOT IN ({hidden}) "
+        f"SELECT coalesce(reason, verdict) AS name, min({order}, {PER_REASON}), "
+        f"arg_min({{shard: shard, row: row}}, {order}, {PER_REASON}) "
+        f"FROM {table} WHERE verdict <> 'unfinished' AND name NOT IN ({hidden}) "
         f"AND NOT coalesce(list_has_any(reasons, [{hidden}]), false) GROUP BY 1"
     ).fetchall()
-    return {name: [(place["shard"], place["row"]) for place in places] for name, places in rows}
+    return {
+        name: [
+            (key, (place["shard"], place["row"])) for key, place in zip(keys, places, strict=True)
+        ]
+        for name, keys, places in rows
+    }
+
+
+def choose(chunks: Iterable[Candidates]) -> dict[str, list[tuple[int, int]]]:
+    """The (shard, row) of the first `PER_REASON` of all chunks' candidates, by reason."""
+    found: Candidates = {}
+    for chunk in chunks:
+        for name, rows in chunk.items():
+            found[name] = sorted([*found.get(name, ()), *rows])[:PER_REASON]
+    return {name: [place for _, place in rows] for name, rows in found.items()}
 
 
 def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> dict[str, Any]:
@@ -90,7 +107,7 @@ def cards(
     if not places:
         return {}
     wanted = sorted(set(places))
-    with connect(run, {shard for shard, _ in wanted}, parts) as db:
+    with connect(run, {shard for shard, _ in wanted}, parts, own=True) as db:
         table = db.sql(
             "SELECT * FROM samples WHERE list_contains(?, shard * 1000000000::BIGINT + row)",
             params=[[shard * 1_000_000_000 + row for shard, row in wanted]],

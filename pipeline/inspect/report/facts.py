@@ -1,6 +1,8 @@
 """The report's figures about reasons: the funnel, and each rule with its threshold and margin."""
 
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -30,6 +32,9 @@ LIMITS = {
 """The settings under `download` that a reason goes by."""
 NEAR = 0.1
 """A row is near a threshold within this share of it."""
+DISTANCES = 20_000
+"""Rows of which the median distance to a threshold is taken. Rows are dealt to shards by their uid,
+so the first ones are a fair sample."""
 
 
 def funnel(
@@ -89,21 +94,20 @@ def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) 
 
 
 def reason_rows(
-    db: duckdb.DuckDBPyConnection,
     stats: Mapping[str, Any],
     rules: Sequence[ShownRule],
+    margins: Mapping[int, Mapping[str, Any]],
     job: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """One entry per reason that took a row or has a rule, in the order of judgement.
 
-    `rules` holds each rule's SQL, `if_null` and, where it draws one line, its `margin`; `limit` the
-    settings that a reason of the fetch goes by.
+    `rules` holds each rule's SQL, `if_null` and, of those in `margins`, the margin; `limit` the
+    settings that a reason of the fetch depends on.
     """
     found = list(stats["reasons_any"])
     names = [name for name in found if name in READING]
     names = list(dict.fromkeys([*names, *(rule.reason for rule in rules), *found]))
     total = max(1, stats["ingested"])
-    margins = _margins(db, rules)
     return [
         {
             "name": name,
@@ -130,15 +134,27 @@ def _limit(reason: str, job: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {number(download[name])}" for name in settings)
 
 
-def _margins(
-    db: duckdb.DuckDBPyConnection, rules: Sequence[ShownRule]
-) -> dict[int, dict[str, Any]]:
-    """How far beyond its one line a rule's rows lie (median).
+@dataclass
+class Margin:
+    """How rows lie about the one line of a rule: of all rows, or of a chunk."""
 
-    And, where the line is all there is to the rule and not a small count, how many rows lie within
-    a tenth of it on either side: those are what a slightly different line would change.
-    """
-    types = {str(row[0]): str(row[1]) for row in db.execute("DESCRIBE samples").fetchall()}
+    distances: list[float] = field(default_factory=list)
+    """From the line, of rows that the rule took: the first `DISTANCES`."""
+    beyond: int = 0
+    """Rows within a tenth of the line and past it."""
+    short: int = 0
+    """Rows within a tenth of the line and not past it."""
+
+    def add(self, other: "Margin") -> None:
+        self.distances += other.distances[: DISTANCES - len(self.distances)]
+        self.beyond += other.beyond
+        self.short += other.short
+
+
+def count_margins(
+    db: duckdb.DuckDBPyConnection, table: str, rules: Sequence[ShownRule]
+) -> dict[int, Margin]:
+    """By the number of each rule that draws just one line."""
     asked = {i: rule for i, rule in enumerate(rules) if len(rule.thresholds) == 1}
     parts = []
     for rule in asked.values():
@@ -147,24 +163,37 @@ def _margins(
         distance, beyond = f"abs({column} - {line.value!r})", f"{column} {line.op} {line.value!r}"
         taken = f"list_contains(reasons, '{rule.reason}') AND {beyond}"
         parts.append(
-            f"approx_quantile({distance}, 0.5) FILTER (WHERE {taken}), "
+            f"(list({distance}) FILTER (WHERE {taken}))[:{DISTANCES}], "
             f"count(*) FILTER (WHERE {beyond} AND {distance} <= {band!r}), "
             f"count(*) FILTER (WHERE NOT ({beyond}) AND {distance} <= {band!r})"
         )
     if not parts:
         return {}
-    row = db.execute(f"SELECT {', '.join(parts)} FROM samples").fetchone() or ()
-    margins = {}
-    for k, (i, rule) in enumerate(asked.items()):
-        (line,) = rule.thresholds
-        median, beyond_near, short_near = row[3 * k : 3 * k + 3]
+    (row,) = db.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchall()
+    return {
+        i: Margin(row[3 * k] or [], row[3 * k + 1], row[3 * k + 2]) for k, i in enumerate(asked)
+    }
+
+
+def margins_of(
+    margins: Mapping[int, Margin], rules: Sequence[ShownRule], types: Mapping[str, str]
+) -> dict[int, dict[str, Any]]:
+    """How far beyond its line a rule's rows lie (median).
+
+    And, where the line is all there is to the rule and not a small count, how many rows lie within
+    a tenth of it on either side: those are what a slightly different line would change.
+    """
+    found = {}
+    for i, margin in margins.items():
+        (line,) = rules[i].thresholds
         whole = "INT" in types[line.column].upper()
-        told = len(rule.columns) == 1 and line.value and (not whole or abs(line.value) * NEAR >= 1)
-        if median is not None:
-            margins[i] = {
-                "median": number(median),
+        is_all = len(rules[i].columns) == 1 and line.value != 0
+        shown = is_all and (not whole or abs(line.value) * NEAR >= 1)
+        if margin.distances:
+            found[i] = {
+                "median": number(statistics.median(margin.distances)),
                 "band": number(abs(line.value) * NEAR),
-                "beyond": beyond_near if told else None,
-                "short": short_near if told else None,
+                "beyond": margin.beyond if shown else None,
+                "short": margin.short if shown else None,
             }
-    return margins
+    return found

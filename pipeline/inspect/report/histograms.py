@@ -1,8 +1,9 @@
 """How each measurement is spread over kept and other rows, counted inside DuckDB."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -10,8 +11,6 @@ from pipeline.inspect.rules import ShownRule, Threshold
 from pipeline.inspect.view import quote
 
 BINS = 40
-SAMPLED = 200_000
-"""Rows from which the ends of an axis are reckoned; the counts are of all rows."""
 LONG_TAIL = 20
 """A whole-number column whose upper end is this many times its median is binned by powers."""
 _NUMERIC = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -36,14 +35,15 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
+    """Equal steps along one column, or along its logarithm."""
+
     column: str
     low: float
     width: float
     bins: int
     log: bool
     whole: bool
-    nulls: int
     cut: bool
 
     def value(self, step: int) -> float:
@@ -56,85 +56,152 @@ class _Axis:
         column = f"{quote(self.column)}::DOUBLE"
         position = f"log10(greatest({column}, 1e-300))" if self.log else column
         step = f"floor(({position} - {self.low!r}) / {self.width!r})"
-        return f"greatest(0, least({self.bins - 1}, {step}))::INTEGER"
+        return f"greatest(0, least({self.bins - 1}, {step}))::UTINYINT"
 
 
-def histograms(
-    db: duckdb.DuckDBPyConnection, rules: Sequence[ShownRule]
-) -> tuple[list[Histogram], dict[str, float]]:
-    """A histogram per numeric column, those with a threshold first; and the constant columns.
+@dataclass
+class Spread:
+    """A column's finite values: how many rows lack one, the least, and the greatest."""
 
-    Two passes over `samples`, whatever the number of columns; memory does not grow with the rows.
-    """
-    described = db.execute("DESCRIBE samples").fetchall()
-    types = {str(row[0]): str(row[1]).upper() for row in described}
-    columns = [
+    nulls: int = 0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, other: "Spread") -> None:
+        self.nulls += other.nulls
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+
+
+@dataclass
+class Bins:
+    """What is counted for the histograms, of all rows or of a chunk."""
+
+    spreads: dict[str, Spread] = field(default_factory=dict)
+    counts: dict[str, Counter[tuple[bool, int]]] = field(default_factory=dict)
+    """By column: rows by whether they are kept and their bin."""
+
+    def add(self, other: "Bins") -> None:
+        for name, spread in other.spreads.items():
+            self.spreads.setdefault(name, Spread()).add(spread)
+        for name, counts in other.counts.items():
+            self.counts.setdefault(name, Counter()).update(counts)
+
+
+Lines = Mapping[str, Sequence[tuple[Threshold, str]]]
+"""By column: the thresholds on it, each with the reason of its rule."""
+
+
+def numeric(types: Mapping[str, str]) -> list[str]:
+    """The columns worth a histogram, of those with these DuckDB types."""
+    return [
         name
         for name, kind in types.items()
-        if any(word in kind for word in _NUMERIC) and "[" not in kind and name not in _PLACES
-    ]
+        if any(word in kind.upper() for word in _NUMERIC) and "[" not in kind
+        and name not in _PLACES
+    ]  # fmt: skip
+
+
+def lines_of(rules: Sequence[ShownRule]) -> Lines:
+    """In the order of the rules."""
     lines: dict[str, list[tuple[Threshold, str]]] = {}
     for rule in rules:
         for line in rule.thresholds:
             lines.setdefault(line.column, []).append((line, rule.reason))
-    spreads = _spreads(db, columns)
-    constant = {c: s.low for c, s in spreads.items() if s.low == s.high and c not in lines}
-    axes = [
-        _axis(name, spreads[name], "INT" in types[name], [line for line, _ in lines.get(name, [])])
-        for name in columns
-        if name in spreads and name not in constant
+    return lines
+
+
+def axes_of(db: duckdb.DuckDBPyConnection, types: Mapping[str, str], lines: Lines) -> list[Axis]:
+    """An axis for each numeric column that has more than one value in the samples at hand."""
+    columns = numeric(types)
+    if not columns:
+        return []
+    parts = []
+    for name in columns:
+        column, only = f"{quote(name)}::DOUBLE", f"FILTER (WHERE {_finite(name)})"
+        parts.append(
+            f"min({column}) {only}, approx_quantile({column}, [0.002, 0.5, 0.998]) {only}, "
+            f"max({column}) {only}"
+        )
+    (row,) = db.execute(f"SELECT {', '.join(parts)} FROM samples").fetchall()
+    found = []
+    for i, name in enumerate(columns):
+        least, quantiles, most = row[3 * i : 3 * i + 3]
+        if least is not None and least < most:
+            found.append(_axis(name, least, quantiles, most, types[name], lines))
+    return found
+
+
+def more_axes(
+    axes: Sequence[Axis], spreads: Mapping[str, Spread], types: Mapping[str, str], lines: Lines
+) -> list[Axis]:
+    """An axis for each column that has none yet, though all rows together have values to draw."""
+    have = {axis.column for axis in axes}
+    return [
+        _axis(name, spread.least, None, spread.most, types[name], lines)
+        for name, spread in spreads.items()
+        if name not in have
+        and (spread.least < spread.most or (spread.least == spread.most and name in lines))
     ]
-    counts = _count(db, axes)
-    found = [_histogram(axis, counts[axis.column], lines.get(axis.column, [])) for axis in axes]
+
+
+def count_bins(
+    db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], axes: Sequence[Axis]
+) -> Bins:
+    """The spread of these columns over a table's rows, and their bins where there is an axis.
+
+    NaN and infinities count as null. The table has the columns and `verdict`.
+    """
+    found = Bins()
+    parts = ["count(*)"] + [
+        f"count(*) FILTER (WHERE NOT ({_finite(name)})), "
+        f"min({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)}), "
+        f"max({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)})"
+        for name in columns
+    ]
+    ((_, *row),) = db.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchall()
+    for i, name in enumerate(columns):
+        nulls, least, most = row[3 * i : 3 * i + 3]
+        found.spreads[name] = Spread(nulls) if least is None else Spread(nulls, least, most)
+    for axis in axes:
+        rows = db.execute(
+            f"SELECT verdict = 'kept', {axis.sql}, count(*) FROM {table} "
+            f"WHERE {_finite(axis.column)} GROUP BY ALL"
+        ).fetchall()
+        found.counts[axis.column] = Counter({(kept, at): count for kept, at, count in rows})
+    return found
+
+
+def histograms(
+    axes: Sequence[Axis], bins: Bins, lines: Lines
+) -> tuple[list[Histogram], dict[str, float]]:
+    """A histogram per axis, those with a threshold first; and the columns of one value."""
+    spreads = {name: s for name, s in bins.spreads.items() if s.least <= s.most}
+    constant = {c: s.least for c, s in spreads.items() if s.least == s.most and c not in lines}
+    found = [
+        _histogram(axis, spreads[axis.column], bins.counts[axis.column], lines)
+        for axis in axes
+        if axis.column in spreads and axis.column not in constant
+    ]
     order = list(lines)
     found.sort(key=lambda h: order.index(h.column) if h.column in order else len(order))
     return found, constant
 
 
 def _finite(column: str) -> str:
-    return f"{quote(column)} IS NOT NULL AND isfinite({quote(column)}::DOUBLE)"
+    return f"({quote(column)} IS NOT NULL AND isfinite({quote(column)}::DOUBLE))"
 
 
-@dataclass(frozen=True)
-class _Spread:
-    low: float
-    middle: float
-    high: float
-    nulls: int
-    cut: bool
-
-
-def _spreads(db: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, _Spread]:
-    """The range worth drawing of each column that has values; NaN and infinities count as null."""
-    if not columns:
-        return {}
-    rows = (db.execute("SELECT count(*) FROM samples").fetchone() or (0,))[0]
-    every = max(1, rows // SAMPLED)  # shards lie in the order of hashes, so these are drawn fairly
-    parts = []
-    for name in columns:
-        column, only = f"{quote(name)}::DOUBLE", f"FILTER (WHERE {_finite(name)})"
-        some = f"FILTER (WHERE row % {every} = 0 AND {_finite(name)})"
-        parts.append(
-            f"count(*) {only}, min({column}) {only}, "
-            f"approx_quantile({column}, [0.002, 0.5, 0.998]) {some}, max({column}) {only}"
-        )
-    row = db.execute(f"SELECT count(*), {', '.join(parts)} FROM samples").fetchone() or (0,)
-    total, rest = row[0], row[1:]
-    found = {}
-    for i, name in enumerate(columns):
-        count, least, quantiles, most = rest[4 * i : 4 * i + 4]
-        if count:
-            low, middle, high = quantiles or (least, least, most)
-            # A column with a long tail is cut at its last 0.2 %; any other is shown whole.
-            cut = high > low and most - least > 4 * (high - low)
-            low, high = (low, high) if cut else (least, most)
-            found[name] = _Spread(low, middle, high, total - count, cut)
-    return found
-
-
-def _axis(name: str, spread: _Spread, whole: bool, lines: Sequence[Threshold]) -> _Axis:
-    low, high, nulls, cut = spread.low, spread.high, spread.nulls, spread.cut
-    log = whole and low >= 0 and high > LONG_TAIL * max(spread.middle, 1)
+def _axis(
+    name: str, least: float, quantiles: Sequence[float] | None, most: float, kind: str,
+    all_lines: Lines,
+) -> Axis:  # fmt: skip
+    lines = [line for line, _ in all_lines.get(name, ())]
+    whole = "INT" in kind.upper()
+    low, middle, high = quantiles or (least, least, most)
+    # A column with a long tail is cut at its last 0.2 %; any other is shown whole.
+    cut = high > low and most - least > 4 * (high - low)
+    low, high = (low, high) if cut else (least, most)
+    log = whole and low >= 0 and high > LONG_TAIL * max(middle, 1)
     for line in lines:
         low, high = min(low, line.value), max(high, line.value)
     if log:
@@ -146,7 +213,7 @@ def _axis(name: str, spread: _Spread, whole: bool, lines: Sequence[Threshold]) -
     else:
         start, bins = low, BINS
         width = ((high - low) or max(abs(high), 1.0) * 0.1) / (BINS - 1)
-    return _aligned(_Axis(name, start, width, bins, log, whole, nulls, cut), lines)
+    return _aligned(Axis(name, start, width, bins, log, whole, cut), lines)
 
 
 def divide(line: Threshold, whole: bool) -> float:
@@ -156,7 +223,7 @@ def divide(line: Threshold, whole: bool) -> float:
     return line.value + (0.5 if line.op in ("<=", ">") else -0.5)
 
 
-def _aligned(axis: _Axis, lines: Sequence[Threshold]) -> _Axis:
+def _aligned(axis: Axis, lines: Sequence[Threshold]) -> Axis:
     """The axis moved so that the first threshold is an edge: no bar lies on both sides of it."""
     if not lines:
         return axis
@@ -169,30 +236,19 @@ def _aligned(axis: _Axis, lines: Sequence[Threshold]) -> _Axis:
     return replace(axis, low=low, bins=axis.bins + extra)
 
 
-def _count(
-    db: duckdb.DuckDBPyConnection, axes: Sequence[_Axis]
-) -> dict[str, dict[bool, Mapping[int, int]]]:
-    found: dict[str, dict[bool, Mapping[int, int]]] = {axis.column: {} for axis in axes}
-    if not axes:
-        return found
-    parts = [f"histogram({a.sql}) FILTER (WHERE {_finite(a.column)})" for a in axes]
-    query = f"SELECT verdict = 'kept', {', '.join(parts)} FROM samples GROUP BY 1"
-    for kept, *counts in db.execute(query).fetchall():
-        for axis, bins in zip(axes, counts, strict=True):
-            found[axis.column][bool(kept)] = bins or {}
-    return found
-
-
 def _histogram(
-    axis: _Axis, counts: Mapping[bool, Mapping[int, int]],
-    lines: Sequence[tuple[Threshold, str]],
-) -> Histogram:  # fmt: skip
+    axis: Axis, spread: Spread, counts: Mapping[tuple[bool, int], int], lines: Lines
+) -> Histogram:
     def per_bin(kept: bool) -> tuple[int, ...]:
-        bins = counts.get(kept, {})
-        return tuple(bins.get(i, 0) for i in range(axis.bins))
+        return tuple(counts.get((kept, i), 0) for i in range(axis.bins))
 
-    texts = tuple((divide(line, axis.whole), f"{reason}: {line}") for line, reason in lines)
+    edges = tuple(axis.value(i) for i in range(axis.bins + 1))
+    on_it = lines.get(axis.column, ())
+    texts = tuple((divide(line, axis.whole), f"{reason}: {line}") for line, reason in on_it)
+    near = 1e-9 * max(abs(edges[0]), abs(edges[-1]))
+    least = max(spread.least, 1.0) if axis.log else spread.least
+    cut = axis.cut or least < edges[0] - near or spread.most > edges[-1] + near
     return Histogram(
-        axis.column, tuple(axis.value(i) for i in range(axis.bins + 1)), per_bin(True),
-        per_bin(False), axis.nulls, axis.log, texts, axis.whole, axis.cut,
+        axis.column, edges, per_bin(True), per_bin(False), spread.nulls, axis.log, texts,
+        axis.whole, cut,
     )  # fmt: skip

@@ -7,17 +7,16 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine.parts import Parts, columns_of, product_parts, schema_of
+from pipeline.engine.parts import Parts, columns_of, index_of, product_parts, schema_of
 from pipeline.inspect.report import plots
-from pipeline.inspect.report.balance import balance, groupings, text_columns
-from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose, choose_groups
-from pipeline.inspect.report.facts import READING, funnel, reason_rows
+from pipeline.inspect.report.counting import Questions, count
+from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose_groups
+from pipeline.inspect.report.facts import READING, funnel, margins_of, reason_rows
 from pipeline.inspect.report.histograms import Histogram, histograms
 from pipeline.inspect.report.page import render
 from pipeline.inspect.report.pictures import thumbnail
 from pipeline.inspect.report.product import PAGE
-from pipeline.inspect.rules import rules_of
-from pipeline.inspect.stats import count, law
+from pipeline.inspect.stats import account, law
 from pipeline.inspect.view import connect
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
@@ -43,21 +42,18 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     products = product_parts(run)
     parts = columns_of(products)
     tell = _teller(run)
-    with connect(run, parts=parts) as db:
-        tell("counting")
-        stats = count(run, products)
-        columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
-        rules = rules_of(run, columns)
-        reasons = reason_rows(db, stats, rules, run.job)
-        tell("histograms")
-        found, constant = histograms(db, rules)
-        tell("balance")
-        passthrough = list(run.index.passthrough) if run.index else []
-        ways = groupings(db, text_columns(db, passthrough))
-        balances = [b for b in (balance(db, way) for way in ways) if b is not None]
-        tell("examples")
-        chosen = choose(db, stats["shards"], run.folder.is_local, seed)
+    tell("counting")
+    few_shards = len(index_of(run)) > SHARDS[run.folder.is_local]
+    asked = Questions.of(run, parts)
+    counted = count(run, parts, asked, few_shards, seed)
+    stats, rules = account(run, products, counted.tally), asked.rules
+    margins = margins_of(counted.margins, rules, asked.types)
+    reasons = reason_rows(stats, rules, margins, run.job)
+    found, constant = histograms(counted.axes, counted.bins, asked.lines)
+    tell("examples")
+    with connect(run, parts=parts, own=True) as db:
         groups = choose_groups(db, seed)
+    chosen = counted.examples
     places = {place for some in (*chosen.values(), *groups["groups"].values()) for place in some}
     shown = cards(run, parts, rules, places)
     thresholds = {line.column for rule in rules for line in rule.thresholds}
@@ -76,12 +72,12 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
             for name, some in chosen.items()
         },
         "per_reason": PER_REASON,
-        "few_shards": stats["shards"] > SHARDS[run.folder.is_local],
+        "few_shards": few_shards,
         "seed": seed,
         "groups": [[shown[p] for p in some if p in shown] for some in groups["groups"].values()],
         "group_sizes": groups["sizes"],
         "group_kinds": groups["kinds"],
-        "balance": balances,
+        "balance": counted.balances,
         "models": _models(run.state),
         "provenance": _json(run, "provenance.json"),
         "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file")}),
