@@ -20,12 +20,12 @@ from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, cut, export_fingerprint, write_shard
 from pipeline.judge.decide import DecideStage
 from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
     Sidecar,
     commit,
     digest_of,
     part_folder,
-    read_parquet,
     read_sidecar,
     shard_name,
 )

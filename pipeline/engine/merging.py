@@ -13,14 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.table.freshness import Due, why_stale
-from pipeline.table.part import (
-    ROW_GROUP,
-    Sidecar,
-    digest_of,
-    read_parquet,
-    read_sidecar,
-    shard_name,
-)
+from pipeline.table.parquet import ROW_GROUP, read_parquet
+from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
 from pipeline.table.storage import Folder
 
 MERGED, PREPARED = "merged", "prepared"
@@ -87,7 +81,7 @@ def _hash(value: object) -> int:
 def read_share(folder: Folder, shards: Sequence[int], share: Share) -> pa.Table:
     """A partition's rows of these shards, with a column `shard` (int32); one file at a time."""
     low, high = share.bounds
-    filters = None if share.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
+    filters = [] if share.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
     tables = []
     for shard in shards:
         table = read_parquet(folder, dealt_file(shard), filters=filters)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.measure.stage import Output, Stage
-from pipeline.table.part import Sidecar, file_digest, read_parquet
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import Sidecar, file_digest
 from pipeline.table.shard import ShardData
 from pipeline.table.tars import merge_rows
 from pipeline.words.errors import PartError

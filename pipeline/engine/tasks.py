@@ -26,7 +26,8 @@ from pipeline.engine.renewal import Renewal
 from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.stage import PictureStage, TableStage, WholeStage
 from pipeline.table.freshness import Due, why_stale
-from pipeline.table.part import ROW_GROUP, Sidecar, commit, read_parquet, read_sidecar
+from pipeline.table.parquet import ROW_GROUP, read_parquet
+from pipeline.table.part import Sidecar, commit, read_sidecar
 
 P = ParamSpec("P")
 

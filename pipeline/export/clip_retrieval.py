@@ -6,7 +6,8 @@ from pipeline.config.job import Job
 from pipeline.export.layout import Export, Layout, Taken
 from pipeline.export.shards import vectors
 from pipeline.ingest.deal import Listing
-from pipeline.table.part import shard_name, write_parquet
+from pipeline.table.parquet import write_parquet
+from pipeline.table.part import shard_name
 
 _KINDS = (("img", "img"), ("txt", "text"))
 """A companion array of the stage embed, and what clip-retrieval calls it."""

@@ -12,7 +12,8 @@ from pipeline.config.job import Job
 from pipeline.export.layout import Export, Layout, Taken
 from pipeline.ingest.deal import Listing
 from pipeline.ingest.rows import as_text
-from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import shard_name
 from pipeline.words.errors import InputError
 
 FILE = "subset.npy"

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.export.shards import Slice
 from pipeline.ingest.deal import Listing
-from pipeline.table.part import Sidecar, read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import ShardIndex
 from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.export.layout import LEADERS, Export, Layout, Taken
 from pipeline.export.shards import shard_stats
-from pipeline.table.part import shard_name, write_parquet
+from pipeline.table.parquet import write_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.tars import Member, members, write_tar
 
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.part import shard_name, write_parquet
+from pipeline.table.parquet import write_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 
 ORDER, SHARD = "_order", "_shard"

@@ -144,7 +144,7 @@ class DecideStage(WholeStage):
                 # Unknown: last.
                 known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
                 columns[f"rank_{name}"] = pc.if_else(pc.is_nan(known), -np.inf, known)
-        own = pa.table({"uid": table["uid"], "audit": pa.array(audit), "reasons": reasons})
+        own = pa.table({"audit": pa.array(audit), "reasons": reasons})
         return Prepared(own, pa.table(columns))
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
@@ -161,7 +161,7 @@ class DecideStage(WholeStage):
         )
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
-        uids = prepared["uid"].combine_chunks()
+        uids = shard.table()["uid"].combine_chunks()
         best = merged["best"].combine_chunks()
         best = best.take(pc.index_in(uids, value_set=merged["uid"].combine_chunks()))
         is_twin = pc.fill_null(pc.not_equal(best, uids), False)

@@ -16,7 +16,8 @@ from pipeline.config.job import Job
 from pipeline.ingest.rows import as_text
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import Column
-from pipeline.table.part import file_digest, read_parquet, read_sidecar
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import file_digest, read_sidecar
 from pipeline.table.shard import Rows, ShardData
 from pipeline.words.errors import InputError
 from pipeline.words.failure import printable

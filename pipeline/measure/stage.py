@@ -50,7 +50,8 @@ class Stage(ABC):
     """Label of the rules over its columns in the report's funnel."""
     resource: ClassVar[Literal["net", "compute"]] = "compute"
     light: ClassVar[bool] = False
-    """Takes a few microseconds a row, so that for a few million no worker needs to be started."""
+    """Takes a few microseconds a row, so that for a few million no worker needs to be started.
+    Its tasks then run in threads of one process: its methods must not change the stage."""
     whole: ClassVar[bool] = False
     """Reads all shards at once (a barrier), not one."""
     Config: ClassVar[type[MeasureConfig]] = MeasureConfig

@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.table.parquet import ROW_GROUP, write_parquet
 from pipeline.table.storage import Folder
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
-ROW_GROUP = 100_000
-"""Rows of a Parquet row group, the smallest unit that a filtered read can skip."""
 PATCHES_KEPT = 16
 """Number of latest changes that a part's sidecar lists, for stages that read the part before."""
 
@@ -107,10 +105,6 @@ def shard_name(shard: int) -> str:
 
 def part_folder(stage: str, fingerprint: str) -> str:
     return f"parts/{stage}-{fingerprint[:12]}"
-
-
-def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
-    pq.write_table(table, path, compression="zstd", row_group_size=row_group)
 
 
 def commit(
@@ -219,28 +213,3 @@ def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Si
     if any(data.size(target) != size for target, size in sidecar.files.items()):
         return None
     return sidecar
-
-
-def read_parquet(
-    folder: Folder,
-    name: str,
-    columns: Sequence[str] | None = None,
-    filters: list[tuple[str, str, Any]] | None = None,
-) -> pa.Table:
-    """A file's columns; `filters` as pyarrow's, e.g. `[("shard", "=", 3)]`, skip row groups.
-
-    ArrowInvalid for a file that is none and for a column that it lacks.
-    """
-    wanted = list(columns) if columns is not None else None
-    with folder.local(name) as path:
-        if filters is not None:
-            return pq.read_table(path, columns=wanted, filters=filters, partitioning=None)
-        # Without `read_table`, which goes by way of pyarrow.dataset, and that imports pandas.
-        with pq.ParquetFile(path) as file:
-            table = file.read(wanted)
-    if wanted is None:
-        return table
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise pa.ArrowInvalid(f"{name} has no column {missing[0]}")
-    return table.select(wanted)

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError, InputError
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 
@@ -45,6 +46,8 @@ class ShardData:
     masks: tuple[Mask, ...] = ()
     _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
     """Cached results of `lets_in`, by stage."""
+    _cells: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False, repr=False)
+    """Columns as they were read, by name."""
 
     @property
     def name(self) -> str:
@@ -79,17 +82,12 @@ class ShardData:
         wanted = list(dict.fromkeys(["uid", *names]))
         by_folder: dict[str, list[str]] = {}
         for name in wanted:
-            by_folder.setdefault(self.columns[name], []).append(name)
-        found = {
-            name: column
-            for folder, members in by_folder.items()
-            for name, column in self._read(folder, members).items()
-        }
-        return pa.table({name: found[name] for name in wanted})
-
-    def _read(self, folder: str, names: list[str]) -> dict[str, pa.ChunkedArray]:
-        table = read_parquet(self.run.folder, f"{folder}/{self.name}.parquet", names)
-        return {name: table[name] for name in names}
+            if name not in self._cells:
+                by_folder.setdefault(self.columns[name], []).append(name)
+        for folder, members in by_folder.items():
+            table = read_parquet(self.run.folder, f"{folder}/{self.name}.parquet", members)
+            self._cells.update({name: table[name] for name in members})
+        return pa.table({name: self._cells[name] for name in wanted})
 
     @contextlib.contextmanager
     def file(self, stage: str, suffix: str) -> Iterator[Path]:
@@ -109,4 +107,5 @@ def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
 
     Chosen by the uid's last digits, so that every run and every stage chooses the same rows.
     """
-    return np.array([int(uid[-8:], 16) for uid in uids], np.int64) < fraction * 2**32
+    last = np.frombuffer(bytes.fromhex("".join(uid[-8:] for uid in uids)), ">u4")
+    return last < fraction * 2**32

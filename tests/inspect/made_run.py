@@ -224,7 +224,7 @@ def make_run(
 
 
 def _write_table(folder: Folder, name: str, table: pa.Table) -> None:
-    from pipeline.table.part import write_parquet
+    from pipeline.table.parquet import write_parquet
 
     with folder.create(name) as path:
         write_parquet(table, path)

@@ -7,7 +7,7 @@ from made_run import Made, many_samples, sample
 from rich.console import Console
 
 from pipeline.inspect.stats import law, render, stats
-from pipeline.table.part import write_parquet
+from pipeline.table.parquet import write_parquet
 
 
 def shown(renderable) -> str:

@@ -10,7 +10,7 @@ from made_run import STAGES, Made, make_run, many_samples, sample
 
 from pipeline.engine.parts import stage_parts
 from pipeline.inspect.view import connect
-from pipeline.table.part import write_parquet
+from pipeline.table.parquet import write_parquet
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError
 

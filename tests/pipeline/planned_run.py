@@ -28,7 +28,8 @@ from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
 from pipeline.ingest.deal import deal
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.table.freshness import INGEST
-from pipeline.table.part import commit, read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import commit, shard_name
 from pipeline.table.run import ShardIndex
 from pipeline.words.progress import Lines
 

@@ -14,7 +14,7 @@ from pipeline.words.errors import InputError
 
 OTHERS = """
 from pipeline.export.layout import Layout
-from pipeline.table.part import read_parquet
+from pipeline.table.parquet import read_parquet
 
 
 class Captions(Layout):

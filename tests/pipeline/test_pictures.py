@@ -14,7 +14,7 @@ from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.clip import load_clip
 from pipeline.models.nsfw import load_nsfw
 from pipeline.table.columns import Column
-from pipeline.table.part import read_parquet
+from pipeline.table.parquet import read_parquet
 
 BOTH = {"embed": {"model": "winnow-tiny", "batch_size": 3}, "images": {"nsfw": "opennsfw"}}
 

@@ -1,6 +1,8 @@
 """The sample table's checks, and parts that are complete or absent."""
 
 import json
+import operator
+import tempfile
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.table.columns import Column, check_columns, check_rows
 from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import (
     Sidecar,
     commit,
     file_digest,
     pack_rows,
-    read_parquet,
     read_sidecar,
     unpack_rows,
 )
@@ -282,3 +284,25 @@ def test_files_below_a_folder_are_named_from_it(folder: Folder):
     assert folder.files() == ["a/c.txt", "a/d/e.txt", "b.txt"]
     assert folder.files("a") == folder.sub("a").files() == ["c.txt", "d/e.txt"]
     assert folder.files("b.txt") == folder.files("nowhere") == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 6)), max_size=40),
+    st.lists(st.tuples(st.sampled_from(["=", ">=", "<"]), st.integers(-1, 7)), max_size=2),
+    st.integers(1, 9),
+)
+def test_a_filtered_read_gives_the_rows_that_match(values, filters, row_group):
+    with tempfile.TemporaryDirectory() as name:
+        table = pa.table({"n": pa.array(values, pa.int32()), "at": np.arange(len(values))})
+        write_parquet(table, Path(name) / "t.parquet", row_group)
+        wanted = [("n", op, value) for op, value in filters]
+        found = read_parquet(Folder(name), "t.parquet", ["at"], wanted)
+    compare = {"=": operator.eq, ">=": operator.ge, "<": operator.lt}
+    expected = [
+        at
+        for at, n in enumerate(values)
+        if not filters or (n is not None and all(compare[op](n, v) for op, v in filters))
+    ]
+    assert found.column_names == ["at"]
+    assert found["at"].to_pylist() == expected

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from lab import DASK, INLINE, Lab
@@ -130,29 +132,70 @@ class Panic(BaseException):
     """As pyo3 raises when Rust panics."""
 
 
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
+
+
+@WORKERS
 @pytest.mark.parametrize("error", [ValueError("bad"), Panic("worse")])
-def test_inline_hands_an_exception_over(error):
-    executor = InlineExecutor()
+def test_inline_hands_an_exception_over(error, workers):
+    executor = InlineExecutor(workers)
     handle = executor.submit(_fails, error)
     assert executor.submit(_done, "next") != handle
-    failed, answer = executor.next()
-    assert failed == handle
-    assert isinstance(answer, Failed)
-    assert answer.error is error
-    assert answer.trace is error.__traceback__ is not None
-    assert executor.next()[1] == _done("next")
+    answers = dict(executor.next() for _ in range(2))
+    failed = answers.pop(handle)
+    assert isinstance(failed, Failed)
+    assert failed.error is error
+    assert failed.trace is error.__traceback__ is not None
+    assert list(answers.values()) == [_done("next")]
 
 
+@WORKERS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_inline_lets_through_what_ends_the_process(error):
-    executor = InlineExecutor()
+def test_inline_lets_through_what_ends_the_process(error, workers):
+    executor = InlineExecutor(workers)
     executor.submit(_fails, error())
     with pytest.raises(error):
         executor.next()
 
 
-def test_what_is_cancelled_does_not_run():
-    executor = InlineExecutor()
+def test_inline_threads_run_side_by_side_and_no_more_than_asked_for():
+    executor, running, most = InlineExecutor(2), set(), []
+    meet = threading.Barrier(2, timeout=20)
+
+    def work(word: str) -> Done:
+        running.add(word)
+        most.append(len(running))
+        meet.wait()  # raises unless two run at once
+        running.discard(word)
+        return _done(word)
+
+    handles = {executor.submit(work, word): word for word in "abcdef"}
+    answers = dict(executor.next() for _ in handles)
+    assert {handles[h]: a.digests["word"] for h, a in answers.items()} == {w: w for w in "abcdef"}
+    assert max(most) == 2
+
+
+def test_cancelling_waits_for_what_runs():
+    executor, ended = InlineExecutor(2), []
+    started = threading.Event()
+
+    def slow() -> Done:
+        started.set()
+        time.sleep(0.2)
+        ended.append("slow")
+        return _done("slow")
+
+    executor.submit(slow)
+    executor.submit(_done, "quick")
+    assert executor.next()[1] == _done("quick")
+    assert started.is_set()
+    executor.cancel()
+    assert ended == ["slow"]
+
+
+@WORKERS
+def test_what_is_cancelled_does_not_run(workers):
+    executor = InlineExecutor(workers)
     executor.submit(_fails, AssertionError("it ran"))
     executor.cancel()
     executor.submit(_done, "after")

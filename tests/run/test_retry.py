@@ -18,7 +18,8 @@ from pipeline.engine.runner import replan
 from pipeline.inspect.query import query
 from pipeline.lifecycle.retry import retry
 from pipeline.measure.download import DownloadStage
-from pipeline.table.part import read_parquet, read_sidecar
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import read_sidecar
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError
 from pipeline.words.progress import Lines

@@ -23,7 +23,7 @@ from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.dedup.dedup import DedupStage
 from pipeline.measure.download import DownloadStage
 from pipeline.measure.pictures.heads import HeadsStage
-from pipeline.table.part import read_parquet, write_parquet
+from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError, PartError
 from pipeline.words.progress import Lines

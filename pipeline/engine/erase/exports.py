@@ -14,11 +14,11 @@ from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.finish import MANIFEST
 from pipeline.export.layout import Taken
 from pipeline.export.registry import registered, unowned
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
     Sidecar,
     digest_of,
     file_digest,
-    read_parquet,
     read_sidecar,
     shard_name,
 )

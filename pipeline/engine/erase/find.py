@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.engine.erase.rows import numbers
 from pipeline.engine.parts import schema_of
-from pipeline.table.part import read_parquet, shard_name
+from pipeline.table.parquet import read_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.tombstones import Scope, Tombstones, candidates, url_digest
 from pipeline.words.domains import domain_above, host_of

@@ -15,15 +15,14 @@ from pipeline.engine.patches import marked
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import fetch_summary
 from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import (
     Sidecar,
     digest_of,
     file_digest,
     part_folder,
-    read_parquet,
     read_sidecar,
     shard_name,
-    write_parquet,
 )
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.engine.erase.journal import Journal
-from pipeline.table.part import read_parquet
+from pipeline.table.parquet import read_parquet
 from pipeline.table.run import Run
 
 LOG, STATE = "log.jsonl", "state.json"

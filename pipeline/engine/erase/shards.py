@@ -10,7 +10,8 @@ from pipeline.engine.erase.rows import rows_of
 from pipeline.engine.patches import marked
 from pipeline.ingest.dealing import shard_digest
 from pipeline.ingest.rows import forgotten
-from pipeline.table.part import read_parquet, shard_name, write_parquet
+from pipeline.table.parquet import read_parquet, write_parquet
+from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 
 

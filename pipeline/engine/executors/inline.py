@@ -1,10 +1,12 @@
-"""Tasks run in this very process, one at a time, without Dask: for tests, notebooks, small jobs.
+"""Tasks run in this very process, without Dask: for tests, notebooks, small jobs, light stages.
 
-Models and decoding use the cores of this process (`pipeline.words.threads`).
+Models and decoding use the cores of this process (`pipeline.words.threads`), so such tasks run one
+at a time. The tasks of light stages use one core each and may run in threads side by side.
 """
 
 import heapq
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any
 
@@ -14,13 +16,14 @@ from pipeline.words.processes import keep_working_folder_out
 
 
 class InlineExecutor(Executor):
-    """Runs a task when its result is asked for, so only one task is active at a time."""
+    """Starts tasks when a result is asked for, at most `workers` at once."""
 
-    workers = 1
-
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
         self._waiting: list[tuple[int, int, Callable[[], Done]]] = []
         self._numbers = count()
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._running: dict[Future[Done | Failed], int] = {}
         keep_working_folder_out()
 
     def submit(
@@ -31,13 +34,26 @@ class InlineExecutor(Executor):
         return number
 
     def next(self) -> tuple[Handle, Done | Failed]:
-        _, number, work = heapq.heappop(self._waiting)
-        try:
-            return number, work()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # as Dask does: a panic in Rust is no Exception
-            return number, Failed(error, error.__traceback__)
+        if self._pool is None:
+            _, number, work = heapq.heappop(self._waiting)
+            return number, _answer(work)
+        while self._waiting and len(self._running) < self.workers:
+            _, number, work = heapq.heappop(self._waiting)
+            self._running[self._pool.submit(_answer, work)] = number
+        ended, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        future = ended.pop()
+        return self._running.pop(future), future.result()
 
     def cancel(self) -> None:
         self._waiting.clear()
+        wait(self._running)
+        self._running.clear()
+
+
+def _answer(work: Callable[[], Done]) -> Done | Failed:
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # as Dask does: a panic in Rust is no Exception
+        return Failed(error, error.__traceback__)

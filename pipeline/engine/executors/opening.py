@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor
+from pipeline.words.threads import worker_threads
 
 
 @contextlib.contextmanager
@@ -12,7 +13,7 @@ def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Execut
     """Start what runs tasks; on leaving the block nothing of it is left in flight.
 
     `light` work is done before a local cluster would have started; `executor: auto` then does it
-    here.
+    in threads of this process.
 
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """
@@ -22,7 +23,7 @@ def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Execut
         if config.executor == "inline" or here:
             from pipeline.engine.executors.inline import InlineExecutor
 
-            executor = InlineExecutor()
+            executor = InlineExecutor(worker_threads() if here else 1)
         else:
             from pipeline.engine.executors.dask import open_dask
 
