@@ -5,12 +5,22 @@ start. A single slow test says so itself, `@pytest.mark.slow`. In the fast tier 
 longer than the Makefile's `--timeout` fails, so that one that forgot to is noticed.
 """
 
+from pathlib import Path
+
 import pytest
 
 FOLDERS = {"run", "models", "hostile"}
 """Below tests/: clusters and kills; CLIP itself; sites that make the fetcher wait, and fuzz."""
 FIXTURES = {"threads", "undisturbed", "stable_diffusion", "model", "published", "exported"}
 """A cluster, trained models, Stable Diffusion, a BERT, a whole export for every test."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import slow folders for the fast tier."""
+    parts = collection_path.relative_to(config.rootpath).parts
+    if config.option.markexpr == "not slow" and parts[:1] == ("tests",) and parts[1:2]:
+        return True if parts[1] in FOLDERS else None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
