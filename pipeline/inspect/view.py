@@ -92,6 +92,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _define(
     db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[Parts],
     url: Callable[[str, int], str],

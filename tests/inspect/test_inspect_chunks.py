@@ -1,5 +1,6 @@
 """The report's counts do not depend on how the samples were cut into chunks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,12 @@ def test_a_run_folder_of_any_name_is_read(tmp_path: Path, name: str) -> None:
     made = make_run(folder, many_samples())
     assert stats(made.run)["conserved"] is True
     assert gather(made.run, 0)["stats"]["kept"] == 44
+
+
+def test_a_rule_of_another_tool_cannot_reach_into_the_sql(make) -> None:
+    run = make(many_samples()).run
+    job = json.loads(run.folder.read("resolved.json"))
+    job["rules"][0]["reason"] = "x_o'clock') OR true; DROP VIEW samples; --"
+    run.write_job(job)
+    names = [row["name"] for row in gather(run, 0)["judged"]]
+    assert job["rules"][0]["reason"] in names

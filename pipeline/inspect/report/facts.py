@@ -9,7 +9,7 @@ import duckdb
 
 from pipeline.inspect.plain import number
 from pipeline.inspect.rules import ShownRule
-from pipeline.inspect.view import quote
+from pipeline.inspect.view import literal, quote
 from pipeline.measure.registry import registered, step_of
 from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
 
@@ -161,7 +161,7 @@ def count_margins(
         (line,) = rule.thresholds
         column, band = f"{quote(line.column)}::DOUBLE", abs(line.value) * NEAR
         distance, beyond = f"abs({column} - {line.value!r})", f"{column} {line.op} {line.value!r}"
-        taken = f"list_contains(reasons, '{rule.reason}') AND {beyond}"
+        taken = f"list_contains(reasons, {literal(rule.reason)}) AND {beyond}"
         parts.append(
             f"(list({distance}) FILTER (WHERE {taken}))[:{DISTANCES}], "
             f"count(*) FILTER (WHERE {beyond} AND {distance} <= {band!r}), "
