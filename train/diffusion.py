@@ -74,7 +74,7 @@ def to_sample(
     timesteps: torch.Tensor,
     alphas_cumprod: torch.Tensor,
 ) -> torch.Tensor:
-    """The clean latents that a UNet's output stands for. From ε it has no value where ᾱ = 0."""
+    """The clean latents that a UNet's output implies. From ε it has no value where ᾱ = 0."""
     if prediction_type == "sample":
         return output
     a, s = _signal_and_noise(alphas_cumprod, timesteps, noisy)

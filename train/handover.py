@@ -1,4 +1,4 @@
-"""The model and its pictures as products of a run: what stands is not done again.
+"""The model and its pictures as products of a run: what is up to date is not made again.
 
 Nothing here imports torch unless there is work to do.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config.job import Job
 from pipeline.config.training import SampleConfig, TrainConfig
-from pipeline.engine.product import Made, Single, Standing, Work, digest_in
+from pipeline.engine.product import Made, Single, Status, Work, digest_in
 from pipeline.export.finish import Manifest
 from pipeline.models.clip import check_clip, clip_digest
 from pipeline.table.run import Run
@@ -64,7 +64,7 @@ class Train(_Local):
     def recipe(self) -> dict[str, Any]:
         return {"settings": self.config.recipe(), "base": base_digest(self.config)}
 
-    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+    def inputs(self, before: Mapping[str, Status]) -> dict[str, str | None]:
         return {"export": digest_in(before, "export")}
 
     def produce(self, work: Work) -> Made:
@@ -124,7 +124,7 @@ class Sample(_Local):
             "heads": [head.recipe() for head in self.job.images.heads],
         }
 
-    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+    def inputs(self, before: Mapping[str, Status]) -> dict[str, str | None]:
         return {"train": digest_in(before, "train")}
 
     def produce(self, work: Work) -> Made:
@@ -134,7 +134,7 @@ class Sample(_Local):
         model = Path(self.run.folder.path("train/model"))
         progress = _Progress(self.name, work.reporter)
         judges = load_judges(self.job, judge_names(self.job))
-        export = work.standing["export"].content
+        export = work.statuses["export"].content
         sample(model, self.root, self.config, export, progress, judges)
         drawn = len((self.root / "samples.jsonl").read_text(encoding="utf-8").splitlines())
         return Made(self.files("grid.png", "samples.jsonl"), drawn)

@@ -86,7 +86,7 @@ def load(name: str | Path) -> Diffusion:
     """A model by packaged name, folder or hub name, in fp32 on the CPU.
 
     Raises InputError when a file is missing, or when the CLIP that the model was trained with is
-    not the one that stands here now.
+    not the one installed here now.
     """
     folder = resolve(name)
     index = read_index(folder)

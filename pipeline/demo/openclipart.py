@@ -45,8 +45,8 @@ SCHEMA = pa.schema(
 def prepare(out: Path, base_url: str) -> Path:
     """Fetch and unpack the packages into `out`, and list the pictures; returns `out/rows.parquet`.
 
-    What stands is used again; another `base_url` costs a new list only. InputError if this is not
-    Debian or one of its kin, or if the packages cannot be had.
+    What is there already is used again; for another `base_url` only the list is written again.
+    InputError if this is neither Debian nor derived from it, or the packages cannot be downloaded.
     """
     unpacked = out / "unpacked.json"
     if not unpacked.exists():

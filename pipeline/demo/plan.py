@@ -80,7 +80,7 @@ class _Planner:
         self.clean: list[tuple[int, Scene, int, Picture]] = []
 
     def add(self, kind: Kind) -> None:
-        """One row of a kind that stands alone."""
+        """One row of a kind that has no related rows."""
         while True:
             scene, template = random_scene(self.rng), int(self.rng.integers(N_TEMPLATES))
             source = self._source(kind)

@@ -88,7 +88,7 @@ def read_metadata(data: bytes) -> Metadata:
     """The Dublin Core title (else the drawing's own `<title>`) and subjects of an SVG file's bytes.
 
     Nothing is fetched and no entity is expanded into another. It never raises for what is in the
-    file: reading ends where the file breaks, and what came before stands.
+    file: reading ends where the file breaks, and what came before is used.
     """
     reader, parser = _Reader(), expat.ParserCreate()
     parser.buffer_text = True

@@ -15,7 +15,7 @@ KEPT = "kept"
 
 @dataclass(frozen=True)
 class KindScore:
-    """Of one planted kind: how many rows, and how many met their due."""
+    """Of one planted kind: how many rows, and how many got the reason planted for them."""
 
     kind: str
     planted: int
@@ -28,7 +28,7 @@ class KindScore:
 
 @dataclass(frozen=True)
 class ReasonScore:
-    """`planted` rows are due for the reason, `found` of them met it, it took `wrong` others.
+    """The reason was planted in `planted` rows; it took `found` of them and `wrong` other rows.
 
     `precision` is None where the reason took no row, `recall` None where none was planted.
     """
@@ -64,10 +64,11 @@ def score(truth: pa.Table, verdicts: pa.Table) -> list[ReasonScore]:
     per distinct (url, caption). ValueError if their uids are not the same.
 
     A row counts as found if the reason planted in it is among its `reasons`, even where another
-    came first: it was due to go, and the report shows why. A row whose own reason was not among
-    them counts as wrong for the reason that did take it, be the row clean or planted for another.
+    came first: it was to be dropped, and the report shows why. A row whose own reason was not among
+    them counts as wrong for the reason that did take it, whether the row was clean or planted for
+    another reason.
 
-    Of an original and its repeats any one may be kept: a group of m is due for m - 1 duplicates,
+    Of an original and its repeats any one may be kept: a group of m should give m - 1 duplicates,
     whichever they are; any more are wrong. A single repeat counts for its kind if it, or else its
     original, is called a duplicate.
 
@@ -80,11 +81,11 @@ def score(truth: pa.Table, verdicts: pa.Table) -> list[ReasonScore]:
     for members in groups:
         if len(members) > 1:
             _judge_group(members, verdict, tallies[DUPLICATE])
-        due = members[0]["reason"] if len(members) == 1 else None
+        expected = members[0]["reason"] if len(members) == 1 else None
         stayed = sum(verdict[row["uid"]]["reason"] is None for row in members)
-        kept.planted += due is None
-        kept.found += due is None and stayed > 0
-        kept.wrong += stayed - (due is None and stayed > 0)
+        kept.planted += expected is None
+        kept.found += expected is None and stayed > 0
+        kept.wrong += stayed - (expected is None and stayed > 0)
         for row in members:
             _judge_row(row, verdict[row["uid"]], len(members) > 1, tallies)
     del tallies[KEPT]
@@ -95,9 +96,9 @@ def score(truth: pa.Table, verdicts: pa.Table) -> list[ReasonScore]:
 def _by_uid(truth: pa.Table, verdicts: pa.Table) -> dict[str, dict[str, Any]]:
     rows = verdicts.select(["uid", "reason", "reasons"]).to_pylist()
     verdict = {row["uid"]: row for row in rows}
-    due = truth["uid"].to_pylist()
-    if len(verdict) != len(rows) or verdict.keys() != set(due):
-        lost, strange = len(set(due) - verdict.keys()), len(verdict.keys() - set(due))
+    expected = truth["uid"].to_pylist()
+    if len(verdict) != len(rows) or verdict.keys() != set(expected):
+        lost, strange = len(set(expected) - verdict.keys()), len(verdict.keys() - set(expected))
         raise ValueError(
             f"verdicts and truth are not of the same rows: {lost} planted rows have no verdict, "
             f"{strange} verdicts no planted row, {len(rows) - len(verdict)} verdicts are repeated"
@@ -134,14 +135,14 @@ def _judge_group(
 def _judge_row(
     row: dict[str, Any], verdict: dict[str, Any], in_group: bool, tallies: dict[str, _Tally]
 ) -> None:
-    """Count a row for its reason, and against the one that took it without being due."""
-    due, reasons = row["reason"], _reasons(verdict)
+    """Count a row for its reason, and against a reason that took it wrongly."""
+    expected, reasons = row["reason"], _reasons(verdict)
     first = verdict["reason"]
-    if due is not None and not in_group:
-        tallies[due].planted += 1
-        tallies[due].found += due in reasons
-        tallies[due].kinds[row["kind"]].append(due in reasons)
-    own = {DUPLICATE} if in_group else {due}
+    if expected is not None and not in_group:
+        tallies[expected].planted += 1
+        tallies[expected].found += expected in reasons
+        tallies[expected].kinds[row["kind"]].append(expected in reasons)
+    own = {DUPLICATE} if in_group else {expected}
     if first is not None and not own & reasons:
         tallies[first].wrong += 1
 

@@ -1,1 +1,1 @@
-"""A run: its products, what of them stands, and the tasks that make the rest."""
+"""A run: its products, what of them is up to date, and the tasks that make the rest."""

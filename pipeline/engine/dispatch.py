@@ -11,7 +11,7 @@ from pipeline.engine import tasks
 from pipeline.engine.damage import find_damage
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
 from pipeline.engine.plan import Plan
-from pipeline.engine.product import Keys, Standing
+from pipeline.engine.product import Keys, Status
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.runlog import Log
 from pipeline.table.storage import full
@@ -42,13 +42,13 @@ class Ticket:
 class Dispatcher:
     """Tasks of one run, from their submission to what is noted of their answers.
 
-    `standing` takes the digest of what a task made, by product and key. The executor is opened
-    with the first task, so a run with nothing to do starts no process.
+    The digest of what a task made is added to `statuses`, by product and key. The executor is
+    opened with the first task, so a run with nothing to do starts no process.
     """
 
     plan: Plan
     reporter: Reporter
-    standing: dict[str, Standing]
+    statuses: dict[str, Status]
     opening: Callable[[bool], AbstractContextManager[Executor]]
     keys: Mapping[str, Keys]
     """What the products' keys are, by name, in order. Tasks of earlier products go first: they are
@@ -118,7 +118,7 @@ class Dispatcher:
                 continue
             if name not in done.untouched:
                 self.worked.add(name)
-            self.standing[name].digests[ticket.key] = digest
+            self.statuses[name].digests[ticket.key] = digest
             own = done.summary.get(name, done.summary)
             total = self._counts.setdefault(name, {})
             for key, value in own.items():

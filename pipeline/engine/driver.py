@@ -1,4 +1,4 @@
-"""Brings products up to date: a bounded window of shards, each stage as soon as its inputs stand.
+"""Brings products up to date: a bounded window of shards, each stage once its inputs are made.
 
 Downloads of one shard overlap the embedding of another; the only barriers are whole stages.
 """
@@ -13,10 +13,10 @@ from typing import Any
 from pipeline.engine import tasks
 from pipeline.engine.dispatch import Dispatcher, Ticket
 from pipeline.engine.executors.base import Executor
-from pipeline.engine.plan import Node, Plan, merge_of, whole_standing
-from pipeline.engine.product import Product, Standing
+from pipeline.engine.plan import Node, Plan, current_whole, merge_of
+from pipeline.engine.product import Product, Status
 from pipeline.measure.stage import PictureStage
-from pipeline.table.freshness import INGEST, Due
+from pipeline.table.freshness import INGEST, Expected
 from pipeline.table.run import ShardIndex
 from pipeline.words.progress import Reporter
 
@@ -34,14 +34,14 @@ class Driver:
         products: Sequence[Product],
         reporter: Reporter,
         opening: Callable[[bool], AbstractContextManager[Executor]],
-        standing: dict[str, Standing] | None = None,
+        statuses: dict[str, Status] | None = None,
     ) -> None:
-        """`standing` holds products that come before those of `products`."""
+        """`statuses` holds those of products that come before the ones in `products`."""
         self.plan, self.reporter = plan, reporter
         self.provenance: dict[str, Any] = {}
-        self.standing: dict[str, Standing] = standing if standing is not None else {}
+        self.statuses: dict[str, Status] = statuses if statuses is not None else {}
         keys = {product.name: product.keys for product in products}
-        self.tasks = Dispatcher(plan, reporter, self.standing, opening, keys)
+        self.tasks = Dispatcher(plan, reporter, self.statuses, opening, keys)
 
     @property
     def worked(self) -> set[str]:
@@ -65,7 +65,7 @@ class Driver:
         return [shard for shard in range(len(self.index)) if shard not in self.tasks.lost["shards"]]
 
     def make(self, products: Sequence[Product]) -> None:
-        """Make what does not stand of these products, in order."""
+        """Bring these products up to date, in order."""
         for by_shard, group in groupby(products, _is_by_shard):
             products = list(group)
             if by_shard:
@@ -83,19 +83,19 @@ class Driver:
         if product.keys == "one":
             # Nothing is left for workers, and what is made here needs their cores and memory.
             self.tasks.release()
-        self.standing[name] = product.make(self)
+        self.statuses[name] = product.make(self)
 
     def _look(self, product: Product) -> None:
-        """See what stands, unless nothing has changed since that was last seen."""
-        if self.worked or product.name not in self.standing:
-            self.standing[product.name] = product.look(self.plan, self.standing)
+        """Find what is up to date, unless nothing has changed since that was last looked at."""
+        if self.worked or product.name not in self.statuses:
+            self.statuses[product.name] = product.look(self.plan, self.statuses)
 
-    def make_parts(self, node: Node) -> Standing:
+    def make_parts(self, node: Node) -> Status:
         if node.stage.whole:
             self._run_whole(node)
         else:
             self.run_shards([node])
-        return self.standing[node.name]
+        return self.statuses[node.name]
 
     def run_keys(
         self, product: Product, calls: Mapping[int, tuple[Any, ...]], rows: int, done: int
@@ -112,11 +112,11 @@ class Driver:
     def fetch_again(self, rows: Mapping[int, Sequence[int]]) -> None:
         """Fetch rows again, by shard, before `run`, which then follows up what came out otherwise.
 
-        Their shards' download parts must stand.
+        Their shards' download parts must be up to date.
         """
         name = "download"
         node = self.plan.by_name[name]
-        before = {shard: self.standing[name].digests[shard] for shard in rows}
+        before = {shard: self.statuses[name].digests[shard] for shard in rows}
         self.reporter.start(name, sum(map(len, rows.values())))
 
         def follow(ticket: Ticket, done: tasks.Done) -> None:
@@ -127,7 +127,7 @@ class Driver:
             for after in self.plan.nodes:
                 if stale.intersection((*after.upstream, *after.asks)):
                     stale.add(after.name)
-                    self.standing[after.name].digests.pop(ticket.key, None)
+                    self.statuses[after.name].digests.pop(ticket.key, None)
 
         self.tasks.expect(light=False)
         for shard, places in rows.items():
@@ -137,7 +137,7 @@ class Driver:
         self.tasks.drain()
 
     def _start(self, name: str) -> None:
-        done = sum(self.index.shards[shard][0] for shard in self.standing[name].digests)
+        done = sum(self.index.shards[shard][0] for shard in self.statuses[name].digests)
         self.reporter.start(name, self.index.rows, done)
 
     def _submit(self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any) -> None:
@@ -147,14 +147,14 @@ class Driver:
     # One shard after another, a window of them at a time.
 
     def run_shards(self, nodes: Sequence[Node]) -> None:
-        """Bring these stages' parts up to date; what they read must stand or be among them."""
+        """Bring these stages' parts up to date; stages that they read must be so or among them."""
         for node in nodes:
             self._look(node)
             self._start(node.name)
             notice = node.stage.notice()
-            if notice is not None and not self.standing[node.name].stands:
+            if notice is not None and not self.statuses[node.name].current:
                 self.reporter.say(notice)
-        parts = {name: standing.digests for name, standing in self.standing.items()}
+        parts = {name: status.digests for name, status in self.statuses.items()}
         waiting = [s for s in self.shards if any(s not in parts[n.name] for n in nodes)]
         waiting.reverse()
         if not waiting:
@@ -183,15 +183,15 @@ class Driver:
         self.tasks.drain(on_lost=lambda ticket: step(ticket.key or 0))
 
     def _ready(self, nodes: Sequence[Node], shard: int, running: set[str]) -> list[tuple[str, ...]]:
-        """Stages of a shard whose inputs stand, picture stages as one group."""
+        """Stages of a shard whose inputs are up to date, picture stages as one group."""
         if shard in self.tasks.lost["shards"]:
             return []
         ready = [
             node
             for node in nodes
-            if shard not in self.standing[node.name].digests
+            if shard not in self.statuses[node.name].digests
             and node.name not in running
-            and all(shard in self.standing[name].digests for name in (*node.upstream, *node.asks))
+            and all(shard in self.statuses[name].digests for name in (*node.upstream, *node.asks))
         ]
         pictures = tuple(n.name for n in ready if isinstance(n.stage, PictureStage))
         single = [(n.name,) for n in ready if not isinstance(n.stage, PictureStage)]
@@ -200,7 +200,7 @@ class Driver:
     def _digests(self, nodes: Sequence[Node], shard: int) -> dict[str, str]:
         """Digests of the shard and of the parts that these stages read and ask."""
         names = {name for node in nodes for name in (*node.upstream, *node.asks)}
-        own = {name: self.standing[name].digests[shard] for name in sorted(names)}
+        own = {name: self.statuses[name].digests[shard] for name in sorted(names)}
         return {INGEST: self.index.shards[shard][1], **own}
 
     def _submit_shard(
@@ -217,34 +217,36 @@ class Driver:
     # All shards at once.
 
     def _run_whole(self, node: Node) -> None:
-        # What stood when the run began may have been made anew since, and come out the same.
-        due = {shard: self.plan.due(node, self._digests([node], shard)) for shard in self.shards}
-        standing = whole_standing(self.plan, node, due, self.index.rows)
-        stands = len(standing) == len(due)
-        parts = self.standing[node.name].digests
+        # An input that was remade in this run may have come out the same as before.
+        expected = {
+            shard: self.plan.expected(node, self._digests([node], shard)) for shard in self.shards
+        }
+        current = current_whole(self.plan, node, expected, self.index.rows)
+        complete = len(current) == len(expected)
+        parts = self.statuses[node.name].digests
         parts.clear()
-        parts.update(standing if stands else {})
+        parts.update(current if complete else {})
         self._start(node.name)
-        if not stands and due:
+        if not complete and expected:
             self.tasks.expect(light=node.stage.light and self.index.rows <= LIGHT_ROWS)
         lost = -1
-        while not stands and len(self.tasks.lost["shards"]) != lost and due:
-            # A shard lost on the way must not weigh in the others' answer: merge again without.
+        while not complete and len(self.tasks.lost["shards"]) != lost and expected:
+            # A shard lost meanwhile must not influence the others' results: merge without it.
             lost = len(self.tasks.lost["shards"])
             parts.clear()
-            self._merge_and_run(node, due)
-            due = {shard: due[shard] for shard in self.shards}
+            self._merge_and_run(node, expected)
+            expected = {shard: expected[shard] for shard in self.shards}
 
-    def _merge_and_run(self, node: Node, due: dict[int, Due]) -> None:
-        digests = {shard: self._digests([node], shard) for shard in due}
-        for shard in due:
+    def _merge_and_run(self, node: Node, expected: dict[int, Expected]) -> None:
+        digests = {shard: self._digests([node], shard) for shard in expected}
+        for shard in expected:
             ticket = Ticket((node.name,), shard, "prepare")
             self._submit(ticket, tasks.run_prepare, node.name, shard, digests[shard])
         self.tasks.drain()
-        due = {shard: due[shard] for shard in self.shards}
-        if not due:
+        expected = {shard: expected[shard] for shard in self.shards}
+        if not expected:
             return
-        merge = merge_of(self.plan, node, due, self.index.rows)
+        merge = merge_of(self.plan, node, expected, self.index.rows)
 
         def note(number: int, _: Ticket, done: tasks.Done) -> None:
             merge.digests[number] = done.digests[node.name]
@@ -252,10 +254,10 @@ class Driver:
         for share in merge.missing:
             number = share.number
             ticket = Ticket((node.name,), None, f"merge {number}", functools.partial(note, number))
-            inputs = merge.due.inputs
-            self._submit(ticket, tasks.run_merge, node.name, share, sorted(due), inputs)
+            inputs = merge.expected.inputs
+            self._submit(ticket, tasks.run_merge, node.name, share, sorted(expected), inputs)
         self.tasks.drain()
-        for shard in due:
+        for shard in expected:
             ticket = Ticket((node.name,), shard)
             self._submit(ticket, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
         self.tasks.drain()

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.engine.plan import Plan, load_plan
-from pipeline.engine.product import STANDS, Product, Standing, Work
+from pipeline.engine.product import CURRENT, Product, Status, Work
 from pipeline.engine.tasks import Worked, timed
 from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, cut, export_fingerprint, write_shard
 from pipeline.judge.decide import DecideStage
-from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
     Sidecar,
@@ -62,22 +62,22 @@ class Export(Product):
     def sidecars(self) -> Folder:
         return self.plan.run.folder.sub(part_folder(self.name, self.fingerprint))
 
-    def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
-        if not all(before[node.name].stands for node in plan.nodes):
-            return Standing({}, None)
+    def look(self, plan: Plan, before: Mapping[str, Status]) -> Status:
+        if not all(before[node.name].current for node in plan.nodes):
+            return Status({}, None)
         return Cut.of(self, before, list(before[INGEST].digests)).look()
 
-    def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
-        standing = self.look(plan, before)
-        if standing.total is None:
+    def why(self, plan: Plan, before: Mapping[str, Status]) -> str:
+        status = self.look(plan, before)
+        if status.total is None:
             return "waits for the verdicts"
-        return STANDS if standing.stands else "not written yet"
+        return CURRENT if status.current else "not written yet"
 
-    def make(self, work: Work) -> Standing:
+    def make(self, work: Work) -> Status:
         if not work.shards:
-            return Standing({}, None)
-        cut = Cut.of(self, work.standing, work.shards)
-        before = cut.standing()
+            return Status({}, None)
+        cut = Cut.of(self, work.statuses, work.shards)
+        before = cut.current_shards()
         rows = sum(part.stop - part.start for shard in cut.slices for part in shard)
         done = sum(sidecar.rows for sidecar in before.values())
         calls = {
@@ -88,12 +88,12 @@ class Export(Product):
         if calls:
             Manifest.remove(cut.folder)
         work.run_keys(self, calls, rows, done)
-        standing = cut.look()
-        if standing.unfinished and len(standing.digests) == standing.total:
+        status = cut.look()
+        if status.unfinished and len(status.digests) == status.total:
             work.worked.add(self.name)
             finish(cut, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say)
-            standing = cut.look()
-        return standing
+            status = cut.look()
+        return status
 
     def digest(self) -> str:
         """Over the bytes of all tars and tables; empty without a manifest."""
@@ -131,8 +131,8 @@ class Cut:
     """What the whole is made from, rows that are not kept included: the manifest counts them."""
 
     @classmethod
-    def of(cls, export: Export, standing: Mapping[str, Standing], shards: Sequence[int]) -> "Cut":
-        """The kept rows of these shards, of which all parts stand."""
+    def of(cls, export: Export, statuses: Mapping[str, Status], shards: Sequence[int]) -> "Cut":
+        """The kept rows of these shards, of which all parts are up to date."""
         plan = export.plan
         folder = plan.run.folder.sub(plan.by_name["decide"].folder)
         kept = []
@@ -143,7 +143,7 @@ class Cut:
         slices = cut(kept, plan.job.export.shard_size)
         # Every column is written out, so every part counts, and not the verdicts alone.
         names = (INGEST, *plan.by_name)
-        made_from = {shard: [standing[name].digests[shard] for name in names] for shard in shards}
+        made_from = {shard: [statuses[name].digests[shard] for name in names] for shard in shards}
         own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
         return cls(
             export,
@@ -179,22 +179,22 @@ class Cut:
     def judged(self, shard: int) -> ShardData:
         return self.export.plan.judged(shard)
 
-    def standing(self) -> dict[int, Sidecar]:
-        """The sidecars of shards that stand."""
+    def current_shards(self) -> dict[int, Sidecar]:
+        """The sidecars of the export shards that are up to date, by number."""
         found = {}
         for number, inputs in enumerate(self.shard_inputs):
             sidecar = read_sidecar(self.export.sidecars, shard_name(number), data=self.folder)
-            due = Due(self.export.fingerprint, {PARTS: inputs})
-            if sidecar is not None and why_stale(sidecar, due) is None:
+            expected = Expected(self.export.fingerprint, {PARTS: inputs})
+            if sidecar is not None and why_stale(sidecar, expected) is None:
                 found[number] = sidecar
         return found
 
-    def look(self) -> Standing:
-        digests = {number: sidecar.digest for number, sidecar in self.standing().items()}
+    def look(self) -> Status:
+        digests = {number: sidecar.digest for number, sidecar in self.current_shards().items()}
         manifest = Manifest.read(self.folder)
         finished = manifest is not None and why_stale(manifest, finished_from(self)) is None
         whole = manifest.whole if manifest is not None and finished else None
-        return Standing(digests, len(self.slices), not finished, whole)
+        return Status(digests, len(self.slices), not finished, whole)
 
 
 def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:
@@ -228,8 +228,8 @@ def run_export(
 
 
 def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:
-    """PartError unless the shard holds just the kept rows that are due, each once."""
-    due = sum(part.stop - part.start for part in slices)
+    """PartError unless the shard holds exactly the rows of these slices, each once."""
+    expected = sum(part.stop - part.start for part in slices)
     uids = [uid for table in tables.values() for uid in table["uid"].to_pylist()]
-    if not due == rows == len(uids) == len(set(uids)):
-        raise PartError(f"export: {due} kept rows are due, {len(set(uids))} were written")
+    if not expected == rows == len(uids) == len(set(uids)):
+        raise PartError(f"export: expected {expected} kept rows, but {len(set(uids))} were written")

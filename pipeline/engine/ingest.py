@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.engine.plan import Plan
-from pipeline.engine.product import STANDS, Product, Standing, Work
+from pipeline.engine.product import CURRENT, Product, Status, Work
 from pipeline.ingest.deal import Listing, deal, why_not_current
 from pipeline.table.freshness import INGEST
 from pipeline.table.run import Run, ShardIndex
@@ -29,25 +29,25 @@ class Ingest(Product):
 
     @property
     def fingerprint(self) -> str:
-        return self.listing.due(self.shard_size).fingerprint if self.listing else ""
+        return self.listing.expected(self.shard_size).fingerprint if self.listing else ""
 
-    def look(self, plan: Plan, before: Mapping[str, Standing]) -> Standing:
+    def look(self, plan: Plan, before: Mapping[str, Status]) -> Status:
         """All shards or none: a changed list is dealt as a whole, though most shards stay."""
         index = plan.run.index
         if index is None:
-            return Standing({}, None)
+            return Status({}, None)
         shards = {shard: digest for shard, (_, digest) in enumerate(index.shards)}
-        return Standing(shards, len(index), self.why(plan, before) != STANDS)
+        return Status(shards, len(index), self.why(plan, before) != CURRENT)
 
-    def why(self, plan: Plan, before: Mapping[str, Standing]) -> str:
+    def why(self, plan: Plan, before: Mapping[str, Status]) -> str:
         if self.listing is None:
-            return STANDS
-        return why_not_current(plan.run, plan.job, self.listing) or STANDS
+            return CURRENT
+        return why_not_current(plan.run, plan.job, self.listing) or CURRENT
 
-    def make(self, work: Work) -> Standing:
-        standing = work.standing[self.name]
-        if standing.stands or self.listing is None:
-            return standing
+    def make(self, work: Work) -> Status:
+        status = work.statuses[self.name]
+        if status.current or self.listing is None:
+            return status
         work.worked.add(self.name)
         reported, say = 0, work.reporter.say
         say("ingest: reading the list")
@@ -65,7 +65,7 @@ class Ingest(Product):
             f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
             f"{len(index)} shards"
         )
-        return self.look(work.plan, work.standing)
+        return self.look(work.plan, work.statuses)
 
     @classmethod
     def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 
-from pipeline.table.freshness import Due, why_stale
+from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
 from pipeline.table.storage import Folder
@@ -109,18 +109,20 @@ def read_answer(folder: Folder, shard: int, count: int) -> pa.Table:
 
 @dataclass(frozen=True)
 class Merge:
-    """The merged partitions of a stage: what each must be made from, and those that stand."""
+    """The merged partitions of a stage: what each must be made from, and which are up to date."""
 
-    due: Due
+    expected: Expected
     shares: tuple[Share, ...]
     digests: dict[int, str]
     """Digests by number; a partition that is made later is added here."""
 
     @classmethod
-    def of(cls, folder: Folder, fingerprint: str, due: Mapping[int, Due], count: int) -> "Merge":
-        """As they stand for these shards, of which `due` says what each one's part is made from."""
-        inputs = [[shard, sorted(due[shard].inputs.items())] for shard in sorted(due)]
-        own = Due(fingerprint, {PREPARED: digest_of(inputs), PARTITIONS: str(count)})
+    def of(
+        cls, folder: Folder, fingerprint: str, expected: Mapping[int, Expected], count: int
+    ) -> "Merge":
+        """For these shards; `expected` says of each what its part is made from."""
+        inputs = [[shard, sorted(expected[shard].inputs.items())] for shard in sorted(expected)]
+        own = Expected(fingerprint, {PREPARED: digest_of(inputs), PARTITIONS: str(count)})
         merge = cls(own, tuple(shares_for(count)), {})
         for share in merge.shares:
             sidecar = read_sidecar(folder, share.name)
@@ -133,10 +135,10 @@ class Merge:
         return [share for share in self.shares if share.number not in self.digests]
 
 
-def with_merged(due: Due, merged: Mapping[int, str]) -> Due:
+def with_merged(expected: Expected, merged: Mapping[int, str]) -> Expected:
     """What a shard's part must be made from; `merged` are the partitions' digests by number."""
     digests = [merged[number] for number in sorted(merged)]
-    return replace(due, inputs={**due.inputs, MERGED: answer_digest(digests)})
+    return replace(expected, inputs={**expected.inputs, MERGED: answer_digest(digests)})
 
 
 def answer_digest(digests: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The parts that stand: for each product of the last run, which keys it has committed."""
+"""The parts that are up to date: for each product of the last run, which keys are committed."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from pipeline.engine.merging import MERGED, Share, answer_digest, prepared_name, shares_like
 from pipeline.engine.plan import READERS
-from pipeline.engine.product import ONE, Keys, Standing
+from pipeline.engine.product import ONE, Keys, Status
 from pipeline.export.finish import Manifest
-from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import Sidecar, part_folder, read_sidecar, shard_name
 from pipeline.table.run import Run, ShardIndex
 from pipeline.table.storage import Folder
@@ -37,7 +37,7 @@ class Parts:
     """How many there would be if the product was whole."""
     shared: tuple[Sidecar, ...] = ()
     whole: str | None = None
-    """See `Standing.whole`."""
+    """See `Status.whole`."""
 
     @property
     def rows(self) -> int:
@@ -97,10 +97,10 @@ def columns_of(products: Sequence[Parts]) -> list[Parts]:
     return [part for part in products if part.keys == "shards" and part.name != INGEST]
 
 
-def recorded(run: Run) -> dict[str, Standing]:
-    """What stands of every product of the last run, from its files alone."""
+def recorded(run: Run) -> dict[str, Status]:
+    """The status of every product of the last run, from its files alone."""
     return {
-        part.name: Standing(
+        part.name: Status(
             {key: sidecar.digest for key, sidecar in part.sidecars.items()},
             part.total, part.keys == "export shards" and part.whole is None, part.whole,
         )
@@ -114,9 +114,9 @@ def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, 
     def read(keys: Iterable[int | str]) -> dict[Any, Sidecar]:
         """The whole sidecars among these shards or names."""
         names = {key: shard_name(key) if isinstance(key, int) else key for key in keys}
-        due = {key: name for key, name in names.items() if f"{name}.json" in here}
-        sidecars = pool.map(lambda name: read_sidecar(place, name), due.values())
-        return {key: s for key, s in zip(due, sidecars, strict=True) if s is not None}
+        found = {key: name for key, name in names.items() if f"{name}.json" in here}
+        sidecars = pool.map(lambda name: read_sidecar(place, name), found.values())
+        return {key: s for key, s in zip(found, sidecars, strict=True) if s is not None}
 
     return read
 
@@ -134,7 +134,7 @@ def _merged(read: Callable[..., dict[Any, Sidecar]]) -> list[Sidecar]:
 
 
 def _upstream(place: Folder, earlier: list[str]) -> list[str]:
-    """The stages that this one stands on, in their order."""
+    """The stages whose parts this one's are made from, in their order."""
     try:
         recipe = json.loads(place.read("recipe.json"))
     except (FileNotFoundError, ValueError):
@@ -158,9 +158,9 @@ def _by_shard(
         inputs = {one: found[one].sidecars[shard].digest for one in upstream}
         if merged:
             inputs[MERGED] = answer_digest([one.digest for one in merged])
-        # The policy is left aside: what was measured under an earlier one is there to read.
-        due = Due(noted["fingerprint"], inputs, sidecar.policy)
-        if sidecar.rows == shards[shard].rows and why_stale(sidecar, due) is None:
+        # The policy is not compared: rows measured under an earlier one can still be read.
+        expected = Expected(noted["fingerprint"], inputs, sidecar.policy)
+        if sidecar.rows == shards[shard].rows and why_stale(sidecar, expected) is None:
             sidecars[shard] = sidecar
     shared = list(merged)
     if merged:

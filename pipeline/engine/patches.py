@@ -26,9 +26,9 @@ def marked(count: int, rows: Sequence[int]) -> npt.NDArray[np.bool_]:
 def patched(
     data: ShardData, stage: Stage, new: Output, rows: Sequence[int], scratch: Path
 ) -> Output:
-    """The part that stands with `rows` as in `new`, companion files too; those lie in `scratch`.
+    """The existing part with `rows` taken from `new`, companion files too, written to `scratch`.
 
-    The files of `new` are used up. PartError for a companion file of a kind unknown here.
+    The files of `new` are removed. PartError for a companion file of an unknown kind.
     """
     folder = data.run.folder.sub(data.folders[stage.name])
     table = patched_table(read_parquet(folder, f"{data.name}.parquet"), new.table, rows)

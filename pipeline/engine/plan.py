@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.engine.merging import Merge, with_merged
-from pipeline.engine.product import Product, Standing, Work
+from pipeline.engine.product import Product, Status, Work
 from pipeline.engine.why import why_parts
 from pipeline.judge.stages import stages_for
 from pipeline.measure.stage import Stage, WholeStage
-from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.shard import Mask, ShardData
@@ -51,25 +51,25 @@ class Node(Product):
     def folder(self) -> str:
         return part_folder(self.name, self.fingerprint)
 
-    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
-        """Of those shards of which all that it reads stands."""
+    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
+        """Looks at the shards for which all stages that it reads are up to date."""
         names = (INGEST, *self.upstream, *self.asks)
-        due = {
-            shard: plan.due(self, {name: before[name].digests[shard] for name in names})
+        expected = {
+            shard: plan.expected(self, {name: before[name].digests[shard] for name in names})
             for shard in before[INGEST].digests
             if all(shard in before[name].digests for name in names)
         }
         if self.stage.whole:
             index = plan.run.index
-            standing = whole_standing(plan, self, due, index.rows if index else 0)
+            digests = current_whole(plan, self, expected, index.rows if index else 0)
         else:
-            standing = parts_standing(plan, self, due)
-        return Standing(standing, before[INGEST].total)
+            digests = current_parts(plan, self, expected)
+        return Status(digests, before[INGEST].total)
 
-    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
+    def why(self, plan: "Plan", before: Mapping[str, Status]) -> str:
         return why_parts(plan, self, before)
 
-    def make(self, work: Work) -> Standing:
+    def make(self, work: Work) -> Status:
         """The driver makes parts, a task each."""
         return work.make_parts(self)
 
@@ -111,7 +111,7 @@ class Plan:
         return digest_of([self.job.model_dump(mode="json"), fingerprints, self.shard_columns])
 
     def data(self, shard: int, masks: tuple[Mask, ...] = ()) -> ShardData:
-        """One shard with all columns that the plan's stages write (whether or not they stand)."""
+        """One shard with all columns that the plan's stages write, made already or not."""
         columns = dict.fromkeys(self.shard_columns, "shards")
         columns |= {c.name: node.folder for node in self.nodes for c in node.stage.writes}
         return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
@@ -124,7 +124,7 @@ class Plan:
         """One shard as a whole stage sees it: through the masks that concern it."""
         return self.data(shard, self.by_name[name].masks)
 
-    def due(self, node: Node, digests: Mapping[str, str]) -> Due:
+    def expected(self, node: Node, digests: Mapping[str, str]) -> Expected:
         """What a shard's part must be made from; `digests` holds INGEST and parts by stage."""
         inputs = {name: digests[name] for name in (INGEST, *node.upstream)}
         policy: dict[str, Any] = {}
@@ -136,7 +136,7 @@ class Plan:
             }
         if gates := node.stage.gates():
             policy["gates"] = gates
-        return Due(node.fingerprint, inputs, policy or None)
+        return Expected(node.fingerprint, inputs, policy or None)
 
 
 def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> Plan:
@@ -199,8 +199,8 @@ def _hidden_by(name: str, stages: Sequence[Stage], makers: Mapping[str, str]) ->
     """
     names = {name}
     for stage in stages:
-        stands_on = {makers[column] for column in stage.reads if column in makers}
-        if not stage.whole and names & (stands_on | set(stage.after)):
+        upstream = {makers[column] for column in stage.reads if column in makers}
+        if not stage.whole and names & (upstream | set(stage.after)):
             names.add(stage.name)
     return frozenset(column for column, maker in makers.items() if maker in names)
 
@@ -255,33 +255,35 @@ def shard_schema(run: Run) -> dict[str, pa.DataType]:
     return {field.name: field.type for field in schema}
 
 
-def parts_standing(plan: Plan, node: Node, due: Mapping[int, Due]) -> dict[int, str]:
-    """Digests of a stage's parts that stand, by shard, of those shards that are `due`."""
+def current_parts(plan: Plan, node: Node, expected: Mapping[int, Expected]) -> dict[int, str]:
+    """Digests of a stage's parts that are up to date, by shard, for the shards in `expected`."""
     folder = plan.run.folder.sub(node.folder)
     with ThreadPoolExecutor(READERS) as pool:
-        sidecars = pool.map(lambda shard: read_sidecar(folder, shard_name(shard)), due)
+        sidecars = pool.map(lambda shard: read_sidecar(folder, shard_name(shard)), expected)
         return {
             shard: sidecar.digest
-            for (shard, one), sidecar in zip(due.items(), sidecars, strict=True)
+            for (shard, one), sidecar in zip(expected.items(), sidecars, strict=True)
             if sidecar is not None and why_stale(sidecar, one) is None
         }
 
 
-def whole_standing(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> dict[int, str]:
-    """The same of a stage over all shards of a run of so many rows.
+def current_whole(
+    plan: Plan, node: Node, expected: Mapping[int, Expected], rows: int
+) -> dict[int, str]:
+    """The same for a stage over all shards, in a run of `rows` rows.
 
-    None stands if one of its merged partitions does not.
+    No part is up to date if one of the merged partitions is not.
     """
-    merge = merge_of(plan, node, due, rows)
+    merge = merge_of(plan, node, expected, rows)
     if merge.missing:
         return {}
-    return parts_standing(
-        plan, node, {shard: with_merged(one, merge.digests) for shard, one in due.items()}
+    return current_parts(
+        plan, node, {shard: with_merged(one, merge.digests) for shard, one in expected.items()}
     )
 
 
-def merge_of(plan: Plan, node: Node, due: Mapping[int, Due], rows: int) -> Merge:
-    """The merged partitions of a stage over all shards, in a run of so many rows."""
+def merge_of(plan: Plan, node: Node, expected: Mapping[int, Expected], rows: int) -> Merge:
+    """The merged partitions of a stage over all shards, in a run of `rows` rows."""
     assert isinstance(node.stage, WholeStage)
     folder, count = plan.run.folder.sub(node.folder), node.stage.partitions(rows)
-    return Merge.of(folder, node.fingerprint, due, count)
+    return Merge.of(folder, node.fingerprint, expected, count)

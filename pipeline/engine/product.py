@@ -2,8 +2,8 @@
 
 A product has keys (shards, export shards, or just one), inputs (digests of what it is made from, by
 name) and a recipe (what else its content depends on). `pipeline.table.freshness` says of each
-whether it stands. Planning, running, resuming, counting and takedowns know products by this
-interface alone.
+whether it is up to date. Planning, running, resuming, counting and takedowns use products through
+this interface alone.
 """
 
 import time
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pipeline.config.job import Job
-from pipeline.table.freshness import Due, why_stale
+from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.part import Sidecar, digest_of, file_digest, peak_memory, read_sidecar
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
@@ -26,24 +26,25 @@ if TYPE_CHECKING:
 Keys = Literal["shards", "export shards", "one"]
 ONE = 0
 """The key of a product that has only one."""
-STANDS = "stands"
+CURRENT = "up to date"
 
 
 @dataclass
-class Standing:
-    """What of a product is there and fresh."""
+class Status:
+    """Which keys of a product are up to date."""
 
     digests: dict[int, str]
-    """By key."""
+    """Digests of what is up to date, by key."""
     total: int | None
     """How many keys there are; None while that is not known."""
     unfinished: bool = False
-    """Whether something is to be done though no key is missing."""
+    """Whether there is work left though no key is missing."""
     whole: str | None = None
-    """What the product is known by as a whole, where that is more than its keys' digests."""
+    """Identifies the product as a whole, where its keys' digests are not enough for that."""
 
     @property
-    def stands(self) -> bool:
+    def current(self) -> bool:
+        """Whether all of it is up to date."""
         return len(self.digests) == self.total and not self.unfinished
 
     @property
@@ -54,11 +55,11 @@ class Standing:
     @property
     def digest(self) -> str | None:
         """`content` if nothing is missing: what a later product is made from."""
-        return self.content if self.stands else None
+        return self.content if self.current else None
 
 
-def digest_in(before: Mapping[str, Standing], name: str) -> str | None:
-    """The digest of a product, None where the run has no such product or not all of it stands."""
+def digest_in(before: Mapping[str, Status], name: str) -> str | None:
+    """The product's digest; None if the run has no such product or it is not up to date."""
     return before[name].digest if name in before else None
 
 
@@ -72,7 +73,8 @@ class Work(Protocol):
     def reporter(self) -> Reporter: ...
 
     @property
-    def standing(self) -> Mapping[str, Standing]: ...
+    def statuses(self) -> Mapping[str, Status]:
+        """Of the products that come before, and of this one as it was found; by name."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -86,14 +88,14 @@ class Work(Protocol):
     def shards(self) -> Sequence[int]:
         """Shards that are not quarantined."""
 
-    def make_parts(self, node: "Node") -> Standing:
-        """Let workers make a stage's parts that do not stand."""
+    def make_parts(self, node: "Node") -> Status:
+        """Let workers make a stage's parts that are not up to date."""
 
     def run_keys(
         self, product: "Product", calls: Mapping[int, tuple[Any, ...]], rows: int, done: int
     ) -> None:
         """Let workers do one task for each key: a function and its arguments; `done` of the
-        product's `rows` stand. Failed keys are quarantined."""
+        product's `rows` are up to date already. Failed keys are quarantined."""
 
 
 class Product(ABC):
@@ -117,16 +119,16 @@ class Product(ABC):
         """Where its files lie, relative to the run folder."""
 
     @abstractmethod
-    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
-        """What of it stands; `before` are the products that come before it, by name."""
+    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
+        """What of it is up to date; `before` are the products that come before it, by name."""
 
     @abstractmethod
-    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
-        """Why not all of it stands, in words for a user; `STANDS` if it does."""
+    def why(self, plan: "Plan", before: Mapping[str, Status]) -> str:
+        """Why it is not up to date, in words for a user; `CURRENT` if it is."""
 
     @abstractmethod
-    def make(self, work: Work) -> Standing:
-        """Make what does not stand; what stands then. `work.standing` holds what stood before."""
+    def make(self, work: Work) -> Status:
+        """Make what is not up to date; the status afterwards. `work.statuses` holds that before."""
 
     def facts(self) -> dict[str, Any]:
         """More that readers of the run folder need to know of it, as JSON values."""
@@ -201,7 +203,7 @@ class Single(Product):
         """What its content depends on beside its inputs, as JSON values."""
 
     @abstractmethod
-    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+    def inputs(self, before: Mapping[str, Status]) -> dict[str, str | None]:
         """Digests of what it is made from, by name; None for a product that is not there."""
 
     @abstractmethod
@@ -216,35 +218,35 @@ class Single(Product):
     def _sidecars(self) -> Folder:
         return self.run.folder.sub(self.place)
 
-    def _why(self, before: Mapping[str, Standing]) -> tuple[str | None, Sidecar | None]:
+    def _why(self, before: Mapping[str, Status]) -> tuple[str | None, Sidecar | None]:
         inputs = self.inputs(before)
         missing = [name for name, digest in inputs.items() if digest is None]
         if missing:
             return f"waits for {', '.join(missing)}", None
-        due = Due(self.fingerprint, {k: v for k, v in inputs.items() if v is not None})
+        expected = Expected(self.fingerprint, {k: v for k, v in inputs.items() if v is not None})
         sidecar = read_sidecar(self._sidecars, self.name)
-        return why_stale(sidecar, due), sidecar
+        return why_stale(sidecar, expected), sidecar
 
-    def look(self, plan: "Plan", before: Mapping[str, Standing]) -> Standing:
+    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
         why, sidecar = self._why(before)
-        return Standing({ONE: sidecar.digest} if sidecar and why is None else {}, 1)
+        return Status({ONE: sidecar.digest} if sidecar and why is None else {}, 1)
 
-    def why(self, plan: "Plan", before: Mapping[str, Standing]) -> str:
-        return self._why(before)[0] or STANDS
+    def why(self, plan: "Plan", before: Mapping[str, Status]) -> str:
+        return self._why(before)[0] or CURRENT
 
-    def make(self, work: Work) -> Standing:
+    def make(self, work: Work) -> Status:
         """Nothing is done if an input is not there. The sidecar is written last."""
-        standing = work.standing[self.name]
-        if standing.stands:
-            return standing
-        inputs = self.inputs(work.standing)
+        status = work.statuses[self.name]
+        if status.current:
+            return status
+        inputs = self.inputs(work.statuses)
         known = {name: digest for name, digest in inputs.items() if digest is not None}
         if len(known) < len(inputs):
-            return standing
+            return status
         work.worked.add(self.name)
         return self.commit(known, lambda: self.produce(work))
 
-    def commit(self, inputs: Mapping[str, str], produce: Callable[[], Made]) -> Standing:
+    def commit(self, inputs: Mapping[str, str], produce: Callable[[], Made]) -> Status:
         """Let `produce` write the files, and vouch for them."""
         folder, start = self._sidecars, time.monotonic()
         folder.remove(f"{self.name}.json")
@@ -258,12 +260,12 @@ class Single(Product):
             digests, round(time.monotonic() - start, 3), round(peak_memory(), 1), made.summary,
         )  # fmt: skip
         folder.write(f"{self.name}.json", sidecar.encode())
-        return Standing({ONE: sidecar.digest}, 1)
+        return Status({ONE: sidecar.digest}, 1)
 
 
-def foresee(plan: "Plan", products: Sequence[Product]) -> dict[str, Standing]:
-    """What stands of each product, in order."""
-    found: dict[str, Standing] = {}
+def foresee(plan: "Plan", products: Sequence[Product]) -> dict[str, Status]:
+    """The status of each product, in order."""
+    found: dict[str, Status] = {}
     for product in products:
         found[product.name] = product.look(plan, found)
     return found

@@ -12,7 +12,7 @@ from pipeline.engine.patches import is_same, marked, patched
 from pipeline.engine.plan import Node, Plan
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import check_columns, check_rows
-from pipeline.table.freshness import INGEST, Due, changed_inputs
+from pipeline.table.freshness import INGEST, Expected, changed_inputs
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
     Sidecar,
@@ -36,7 +36,7 @@ class Renewal:
 
     node: Node
     data: ShardData
-    due: Due
+    expected: Expected
     wanted: Rows
     stale: Rows
     base: Sidecar | None
@@ -52,21 +52,21 @@ class Renewal:
     ) -> "Renewal":
         """`digests` are those of the shard (INGEST) and of the parts that the stage reads and asks.
 
-        `again` names rows to measure though nothing has changed: those of a part that stands, so
-        PartError if it does not.
+        `again` names rows to measure again though nothing has changed. PartError if there is no
+        part that they could be rows of.
         """
-        data, due = plan.data(shard), plan.due(node, digests)
+        data, expected = plan.data(shard), plan.expected(node, digests)
         settle(_folder(plan, node), data.name)  # of a worker that died at this very task
         wanted = wanted_rows(plan, node, data)
         base = read_sidecar(_folder(plan, node), data.name)
-        stale = _stale_rows(plan, node, data, due, base, wanted)
+        stale = _stale_rows(plan, node, data, expected, base, wanted)
         if again is not None:
             if stale is None:
                 raise PartError(f"{node.name}, shard {data.name}: the part of before is gone")
             stale = stale | (marked(len(wanted), again) & wanted)
         if stale is None:
-            return cls(node, data, due, wanted, np.ones(len(wanted), bool), None)
-        return cls(node, data, due, wanted, stale, base)
+            return cls(node, data, expected, wanted, np.ones(len(wanted), bool), None)
+        return cls(node, data, expected, wanted, stale, base)
 
     @property
     def measured(self) -> Rows:
@@ -79,15 +79,15 @@ class Renewal:
         return self.base is None or bool(self.stale.any())
 
     def note(self, plan: Plan) -> str:
-        """Note on the sidecar of a part that needs no work what it stands on today; its digest."""
+        """Note today's inputs on the sidecar of a part that needs no work; the part's digest."""
         assert self.base is not None
         return self._restamp(plan, self.base)
 
     def commit(self, plan: Plan, output: Output, start: float) -> tuple[str, Output]:
-        """Hold the output against the law of the table and commit it; the part's digest.
+        """Check the output's rows and columns and commit it; the part's digest and the output.
 
-        Of a part that stands only the stale rows are taken from `output`; also the whole output is
-        given back, for its counts. PartError if it breaks the law.
+        If there is a part to keep, only the stale rows are taken from `output`. PartError if rows
+        or columns are wrong.
         """
         node, name = self.node, self.data.name
         place = f"{node.name}, shard {name}"
@@ -107,9 +107,9 @@ class Renewal:
             sidecar = commit(
                 _folder(plan, node), name, self.data.shard, {f"{name}.parquet": output.table},
                 {f"{name}.{suffix}": path for suffix, path in output.files.items()},
-                stage=node.name, fingerprint=node.fingerprint, inputs=self.due.inputs,
+                stage=node.name, fingerprint=node.fingerprint, inputs=self.expected.inputs,
                 rows=output.table.num_rows, seconds=time.monotonic() - start,
-                summary=output.summary, asked=pack_rows(asked), policy=self.due.policy,
+                summary=output.summary, asked=pack_rows(asked), policy=self.expected.policy,
                 patches=patches,
                 # What the web gave, or a model took hours for, stays until the new part is whole.
                 aside=self.base is not None,
@@ -124,8 +124,8 @@ class Renewal:
     def _restamp(self, plan: Plan, base: Sidecar) -> str:
         noted = replace(
             base,
-            inputs=dict(self.due.inputs),
-            policy=dict(self.due.policy) if self.due.policy else None,
+            inputs=dict(self.expected.inputs),
+            policy=dict(self.expected.policy) if self.expected.policy else None,
             asked=pack_rows(self._asked()),
         )
         _folder(plan, self.node).write(f"{self.data.name}.json", noted.encode())
@@ -147,18 +147,18 @@ def _folder(plan: Plan, node: Node) -> Folder:
 
 
 def _stale_rows(
-    plan: Plan, node: Node, data: ShardData, due: Due, base: Sidecar | None, wanted: Rows
+    plan: Plan, node: Node, data: ShardData, expected: Expected, base: Sidecar | None, wanted: Rows
 ) -> Rows | None:
     """Rows whose cells cannot stay; None if nothing of the part can."""
-    if base is None or base.fingerprint != due.fingerprint or base.rows != len(wanted):
+    if base is None or base.fingerprint != expected.fingerprint or base.rows != len(wanted):
         return None
     stale = wanted & ~unpack_rows(base.asked, len(wanted))
-    for name in changed_inputs(base, due):
-        changed = _changed_rows(plan, name, data, due, base)
+    for name in changed_inputs(base, expected):
+        changed = _changed_rows(plan, name, data, expected, base)
         if changed is None:
             return None
         stale[changed] = True
-    before, today = ((policy or {}).get("gates", {}) for policy in (base.policy, due.policy))
+    before, today = ((policy or {}).get("gates", {}) for policy in (base.policy, expected.policy))
     if before != today and isinstance(node.stage, TableStage):
         stored = read_parquet(_folder(plan, node), f"{data.name}.parquet")
         stale |= wanted & node.stage.reconsider(data, before, stored)
@@ -166,10 +166,10 @@ def _stale_rows(
 
 
 def _changed_rows(
-    plan: Plan, name: str, data: ShardData, due: Due, base: Sidecar
+    plan: Plan, name: str, data: ShardData, expected: Expected, base: Sidecar
 ) -> list[int] | None:
     """Rows in which an input differs from what the part was made from; None if all may."""
-    old, today = base.inputs.get(name), due.inputs.get(name)
+    old, today = base.inputs.get(name), expected.inputs.get(name)
     if name == INGEST or old is None or today is None:
         return None
     upstream = read_sidecar(_folder(plan, plan.by_name[name]), data.name)

@@ -1,4 +1,4 @@
-"""A whole run: check everything, make what does not stand, note the state."""
+"""A whole run: check everything, make what is not up to date, write the state."""
 
 import contextlib
 import datetime
@@ -54,7 +54,7 @@ class Result:
     digest: str
     """Over the bytes of the export's tars and tables; empty if it was not finished."""
     cached: dict[str, bool]
-    """By product: whether all of it stood before."""
+    """By product: whether all of it was up to date before."""
     paths: dict[str, str]
     """What to open: `model`, `grid`, `report` …"""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
@@ -138,48 +138,48 @@ def bring_up_to_date(
 
     Unless it was `asked` for, no model is trained anew and no picture drawn: that takes hours.
     """
-    standing = foresee(plan, products)
+    statuses = foresee(plan, products)
     write_state(plan.run, products)
-    due = [p for p in products if asked or not isinstance(p, Single) or p.follows]
+    wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
     opening = functools.partial(open_executor, plan.job.cluster)
-    with contextlib.closing(Driver(plan, products, reporter, opening, standing)) as driver:
-        if not again and all(standing[product.name].stands for product in due):
-            reporter.say("everything stands; nothing to do")
+    with contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver:
+        if not again and all(statuses[product.name].current for product in wanted):
+            reporter.say("everything is up to date; nothing to do")
         else:
-            driver.make([product for product in due if isinstance(product, Ingest)])
+            driver.make([product for product in wanted if isinstance(product, Ingest)])
             save_plan(plan)
             driver.provenance = note_provenance(plan)
             if again:
                 driver.fetch_again(again)
-            keyed = [one for one in due if one.keys != "one" and not isinstance(one, Ingest)]
+            keyed = [one for one in wanted if one.keys != "one" and not isinstance(one, Ingest)]
             driver.make(keyed)
             write_state(plan.run, products, driver)
-            singles = [product for product in due if isinstance(product, Single)]
+            singles = [product for product in wanted if isinstance(product, Single)]
             driver.make([product for product in singles if not product.shows_end])
             write_state(plan.run, products, driver, finished=True)
             driver.make([product for product in singles if product.shows_end])
         write_state(plan.run, products, driver, finished=True)
     paths: dict[str, str] = {}
     for product in products:
-        if isinstance(product, Single) and driver.standing[product.name].stands:
+        if isinstance(product, Single) and driver.statuses[product.name].current:
             paths |= product.paths()
     cached = {product.name: product.name not in driver.worked for product in products}
     (export,) = (product for product in products if isinstance(product, Export))
-    made = export if driver.standing[export.name].stands else None
+    made = export if driver.statuses[export.name].current else None
     return Result(
         plan.run, made, export.digest() if made else "", cached, paths, driver.quarantined
     )
 
 
 def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:
-    """Make one product of a run, under its lock, from what stands before it."""
+    """Make one product of a run, under its lock, from the products before it as they are."""
     with run.locked():
         tidy(run, reporter)
-        standing = recorded(run)
+        statuses = recorded(run)
         plan = build_plan(run, job, shard_schema(run))
         opening = functools.partial(open_executor, job.cluster)
-        with contextlib.closing(Driver(plan, [product], reporter, opening, standing)) as driver:
-            standing.pop(product.name, None)
+        with contextlib.closing(Driver(plan, [product], reporter, opening, statuses)) as driver:
+            statuses.pop(product.name, None)
             driver.make([product])
             state = run.state
             state["products"][product.name] = _noted(product, driver)
@@ -232,12 +232,12 @@ def write_state(
 
 
 def _noted(product: Product, driver: Driver | None) -> dict[str, Any]:
-    """What `state.json` holds of a product; without a driver, that nothing of it stands yet."""
+    """What `state.json` holds of a product; without a driver, that it is not up to date yet."""
     return {
         "keys": product.keys,
         "fingerprint": product.fingerprint,
         "folder": product.folder,
-        "stands": driver is not None and driver.standing[product.name].stands,
+        "current": driver is not None and driver.statuses[product.name].current,
         "cached": driver is not None and product.name not in driver.worked,
         **product.facts(),
     }

@@ -25,7 +25,7 @@ from pipeline.engine.plan import Node, Plan, load_plan
 from pipeline.engine.renewal import Renewal
 from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.stage import PictureStage, TableStage, WholeStage
-from pipeline.table.freshness import Due, why_stale
+from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar
 
@@ -71,7 +71,7 @@ def run_table(
     """Bring a table stage's part of one shard up to date.
 
     `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
-    measure once more though they stand.
+    measure once more though they are up to date.
     """
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node = plan.by_name[name]
@@ -122,19 +122,19 @@ def run_pictures(
 def run_prepare(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str]
 ) -> Worked:
-    """Write what a whole stage needs of one shard, unless it stands."""
+    """Write what a whole stage needs of one shard, unless that is up to date."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.seen(name, shard)
     assert isinstance(node.stage, WholeStage)
-    due, target = plan.due(node, digests), prepared_name(shard)
+    expected, target = plan.expected(node, digests), prepared_name(shard)
     sidecar = read_sidecar(plan.run.folder.sub(node.folder), target)
-    if sidecar is None or why_stale(sidecar, due) is not None:
+    if sidecar is None or why_stale(sidecar, expected) is not None:
         prepared = node.stage.prepare(data)
         tables = {
             f"{target}.parquet": prepared.own,
             dealt_file(shard): deal(prepared.dealt, node.stage.key),
         }
-        sidecar = _commit_tables(plan, node, target, shard, tables, due, start)
+        sidecar = _commit_tables(plan, node, target, shard, tables, expected, start)
     return Worked({name: sidecar.digest}, sidecar.rows, {})
 
 
@@ -150,8 +150,8 @@ def run_merge(
     assert isinstance(stage, WholeStage)
     rows = read_share(plan.run.folder.sub(node.folder), shards, share)
     table = by_shard(stage.merge([plan.seen(name, shard) for shard in shards], rows))
-    tables, due = {f"{share.name}.parquet": table}, Due(node.fingerprint, inputs)
-    sidecar = _commit_tables(plan, node, share.name, -1, tables, due, start, share.row_group)
+    tables, expected = {f"{share.name}.parquet": table}, Expected(node.fingerprint, inputs)
+    sidecar = _commit_tables(plan, node, share.name, -1, tables, expected, start, share.row_group)
     return Worked({name: sidecar.digest}, table.num_rows, {})
 
 
@@ -168,20 +168,20 @@ def run_whole(
     mine = read_answer(folder, shard, len(merged))
     prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
-    due = with_merged(plan.due(node, digests), merged)
+    expected = with_merged(plan.expected(node, digests), merged)
     rows = np.ones(output.table.num_rows, bool)
-    digest, _ = Renewal(node, data, due, rows, rows, None).commit(plan, output, start)
+    digest, _ = Renewal(node, data, expected, rows, rows, None).commit(plan, output, start)
     return Worked({name: digest}, output.table.num_rows, output.summary)
 
 
 def _commit_tables(
-    plan: Plan, node: Node, name: str, shard: int, tables: Mapping[str, pa.Table], due: Due,
-    start: float, row_group: int = ROW_GROUP,
+    plan: Plan, node: Node, name: str, shard: int, tables: Mapping[str, pa.Table],
+    expected: Expected, start: float, row_group: int = ROW_GROUP,
 ) -> Sidecar:  # fmt: skip
     """Commit tables that are on the way to a part, not one themselves; the first counts rows."""
     return commit(
         plan.run.folder.sub(node.folder), name, shard, tables, {},
-        stage=node.name, fingerprint=node.fingerprint, inputs=due.inputs,
+        stage=node.name, fingerprint=node.fingerprint, inputs=expected.inputs,
         rows=next(iter(tables.values())).num_rows, seconds=time.monotonic() - start,
         row_group=row_group,
     )  # fmt: skip

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.product import STANDS, Standing
+from pipeline.engine.product import CURRENT, Status
 from pipeline.table.freshness import INGEST, why_stale
 from pipeline.table.part import part_folder, read_sidecar, shard_name
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from pipeline.engine.plan import Node, Plan
 
 
-def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Standing]) -> str:
-    """Why not all parts of a stage stand; `STANDS` if they do."""
-    standing = node.look(plan, before)
-    if standing.stands:
-        return STANDS
+def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Status]) -> str:
+    """Why not all parts of a stage are up to date; `CURRENT` if they are."""
+    status = node.look(plan, before)
+    if status.current:
+        return CURRENT
     last = plan.run.state.get("products", {}).get(node.name)
     if last is None or not before["ingest"].digests:
         return "not done yet"
     if last["fingerprint"] == node.fingerprint:
-        return _why_not_standing(plan, node, before, standing)
+        return _why_not_current(plan, node, before, status)
     try:
         name = f"{part_folder(node.name, last['fingerprint'])}/recipe.json"
         old = json.loads(plan.run.folder.read(name))
@@ -36,23 +36,23 @@ def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Standing]) -> str
     return f"follows {', '.join(follows)}"
 
 
-def _why_not_standing(
-    plan: "Plan", node: "Node", before: Mapping[str, Standing], standing: Standing
+def _why_not_current(
+    plan: "Plan", node: "Node", before: Mapping[str, Status], status: Status
 ) -> str:
-    """Why parts of the same settings do not stand: the words for the first shard of each reason."""
+    """Why parts of the same settings are stale: each reason once, in the words of a first shard."""
     names, reasons = (INGEST, *node.upstream, *node.asks), []
     for shard in before[INGEST].digests:
-        if shard in standing.digests:
+        if shard in status.digests:
             continue
         missing = [name for name in names if shard not in before[name].digests]
         if missing:
             reasons.append(f"follows {', '.join(missing)}")
             continue
-        due = plan.due(node, {name: before[name].digests[shard] for name in names})
+        expected = plan.expected(node, {name: before[name].digests[shard] for name in names})
         sidecar = read_sidecar(plan.run.folder.sub(node.folder), shard_name(shard))
-        why = why_stale(sidecar, due) or "follows the shards' merged answer"
-        if sidecar is not None and sidecar.inputs == due.inputs:
-            changes = [text for _, text in differences(sidecar.policy or {}, due.policy or {})]
+        why = why_stale(sidecar, expected) or "follows the shards' merged answer"
+        if sidecar is not None and sidecar.inputs == expected.inputs:
+            changes = [text for _, text in differences(sidecar.policy or {}, expected.policy or {})]
             why = "; ".join([*changes[:3], "only the rows that this concerns are looked at"])
         reasons.append(why)
     return "; ".join(dict.fromkeys(reasons))

@@ -1,4 +1,4 @@
-"""The end of an export whose shards stand: other tools' layouts, dataset card and manifest."""
+"""The last steps of an export, after its shards: other layouts, dataset card and manifest."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipeline.export.card import VERSION, dataset_card
 from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
-from pipeline.table.freshness import Due
+from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of, shard_name
 from pipeline.table.storage import Folder
 
@@ -54,12 +54,12 @@ class Manifest:
         return None
 
 
-def finished_from(export: Export) -> Due:
-    """What the manifest must stand for: just these shards, this card and these layouts."""
+def finished_from(export: Export) -> Expected:
+    """What an up-to-date manifest was made from: these shards, this card and these layouts."""
     settings = export.job.export
     card = digest_of([VERSION, settings.title, settings.license, export.job.name])
     layouts = {f"layout {one.name}": str(one.version) for one in asked(export.job)}
-    return Due(export.recipe, {"parts": export.inputs, "card": card, **layouts})
+    return Expected(export.recipe, {"parts": export.inputs, "card": card, **layouts})
 
 
 def finish(
@@ -68,14 +68,14 @@ def finish(
     provenance: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> None:
-    """Write manifest, card and other layouts once all shards stand.
+    """Write manifest, card and other layouts once all shards are up to date.
 
     The manifest's digest covers the bytes of every tar and parquet: equal data, equal digest. What
     a layout could not take is said, and noted in manifest and card.
     """
     Manifest.remove(export.folder)
     job, folder = export.job, export.folder
-    sidecars = [sidecar for _, sidecar in sorted(export.standing().items())]
+    sidecars = [sidecar for _, sidecar in sorted(export.current_shards().items())]
     shards = [
         {
             "tar": f"{shard_name(i)}.tar",

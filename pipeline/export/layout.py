@@ -25,7 +25,7 @@ LEADERS = ("dup_group", "dup_of")
 
 
 class Export(Protocol):
-    """An export whose tars and tables stand: `00000.parquet` holds the rows of `slices[0]`."""
+    """An export with tars and tables written: `00000.parquet` holds the rows of `slices[0]`."""
 
     @property
     def job(self) -> Job: ...
@@ -51,7 +51,7 @@ class Export(Protocol):
     @property
     def slices(self) -> Sequence[Sequence[Slice]]: ...
 
-    def standing(self) -> Mapping[int, Sidecar]:
+    def current_shards(self) -> Mapping[int, Sidecar]:
         """Its shards' sidecars, by number."""
 
     def judged(self, shard: int) -> ShardData:
@@ -67,7 +67,7 @@ class Taken:
     shards: Sequence[int]
 
     def table(self, number: int) -> pa.Table:
-        """The shard's rows as they stand; those that go are there until every layout is done."""
+        """The shard's rows; those that are taken out stay in it until every layout is done."""
         return read_parquet(self.folder, f"{shard_name(number)}.parquet")
 
     def gone(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -95,7 +95,7 @@ class Layout(ABC):
     files: ClassVar[tuple[str, ...]]
     """Regular expressions of its files' names, relative to the folder. No other layout's match."""
     version: ClassVar[int] = 1
-    """Higher when the same rows give other files: then those that stand are written anew."""
+    """Raised when the same rows give other files, so that existing files are written anew."""
     always: ClassVar[bool] = False
     """Written whether or not it is asked for, by the export's own tasks."""
 

@@ -113,15 +113,15 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _pictures(data: ShardData, places: Sequence[int]) -> Iterator[bytes]:
     """The stored pictures of the rows at `places`, which ascend as the tar's do."""
-    due = iter(places)
-    row = next(due, None)
+    remaining = iter(places)
+    row = next(remaining, None)
     with data.file("download", "tar") as path, tarfile.open(path, "r|") as tar:
         for member in tar:
             if row is None:
                 return
             if int(member.name.split(".")[0]) == row and (handle := tar.extractfile(member)):
                 yield handle.read()
-                row = next(due, None)
+                row = next(remaining, None)
     if row is not None:
         raise PartError(f"export: the picture of row {row} of shard {data.name} is not in its tar")
 

@@ -147,7 +147,7 @@ def _download(
                 said = seen[url] = Seen()
                 return intake.admit(fetcher.fetch(url, said), said)
             except FetchStoppedError as error:
-                # img2dataset would make it every row's own failure, and the shard would stand.
+                # img2dataset would note a failure of each row, and the part would be committed.
                 broken.append(error)
                 raise
 

@@ -28,7 +28,7 @@ CAPS = {
     "max_image_pixels": "image_too_many_pixels",
     "max_metadata_bytes": "metadata_oversize",
 }
-"""Caps, and the reason they give: a row refused by one is due once it is raised."""
+"""Caps, and the reason they give: a row that a cap refused is stale once the cap is raised."""
 WISHES = {
     "respect_robots_txt": ("opted_out_robots_txt", "robots_txt_unreachable"),
     "respect_robots_tag": ("opted_out_robots_tag",),
@@ -37,7 +37,7 @@ WISHES = {
     "allow_addresses": ("address_forbidden",),
     "expected": ("hash_mismatch",),
 }
-"""Other gates, and the reasons whose rows are due once they have changed."""
+"""Other gates, and the reasons they give: rows refused by a gate are stale once it changes."""
 
 
 def reconsider(
@@ -68,20 +68,20 @@ def reconsider(
         # Pictures that were stored while a wish was not respected go by a rule over what was said.
         if old(name) != new(name) and new(name) is not True:
             reasons += given
-    due = _is_in(stored["fetch_reason"], reasons)
+    stale = _is_in(stored["fetch_reason"], reasons)
     # The size of a picture that was refused for its size is stored from its header.
     fits = pc.less_equal(stored["original_pixels"], new("max_image_pixels"))
     too_many = _is_in(stored["fetch_reason"], ["image_too_many_pixels"])
-    due &= ~too_many | np.array(pc.fill_null(fits, True).to_numpy(zero_copy_only=False), bool)
+    stale &= ~too_many | np.array(pc.fill_null(fits, True).to_numpy(zero_copy_only=False), bool)
     if "avif" in new("formats") and "avif" not in old("formats"):
         avif = _is_in(stored["format"], ["avif"])
-        due |= avif & _is_in(stored["fetch_reason"], ["not_an_image"])
+        stale |= avif & _is_in(stored["fetch_reason"], ["not_an_image"])
     if old("opted_out_domains") != new("opted_out_domains"):
-        due |= _other_domains(config, stored, urls)
+        stale |= _other_domains(config, stored, urls)
     lists = ("blocklist", "blocklist_pdq_distance")
     if any(old(name) != new(name) for name in lists):
-        due |= _other_pictures(config, stored, named)
-    return due
+        stale |= _other_pictures(config, stored, named)
+    return stale
 
 
 def _is_in(column: pa.ChunkedArray, values: Sequence[str]) -> Rows:
@@ -108,10 +108,10 @@ def _other_pictures(
     blocklist = read_hashes(config.blocklist, config.blocklist_pdq_distance)
     entries = blocklist.entries if blocklist is not None else frozenset()
     refused = _is_in(stored["fetch_reason"], ["blocklisted"])
-    due = refused & np.array([entry not in entries for entry in stored["listed"].to_pylist()])
+    stale = refused & np.array([entry not in entries for entry in stored["listed"].to_pylist()])
     if blocklist is not None:
-        due[list(named(blocklist))] = True
-    return due
+        stale[list(named(blocklist))] = True
+    return stale
 
 
 def named_pictures(stored: pa.Table, tar: Path, blocklist: HashList) -> dict[int, str]:

@@ -94,7 +94,7 @@ def read_hashes(path: str | None, distance: int) -> HashList | None:
             # The line itself is not shown, since these lists are confidential.
             raise InputError(
                 f"download.blocklist: {path}, line {number}: `sha256:` or `pdq:` and 64 hex digits "
-                "are due, or `md5:` and 32"
+                "are expected, or `md5:` and 32"
             )
         found[kind].add(digits)
     packed = b"".join(bytes.fromhex(digits) for digits in sorted(found["pdq"]))

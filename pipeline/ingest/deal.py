@@ -32,7 +32,7 @@ from pipeline.ingest.listing import CAPTION_NAMES, URL_NAMES, Source, find_colum
 from pipeline.ingest.reading import check_source, read_batches, read_schema
 from pipeline.ingest.rows import forgotten, to_table
 from pipeline.table.columns import SHARD_COLUMNS
-from pipeline.table.freshness import Due, changed_inputs, why_stale
+from pipeline.table.freshness import Expected, changed_inputs, why_stale
 from pipeline.table.part import digest_of, peak_memory, shard_name
 from pipeline.table.run import Run, ShardIndex
 from pipeline.table.tombstones import Tombstones
@@ -60,14 +60,14 @@ class Listing:
         fields = [(c.name, c.type) for c in SHARD_COLUMNS]
         return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
 
-    def due(self, shard_size: int) -> Due:
+    def expected(self, shard_size: int) -> Expected:
         """What the shards must have been dealt from to be up to date."""
         others = sorted((name, own, str(kind)) for name, (own, kind) in self.passthrough.items())
         inputs: dict[str, str] = {}
         for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
             name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
             inputs[name] = digest_of([i, source.format, source.key, pair])
-        return Due(digest_of([VERSION, shard_size, others]), inputs)
+        return Expected(digest_of([VERSION, shard_size, others]), inputs)
 
     def head(self, name: str) -> list[Any]:
         """The first rows' values in a column of the input, as they were read (text as bytes)."""
@@ -156,26 +156,26 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
         small = sum(source.size for source in listing.sources) < _SMALL
         spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
         rows_in = _spread(listing, spread, Tombstones.read(run.folder), progress)
-        standing = _standing(run, job, listing)
-        stands: list[tuple[int, str]] = []
-        for shard in range(len(standing.shards) if standing else 0):
+        existing = _reusable_index(run, job, listing)
+        kept: list[tuple[int, str]] = []
+        for shard in range(len(existing.shards) if existing else 0):
             table = run.shard(shard)
             # The digest of the file itself, because a killed deal may have left an older index.
-            stands.append((table.num_rows, shard_digest(table)))
+            kept.append((table.num_rows, shard_digest(table)))
             spread.add("old", table, 0, shard=shard)
         spread.close()
-        if standing is None or not spread.keeps_all():
+        if existing is None or not spread.keeps_all():
             # Removed first, so that shards which a kill leaves unfinished are not taken for whole.
             run.folder.remove("shards/index.json")
             run.folder.remove("shards")
-            standing, stands = None, []
-        if standing is not None:
+            existing, kept = None, []
+        if existing is not None:
             # Without inputs, so that the index of a deal killed from here on counts as stale.
-            run.folder.write("shards/index.json", replace(standing, inputs={}).encode())
-        shards = _deal(run, job, listing, spread, stands)
-    due = listing.due(job.shard_size)
+            run.folder.write("shards/index.json", replace(existing, inputs={}).encode())
+        shards = _deal(run, job, listing, spread, kept)
+    expected = listing.expected(job.shard_size)
     index = ShardIndex(
-        due.fingerprint, dict(due.inputs), rows_in, tuple(shards),
+        expected.fingerprint, dict(expected.inputs), rows_in, tuple(shards),
         {name: source for name, (source, _) in listing.passthrough.items()},
         {"shard_size": job.shard_size, "schema": str(listing.schema)},
         round(time.monotonic() - start, 3), round(peak_memory(), 1),
@@ -208,14 +208,14 @@ def _spread(
 
 
 def _deal(
-    run: Run, job: Job, listing: Listing, spread: Spread, standing: list[tuple[int, str]]
+    run: Run, job: Job, listing: Listing, spread: Spread, kept: list[tuple[int, str]]
 ) -> list[tuple[int, str]]:
     """Merge each bucket; new rows go to new shards, changed rows stay at their place."""
     changes: Changes = {}
-    dealer = Dealer(run, job.shard_size, list(standing), listing.schema)
+    dealer = Dealer(run, job.shard_size, list(kept), listing.schema)
     for bucket in range(spread.buckets):
         merged = merge(spread.table("new", bucket))
-        if standing:
+        if kept:
             old = spread.table("old", bucket)
             note_changes(merged, old, changes)
             fresh = pc.invert(pc.is_in(merged["uid"], value_set=old["uid"].combine_chunks()))
@@ -231,9 +231,9 @@ def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
     index = run.index
     if index is None:
         return "the input has not been read yet"
-    due = listing.due(job.shard_size)
-    if why_stale(index, due) is not None:
-        changed = [name.rsplit("/", 1)[-1] for name in changed_inputs(index, due)]
+    expected = listing.expected(job.shard_size)
+    if why_stale(index, expected) is not None:
+        changed = [name.rsplit("/", 1)[-1] for name in changed_inputs(index, expected)]
         shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
         return (
             f"the input changed: {shown}" if changed else "the input is dealt with other settings"
@@ -243,7 +243,7 @@ def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
     return f"{missing[0]} is missing" if missing else None
 
 
-def _standing(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
+def _reusable_index(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
     """The index if its shards can stay: dealt with this size and these columns, and complete."""
     index = run.index
     if index is None or index.recipe != {

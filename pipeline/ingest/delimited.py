@@ -53,12 +53,12 @@ def read_rows(source: Source, columns: int) -> Iterator[Rows]:
     Raises InputError for a line of more than `LONGEST` bytes.
     """
     header = 1
-    for data, text, due in _blocks(source, columns, BLOCK):
+    for data, text, expected in _blocks(source, columns, BLOCK):
         plain = not text and _is_utf8(data)
         table, broken = _parse(source, data if plain else _latin1(data, text), columns)
-        if table.num_rows + len(broken) != due:
+        if table.num_rows + len(broken) != expected:
             raise PartError(
-                f"ingest: {source.url}: of {due} rows {table.num_rows + len(broken)} were read"
+                f"ingest: {source.url}: of {expected} rows {table.num_rows + len(broken)} were read"
             )
         cells = [column.to_pylist() for column in table.slice(header).columns]
         if not plain:

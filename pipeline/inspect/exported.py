@@ -14,7 +14,7 @@ def exported(run: Run) -> dict[str, Any] | None:
     Rows come from the footers of the Parquet files beside the tars.
     """
     export = run.state.get("products", {}).get("export")
-    if not export or not export["stands"] or not run.folder.exists(export["folder"]):
+    if not export or not export.get("current") or not run.folder.exists(export["folder"]):
         return None
     place = run.folder.sub(export["folder"])
     tars = [name for name in place.names() if name.endswith(".tar")]

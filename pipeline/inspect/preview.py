@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipeline.config.job import Job
 from pipeline.engine.plan import Node
-from pipeline.engine.product import STANDS, Standing
+from pipeline.engine.product import CURRENT, Status
 from pipeline.engine.why import short
 from pipeline.table.run import Run
 
@@ -24,15 +24,15 @@ def preview(job: Job) -> dict[str, Any]:
     prepared = prepare(job)
     run, plan = prepared.run, prepared.plan
     claim(run, None)
-    found: dict[str, Standing] = {}
+    found: dict[str, Status] = {}
     rows: list[dict[str, Any]] = []
     for product in prepared.products:
-        standing = product.look(plan, found)
-        why = STANDS if standing.stands else product.why(plan, found)
-        found[product.name] = standing
-        todo, total = None, standing.total
+        status = product.look(plan, found)
+        why = CURRENT if status.current else product.why(plan, found)
+        found[product.name] = status
+        todo, total = None, status.total
         if total is not None:
-            todo = total - len(standing.digests) or int(standing.unfinished)
+            todo = total - len(status.digests) or int(status.unfinished)
         if todo == 0 and product.name in plan.by_name:
             why = "; ".join([why, *_effort(run, plan.by_name[product.name])])
         row: dict[str, Any] = {"stage": product.name, "todo": todo, "shards": total, "why": why}
@@ -41,7 +41,7 @@ def preview(job: Job) -> dict[str, Any]:
         elif rows and rows[0]["todo"] != 0:
             # The list is read anew, which may bring shards and take some away.
             row["todo"] = None
-            row["why"] = why if why != STANDS else "stands, but for what the changed input brings"
+            row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)
     return {"run": run.folder.url, "stages": rows}
 

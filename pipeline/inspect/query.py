@@ -35,7 +35,7 @@ def query(run: Run, sql: str) -> pa.Table:
             if len(kinds) != 1 or kinds[0] not in (
                 duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN
             ):  # fmt: skip
-                raise InputError("sql: one SELECT over `samples` is due, no other statement")
+                raise InputError("sql: expected one SELECT over `samples` and no other statement")
             result: pa.Table = db.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             blame(run, error)

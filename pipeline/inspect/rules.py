@@ -17,7 +17,7 @@ _KEYWORDS = {"and", "or", "not", "is", "null", "true", "false", "in", "case", "w
 
 @dataclass(frozen=True)
 class Threshold:
-    """`column op value`, as it stands in a rule; `op` is one of < <= > >=."""
+    """`column op value`, as written in a rule; `op` is one of < <= > >=."""
 
     column: str
     op: str

@@ -11,7 +11,7 @@ from pipeline.measure.stage import Stage
 
 
 def stages_for(job: Job, shard_schema: Mapping[str, pa.DataType]) -> list[Stage]:
-    """The job's stages in an order in which each reads only what stands.
+    """The job's stages in an order in which each reads only columns made before it.
 
     `shard_schema` names the columns of a shard, passthrough ones included. InputError for a rule
     or `only_if` that no stage of the job can answer, and for an unknown measurement.

@@ -38,7 +38,7 @@ def read_list(path: Path) -> list[Named]:
         kind, sign, value = text.partition(":")
         place = f"{path}, line {i + 1}"
         if not sign or kind.strip() not in KINDS:
-            raise InputError(f"{place}: `uid:…`, `url:…`, `domain:…` or `sha256:…` is due")
+            raise InputError(f"{place}: expected `uid:…`, `url:…`, `domain:…` or `sha256:…`")
         named.append((kind.strip(), value.strip(), place))
     return named
 

@@ -84,17 +84,17 @@ def retry(
 
 
 def _check(run: Run, plan: Plan, where: str) -> None:
-    parts = _standing(run, plan)
+    parts = _parts_with_downloads(run, plan)
     with connect(run, parts=parts) as db:
         schema = db.sql("SELECT * FROM samples LIMIT 0").to_arrow_table().schema
     columns_of(where, {field.name: field.type for field in schema}, PLACE)
 
 
-def _standing(run: Run, plan: Plan) -> list[Parts]:
+def _parts_with_downloads(run: Run, plan: Plan) -> list[Parts]:
     """The run's parts; InputError if no shard's download is among them."""
     parts = stage_parts(run)
-    due = plan.by_name["download"].fingerprint
-    if not any(p.name == "download" and p.fingerprint == due and p.sidecars for p in parts):
+    today = plan.by_name["download"].fingerprint
+    if not any(p.name == "download" and p.fingerprint == today and p.sidecars for p in parts):
         job = run.job.get("job_file") or "JOB.yaml"
         raise InputError(
             f"{run.folder.url} has no finished download parts to try again; "

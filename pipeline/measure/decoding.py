@@ -35,7 +35,7 @@ def measure_pictures(
     """
     sinks = {stage.name: _Sink(stage, shard, rows[stage.name]) for stage in stages}
     # A stage without pictures to measure loads no model.
-    busy = {name: sink for name, sink in sinks.items() if sink.due}
+    busy = {name: sink for name, sink in sinks.items() if sink.expected}
     sessions = {name: sink.open() for name, sink in busy.items()}
     wanted = {name: rows[name] for name in busy}
     if busy:
@@ -90,7 +90,7 @@ class _Sink:
         self._session: Session | None = None
         self._place = f"{stage.name}, shard {shard.name}"
         fetched = pc.equal(shard.table("status")["status"], "success")
-        self.due = int((wanted & fetched.to_numpy(zero_copy_only=False)).sum())
+        self.expected = int((wanted & fetched.to_numpy(zero_copy_only=False)).sum())
         self._table = shard.table(*stage.reads)
         self._columns: dict[str, list[Any]] = {
             column.name: [None] * self._table.num_rows for column in stage.writes
@@ -128,9 +128,9 @@ class _Sink:
     def finish(self, scratch: Path) -> Output:
         if self._rows:
             self._flush()
-        if self._measured != self.due:
+        if self._measured != self.expected:
             raise PartError(
-                f"{self._place}: {self.due} pictures are due, {self._measured} are in the tar"
+                f"{self._place}: expected {self.expected} pictures, the tar has {self._measured}"
             )
         files = {}
         for name in self._stage.arrays:

@@ -204,7 +204,7 @@ class DownloadStage(TableStage):
     ) -> "dict[int, Fetched]":
         """Wanted rows whose stored pictures are on today's blocklist: no request is sent for them.
 
-        A part that stands is looked at, if there is one.
+        They are looked for in the existing part, if there is one.
         """
         from pipeline.fetch.gates import named_pictures, refused_as_listed
         from pipeline.fetch.lists import read_hashes

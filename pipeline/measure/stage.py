@@ -194,7 +194,7 @@ class TableStage(Stage):
         """Measure the marked rows; the others' cells are null."""
 
     def reconsider(self, shard: ShardData, before: Mapping[str, Any], stored: pa.Table) -> Rows:
-        """Rows of a part that stands whose answer may be another under today's `gates`.
+        """Rows of an existing part that may get another result under today's `gates`.
 
         `before` are the gates that the part was made under, `stored` is its table.
         """

@@ -84,7 +84,7 @@ def run(
 ) -> None:
     """Run a job: fetch, measure, judge, export, and, if the job says so, train and sample.
 
-    What stands from an earlier run is not done again; `winnow plan` shows what would be.
+    What is up to date from an earlier run is not done again; `winnow plan` shows what would be.
     """
     from pipeline.shell.commands import run_and_report
 

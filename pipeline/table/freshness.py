@@ -10,7 +10,7 @@ this name."""
 
 
 @dataclass(frozen=True)
-class Due:
+class Expected:
     """What a product must have been made from to be up to date today.
 
     `policy` holds the settings that decide which rows are measured and which are refused. They are
@@ -35,21 +35,21 @@ class Record(Protocol):
     def policy(self) -> Mapping[str, Any] | None: ...
 
 
-def why_stale(record: Record | None, due: Due) -> str | None:
+def why_stale(record: Record | None, expected: Expected) -> str | None:
     """None if what was made is up to date; otherwise the reason, in words for a user."""
     if record is None:
         return "missing or unfinished"
-    if record.fingerprint != due.fingerprint:
+    if record.fingerprint != expected.fingerprint:
         return "its settings changed"
-    if changed := changed_inputs(record, due):
+    if changed := changed_inputs(record, expected):
         shown = ["the list" if name == INGEST else name for name in changed]
         return f"follows {', '.join(shown)}"
-    if (record.policy or None) != (due.policy or None):
+    if (record.policy or None) != (expected.policy or None):
         return "other rows are let in"
     return None
 
 
-def changed_inputs(record: Record, due: Due) -> list[str]:
+def changed_inputs(record: Record, expected: Expected) -> list[str]:
     """Names of the inputs that differ from those on record."""
-    names = [*due.inputs, *(name for name in record.inputs if name not in due.inputs)]
-    return [name for name in names if record.inputs.get(name) != due.inputs.get(name)]
+    names = [*expected.inputs, *(name for name in record.inputs if name not in expected.inputs)]
+    return [name for name in names if record.inputs.get(name) != expected.inputs.get(name)]

@@ -50,7 +50,7 @@ class Sidecar:
     asked: str | None = None
     """Rows that the stage was asked to measure, as `pack_rows` writes them; None: all."""
     policy: dict[str, Any] | None = None
-    """The settings that decided which rows those are; see `freshness.Due`."""
+    """The settings that decided which rows those are; see `freshness.Expected`."""
     patches: list[dict[str, Any]] = field(default_factory=list)
     """The latest changes of the part, oldest first: `base`, the digest before the change, and
     `rows`, the row numbers in the shard whose cells changed."""

@@ -40,7 +40,7 @@ class ShardIndex:
 
     @property
     def policy(self) -> None:
-        """Always None: shards have no settings of this kind; see `freshness.Due`."""
+        """Always None: shards have no settings of this kind; see `freshness.Expected`."""
         return None
 
     def __len__(self) -> int:

@@ -83,7 +83,10 @@ class Bars:
     def start(self, stage: str, total: int, done: int = 0, unit: str = "rows") -> None:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(
-                stage, total=total, completed=done, note="stands" if done and done == total else ""
+                stage,
+                total=total,
+                completed=done,
+                note="up to date" if done and done == total else "",
             )
         else:
             self._progress.update(self._tasks[stage], total=total, completed=done)
@@ -112,7 +115,7 @@ class Lines:
         self._total[stage], self._done[stage], self._unit[stage] = total, done, unit
         self._begin[stage] = (time.monotonic(), done)
         if done and done == total:
-            self.say(f"{stage}: {done:,} {unit} stand")
+            self.say(f"{stage}: {done:,} {unit} up to date")
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
         self._done[stage] += rows
@@ -121,8 +124,8 @@ class Lines:
         if done < total and now - self._reported_at.get(stage, 0.0) < self.every:
             return
         self._reported_at[stage] = now
-        begin, stood = self._begin[stage]
-        rate = (done - stood) / max(now - begin, 1e-3)
+        begin, done_before = self._begin[stage]
+        rate = (done - done_before) / max(now - begin, 1e-3)
         left = f", {(total - done) / rate:,.0f} s left" if rate and done < total else ""
         counts = f", {note}" if note else ""
         unit = self._unit[stage]

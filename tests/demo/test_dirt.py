@@ -52,9 +52,9 @@ def test_every_input_row_has_one_truth(world: Path) -> None:
     assert truth.schema.equals(TRUTH)
     assert len(rows) == N
     listed = Counter(make_uid(row["url"], row["caption"]) for row in rows)
-    due = {row["uid"]: row["times"] for row in truth.to_pylist()}
-    assert truth.num_rows == len(due)
-    assert dict(listed) == due
+    expected = {row["uid"]: row["times"] for row in truth.to_pylist()}
+    assert truth.num_rows == len(expected)
+    assert dict(listed) == expected
     for row in truth.to_pylist():
         assert row["uid"] == make_uid(row["url"], row["caption"])
 

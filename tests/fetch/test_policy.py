@@ -160,7 +160,7 @@ _HARMLESS = st.sampled_from(
 
 @given(st.lists(_HARMLESS, max_size=4), st.sampled_from(sorted(OPT_OUT)), st.randoms())
 @settings(max_examples=200, deadline=None)
-def test_an_opt_out_is_found_wherever_it_stands(harmless, word, random):
+def test_an_opt_out_is_found_at_any_place_in_the_page(harmless, word, random):
     assert opt_out([", ".join(harmless)], "winnow") is None
     items = [*harmless, random.choice([word, word.upper(), f" {word} "])]
     random.shuffle(items)

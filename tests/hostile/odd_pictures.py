@@ -26,7 +26,7 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, colour: int, data: bytes, *chunks: bytes) -> bytes:
-    """A PNG of these rows, packed already; `chunks` stand before them."""
+    """A PNG of these rows, packed already; `chunks` come before them."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     rest = png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
     return b"".join([PNG_MAGIC, header, *chunks, rest])

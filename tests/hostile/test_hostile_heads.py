@@ -2,7 +2,7 @@
 is not.
 
 Each is read with every line that can be read, or refused as a whole: what a site says about the
-use of its pictures, and how long a body is, must not hang on what stands before it.
+use of its pictures, and how long a body is, must not depend on what comes before it.
 """
 
 import pytest

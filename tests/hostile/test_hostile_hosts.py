@@ -133,7 +133,7 @@ def test_requests_to_a_host_keep_the_agreed_pace(serve, run):
         times = [when for when, _ in one.order]
         assert len(times) == 10  # robots.txt too
         assert times[-1] - times[0] >= 0.8
-        assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 4  # a slow machine's due
+        assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 4  # allows for a slow machine
     assert outcome.seconds < 4  # side by side
 
 

@@ -41,7 +41,7 @@ def _step(h: Handler) -> None:
 
 
 STEPS: dict[str, Page] = {f"/robots/{n}": _step for n in range(7)}
-# 500 KiB are read: what stands before counts, what stands after does not, a line cut in two
+# 500 KiB are read: what comes before counts, what comes after does not, a line cut in two
 # says nothing.
 COMMENTS = "# nothing to see\n" * (500 * 1024 // 17)
 

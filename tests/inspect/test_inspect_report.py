@@ -150,12 +150,12 @@ def test_a_report_knows_what_it_was_made_from(make) -> None:
 
     assert why() == "missing or unfinished"
     assert Report(made.run).write() == made.run.folder.path("report.html")
-    assert why() == "stands"
+    assert why() == "up to date"
     state = json.loads(made.run.folder.read("state.json"))
     state["finished"] = "2027-01-01T00:00:00+00:00"
     state["products"]["embed"]["cached"] = True
     made.run.folder.write("state.json", json.dumps(state).encode())
-    assert why() == "stands"
+    assert why() == "up to date"
     made.run.folder.write("train/log.jsonl", b'{"step": 1, "loss": 0.5}\n')
     assert why() == "follows train/log.jsonl"
 

@@ -93,7 +93,7 @@ def test_the_export_is_counted_from_its_own_files(make) -> None:
     (folder / "00000.tar").write_bytes(b"x" * 10)
     state = made.run.state
     state["products"]["export"] = {
-        "fingerprint": "abc", "keys": "export shards", "folder": "export/abc", "stands": True,
+        "fingerprint": "abc", "keys": "export shards", "folder": "export/abc", "current": True,
     }  # fmt: skip
     made.run.folder.write("state.json", json.dumps(state).encode())
     assert stats(made.run)["export"] == {

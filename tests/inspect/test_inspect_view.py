@@ -19,8 +19,8 @@ def test_every_row_stands_beside_its_own_measurements(made: Made) -> None:
     with connect(made.run) as db:
         rows = db.sql("SELECT * FROM samples ORDER BY shard, row").to_arrow_table().to_pylist()
     assert [(row["shard"], row["row"]) for row in rows] == [(i // 25, i % 25) for i in range(60)]
-    for row, due in zip(rows, made.rows, strict=True):
-        for name, value in due.items():
+    for row, expected in zip(rows, made.rows, strict=True):
+        for name, value in expected.items():
             exact = (
                 row[name] == pytest.approx(value)
                 if isinstance(value, float)

@@ -52,7 +52,7 @@ def linear(**more: Any) -> dict[str, Any]:
     return {"embed": {"model": "winnow-tiny"}, "images": {"heads": [head | more]}}
 
 
-# Name of the case, what stands in the folder beside rows.csv, the job, and what the line must say.
+# Name of the case, files in the folder beside rows.csv, the job, and what the line must say.
 CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]] = {
     # The list.
     "no such file": (None, {"input": "row.csv"}, ["row.csv does not exist", "rows.csv?"]),

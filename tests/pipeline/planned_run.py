@@ -21,7 +21,7 @@ from pipeline.engine.driver import Driver
 from pipeline.engine.executors.inline import InlineExecutor
 from pipeline.engine.export import Cut, Export, run_export
 from pipeline.engine.plan import Plan, save_plan
-from pipeline.engine.product import Standing
+from pipeline.engine.product import Status
 from pipeline.engine.runner import prepare
 from pipeline.export.finish import finish
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
@@ -78,7 +78,7 @@ def write_tar(path: Path, pictures: Mapping[int, bytes]) -> Path:
 
 
 def fetched(pixels: np.ndarray | None, **changes: Any) -> dict[str, Any]:
-    """The download stage's cells of one row; None stands for a 404."""
+    """The download stage's cells of one row; None means a 404."""
     if pixels is None:
         return {"status": "failed", "fetch_reason": "http_not_found", **changes}
     height, width = pixels.shape[:2]
@@ -142,11 +142,12 @@ class PlannedRun:
         table = pa.Table.from_pylist(
             [{"uid": uid, **own} for uid, own in zip(uids, cells, strict=True)], schema=schema
         )
-        due = self.plan.due(node, self.made_from(stage, shard))
+        expected = self.plan.expected(node, self.made_from(stage, shard))
         sidecar = commit(
             self.plan.run.folder.sub(node.folder), name, shard, {f"{name}.parquet": table},
             {f"{name}.{suffix}": path for suffix, path in (files or {}).items()},
-            stage=stage, fingerprint=node.fingerprint, inputs=due.inputs, policy=due.policy,
+            stage=stage, fingerprint=node.fingerprint,
+            inputs=expected.inputs, policy=expected.policy,
             rows=len(uids), seconds=0.1, peak_memory_mb=1.0,
         )  # fmt: skip
         self.digests.setdefault(stage, {})[shard] = sidecar.digest
@@ -175,22 +176,22 @@ class PlannedRun:
     def make(self, *stages: str) -> None:
         """Make the parts of stages, as a run does; the parts that they read must exist."""
         nodes = [node for node in self.plan.nodes if node.name in stages]
-        standing = self.standing()
+        statuses = self.statuses()
         for name in stages:
-            standing.pop(name)
+            statuses.pop(name)
         opening = contextlib.nullcontext
         driver = Driver(
             self.plan,
             nodes,
             Lines(io.StringIO()),
             lambda light: opening(InlineExecutor()),
-            standing,
+            statuses,
         )
         with contextlib.closing(driver):
             driver.make(nodes)
         assert driver.quarantined == []
         for name in stages:
-            made = standing[name].digests
+            made = statuses[name].digests
             assert set(made) == set(self.shards), f"{name} reads what was not made"
             self.digests[name] = made
 
@@ -205,16 +206,16 @@ class PlannedRun:
                 found[row["caption"]] = own
         return found
 
-    def standing(self) -> dict[str, Standing]:
+    def statuses(self) -> dict[str, Status]:
         not_made = dict.fromkeys(self.shards, "")  # a stage that a test leaves out
         shards = {shard: digest for shard, (_, digest) in enumerate(self.index.shards)}
-        found = {INGEST: Standing(shards, len(shards))}
+        found = {INGEST: Status(shards, len(shards))}
         for node in self.plan.nodes:
-            found[node.name] = Standing(dict(self.digests.get(node.name, not_made)), len(shards))
+            found[node.name] = Status(dict(self.digests.get(node.name, not_made)), len(shards))
         return found
 
     def cut(self) -> Cut:
-        return Cut.of(Export(self.plan), self.standing(), self.shards)
+        return Cut.of(Export(self.plan), self.statuses(), self.shards)
 
     def export(self) -> Cut:
         cut = self.cut()

@@ -75,10 +75,10 @@ def test_two_rules_may_share_a_reason(plan_run):
     assert reasons(verdicts) == [["x_odd", "x_else"], ["x_odd"]]
 
 
-@pytest.mark.parametrize(("if_null", "due"), [("keep", []), ("drop", ["low_resolution"])])
-def test_what_an_unknown_answer_means_is_the_rules_to_say(plan_run, if_null: str, due):
+@pytest.mark.parametrize(("if_null", "expected"), [("keep", []), ("drop", ["low_resolution"])])
+def test_what_an_unknown_answer_means_is_the_rules_to_say(plan_run, if_null: str, expected):
     verdicts = judge(plan_run(pairs(1), rules=[SMALL | {"if_null": if_null}]), [OK])
-    assert reasons(verdicts) == [due]
+    assert reasons(verdicts) == [expected]
 
 
 def test_a_failed_row_gets_true_rules_beside_its_failure_but_no_unknown_ones(plan_run):
@@ -121,7 +121,7 @@ FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 
 
 
 @pytest.mark.parametrize(
-    ("facts", "download", "due"),
+    ("facts", "download", "expected"),
     [
         ({}, {}, []),
         ({"original_height": 63}, {"max_aspect_ratio": 9}, ["image_too_small"]),
@@ -143,13 +143,13 @@ FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 
         ({"robots_txt": "allowed"}, {}, []),
     ],
 )  # fmt: skip
-def test_facts_of_the_fetch_are_judged_by_the_download_section(plan_run, facts, download, due):
+def test_facts_of_the_fetch_are_judged_by_the_download_section(plan_run, facts, download, expected):
     verdicts = judge(plan_run(pairs(1), download=download), [FACTS | facts])
-    assert reasons(verdicts) == [due]
+    assert reasons(verdicts) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("given", "verify", "due"),
+    ("given", "verify", "expected"),
     [
         (" " + "AB" * 32 + " ", True, []),
         ("cd" * 32, True, ["hash_mismatch"]),
@@ -158,14 +158,14 @@ def test_facts_of_the_fetch_are_judged_by_the_download_section(plan_run, facts, 
         (None, True, []),
     ],
 )
-def test_the_promised_hash_is_held_against_what_is_stored(plan_run, given, verify, due):
+def test_the_promised_hash_is_held_against_what_is_stored(plan_run, given, verify, expected):
     planned = plan_run([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
     held = [
         rule.when for rule in planned.plan.by_name["decide"].stage.rules if "sha256" in rule.when
     ]
     assert len(held) == verify
     assert all('"input_sha256"' in when for when in held)
-    assert reasons(judge(planned, [FACTS])) == [due]
+    assert reasons(judge(planned, [FACTS])) == [expected]
 
 
 def group(leader: int, count: int) -> list[dict[str, Any]]:
@@ -302,9 +302,9 @@ def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):
             assert own["reasons"] == ["not_measured"]
         else:
             width = cell["original_width"]
-            due = ["low_resolution"] if width is None or width < 100 else []
-            due += ["x_odd"] if width is not None and width % 2 else []
-            assert [r for r in own["reasons"] if r != "duplicate"] == due
+            expected = ["low_resolution"] if width is None or width < 100 else []
+            expected += ["x_odd"] if width is not None and width % 2 else []
+            assert [r for r in own["reasons"] if r != "duplicate"] == expected
     for number in range(3):
         members = [v for v, d in zip(verdicts, dedups, strict=True) if d.get("dup_group") == number]
         clean = [own for own in members if not set(own["reasons"]) - {"duplicate"}]

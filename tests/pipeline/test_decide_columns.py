@@ -55,7 +55,7 @@ FETCH_RULES = [
     {"reason": "opted_out_robots_txt", "when": "robots_txt = 'forbidden'"},
     {"reason": "too_large", "when": "bytes > 4"},
 ]
-"""Those of `download:` that the rows may break; they stand before the job's."""
+"""Rules of `download:` that the rows may break; they come before the job's."""
 
 
 def holds(rule: dict[str, Any], row: dict[str, Any]) -> bool | None:

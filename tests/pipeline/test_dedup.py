@@ -62,9 +62,9 @@ def likenesses(draw) -> tuple[int, list[Likeness]]:
 def test_groups_are_those_of_the_plain_rule(given_likenesses):
     rows, found = given_likenesses
     leader, similarity, kinds = solve(rows, found)
-    due_leader, due_kinds = expected(rows, found)
-    assert leader.tolist() == due_leader
-    assert kinds.tolist() == due_kinds
+    expected_leader, expected_kinds = expected(rows, found)
+    assert leader.tolist() == expected_leader
+    assert kinds.tolist() == expected_kinds
     for row in range(rows):
         if leader[row] < 0:
             assert np.isnan(similarity[row])
@@ -241,8 +241,10 @@ def test_near_vectors_must_look_alike_too(plan_run, drawings, thumbnail_similari
         )
     planned.make("dedup")
     named = list(vectors)
-    due = {frozenset(named[:2])} | ({frozenset(named[2:4])} if not thumbnail_similarity else set())
-    assert groups(planned) == due
+    expected = {frozenset(named[:2])} | (
+        {frozenset(named[2:4])} if not thumbnail_similarity else set()
+    )
+    assert groups(planned) == expected
     kinds = {own["dup_kind"] for own in planned.read("dedup").values()}
     assert kinds == {"vector", None}
 

@@ -72,7 +72,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "base": base,
         "checkpoint": save("published.ckpt", "bert-base-uncased"),
         "other": save("other.ckpt", "bert-base-uncased", [*CLASSES[1:], "toxic"]),
-        "due": judge.predict(CAPTIONS)["toxicity"],
+        "expected": judge.predict(CAPTIONS)["toxicity"],
         "folder": folder,
     }
 
@@ -90,14 +90,14 @@ def scorer(folder: Path, **changes):
 
 def test_scores_are_detoxifys_own(published, converted: Path):
     scores = scorer(converted)(CAPTIONS)
-    np.testing.assert_allclose(scores, published["due"], atol=1e-5)
+    np.testing.assert_allclose(scores, published["expected"], atol=1e-5)
     assert np.ptp(scores) > 0.1  # not one number for all
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_the_batch_size_changes_nothing(published, converted: Path, batch_size: int):
     scores = scorer(converted, batch_size=batch_size)(CAPTIONS)
-    np.testing.assert_allclose(scores, published["due"], atol=1e-5)
+    np.testing.assert_allclose(scores, published["expected"], atol=1e-5)
 
 
 def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converted: Path, tmp_path):
@@ -107,7 +107,9 @@ def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converte
     for name in ("tokenizer_config.json", "tokenizer.json"):
         (tmp_path / "bare" / name).unlink(missing_ok=True)
     (tmp_path / "bare" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    np.testing.assert_allclose(scorer(tmp_path / "bare")(CAPTIONS), published["due"], atol=1e-5)
+    np.testing.assert_allclose(
+        scorer(tmp_path / "bare")(CAPTIONS), published["expected"], atol=1e-5
+    )
 
 
 def test_only_tensors_are_left(converted: Path):

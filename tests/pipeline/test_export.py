@@ -183,13 +183,13 @@ def test_shards_of_a_longer_export_do_not_stay(exported):
     assert not list(folder.glob("00007*"))
 
 
-def test_an_export_is_finished_only_when_all_of_it_stands(exported):
+def test_an_export_is_finished_only_when_all_of_it_is_current(exported):
     planned = exported(export={"formats": ["datacomp"]})
     cut = planned.export()
-    assert cut.look().stands
+    assert cut.look().current
     (Path(cut.folder.path()) / "00001.tar").write_bytes(b"short")
-    assert not cut.look().stands
-    assert sorted(cut.standing()) == [0]
+    assert not cut.look().current
+    assert sorted(cut.current_shards()) == [0]
 
 
 def test_values_that_json_has_no_word_for_become_null(exported):
@@ -251,8 +251,8 @@ def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
     retitled = exported(export={"title": "Another"})
     again = retitled.cut()
     assert again.recipe == cut.recipe
-    assert not again.look().stands
-    assert len(again.standing()) == len(again.slices)
+    assert not again.look().current
+    assert len(again.current_shards()) == len(again.slices)
 
 
 def test_the_pictures_decode(exported):

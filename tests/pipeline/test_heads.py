@@ -78,12 +78,12 @@ def test_a_linear_head(tmp_path: Path, activation: str, bias: bool):
     ((weight, own),) = save(tmp_path / "h.safetensors", (1, DIM), bias=bias)
     head = weighted(tmp_path / "h.safetensors", activation=activation)
     x = vectors()
-    due = (x.astype(float) @ weight.T + own)[:, 0]
+    expected = (x.astype(float) @ weight.T + own)[:, 0]
     if activation == "sigmoid":
-        due = 1 / (1 + np.exp(-due))
+        expected = 1 / (1 + np.exp(-expected))
     scores = judge_of(head)(x)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, due, atol=1e-5)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("hidden", ["none", "relu"])
@@ -91,12 +91,12 @@ def test_an_mlp_head(tmp_path: Path, hidden: str):
     layers = save(tmp_path / "h.safetensors", (8, DIM), (4, 8), (1, 4))
     head = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation=hidden)
     x = vectors()
-    due = x.astype(float)
+    expected = x.astype(float)
     for i, (weight, bias) in enumerate(layers):
-        due = due @ weight.T + bias
+        expected = expected @ weight.T + bias
         if hidden == "relu" and i < 2:
-            due = np.maximum(due, 0)
-    np.testing.assert_allclose(judge_of(head)(x), due[:, 0], atol=1e-4)
+            expected = np.maximum(expected, 0)
+    np.testing.assert_allclose(judge_of(head)(x), expected[:, 0], atol=1e-4)
 
 
 def test_a_sigmoid_of_large_numbers_is_sure_and_quiet(tmp_path: Path):
@@ -114,8 +114,8 @@ def test_a_zeroshot_head_is_the_softmax_share_of_its_prompts():
     x = vectors()
     logits = 50.0 * x.astype(float) @ prompts.astype(float).T
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
-    due = share[:, :2].sum(axis=1) / share.sum(axis=1)
-    np.testing.assert_allclose(made(head).load(space)(x), due, atol=1e-5)
+    expected = share[:, :2].sum(axis=1) / share.sum(axis=1)
+    np.testing.assert_allclose(made(head).load(space)(x), expected, atol=1e-5)
     assert space.asked == ["p1", "p2", "n1", "n2", "n3"]
 
 
@@ -152,7 +152,7 @@ def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Pa
         ({"layers.0.weight": (2, DIM)}, "with one output"),
         ({"layers.0.weight": (DIM,)}, r"'layers\.0\.weight': \[12\]"),
         ({"layers.0.weight": (1, DIM), "layers.0.bias": (2,)}, r"'layers\.0\.bias': \[2\]"),
-        ({"layers.0.weight": (4, DIM), "layers.1.weight": (1, 5)}, "are due"),
+        ({"layers.0.weight": (4, DIM), "layers.1.weight": (1, 5)}, "are expected"),
     ],
     ids=["names", "outputs", "flat", "bias", "chain"],
 )
@@ -210,8 +210,8 @@ def test_the_stage_measures_where_there_is_a_vector(plan_run, tmp_path: Path, on
     planned.commit_vectors(0, own, [None if n == 2 else 0.3 for n in numbers])
     planned.make("heads")
     scores = {int(c.split()[-1]): cells["first"] for c, cells in planned.read("heads").items()}
-    due = {0: 0.0 if only_if is None else None, 1: 0.1, 2: None}
-    assert scores == pytest.approx(due, abs=1e-3)
+    expected = {0: 0.0 if only_if is None else None, 1: 0.1, 2: None}
+    assert scores == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_shard_without_any_vector_is_all_null(plan_run, tmp_path: Path):

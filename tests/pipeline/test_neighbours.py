@@ -32,9 +32,11 @@ def test_hashes_within_a_distance_are_all_found(seed, count, sources, distance):
     left, right, similarity = hamming_pairs(hashes, distance)
     bits = np.unpackbits(hashes, axis=1).astype(int)
     apart = (bits[:, None] != bits[None]).sum(axis=2)
-    due = [(a, b) for a in range(count) for b in range(a + 1, count) if apart[a, b] <= distance]
-    assert list(zip(left.tolist(), right.tolist(), strict=True)) == due
-    assert similarity == pytest.approx([1 - apart[pair] / 256 for pair in due])
+    expected = [
+        (a, b) for a in range(count) for b in range(a + 1, count) if apart[a, b] <= distance
+    ]
+    assert list(zip(left.tolist(), right.tolist(), strict=True)) == expected
+    assert similarity == pytest.approx([1 - apart[pair] / 256 for pair in expected])
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,10 +69,10 @@ def test_more_queries_than_a_batch(monkeypatch: pytest.MonkeyPatch):
     pairs = hamming_pairs(hashes, 12)
     assert len(pairs[0]) > 100
     monkeypatch.setattr(neighbours, "_QUERIES", 7)
-    for got, due in zip(cosine_pairs(vectors, 0.9), whole, strict=True):
-        np.testing.assert_allclose(got, due, atol=1e-6)
-    for got, due in zip(hamming_pairs(hashes, 12), pairs, strict=True):
-        np.testing.assert_array_equal(got, due)
+    for got, expected in zip(cosine_pairs(vectors, 0.9), whole, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+    for got, expected in zip(hamming_pairs(hashes, 12), pairs, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_the_inverted_file_invents_nothing_and_misses_little(monkeypatch: pytest.MonkeyPatch):

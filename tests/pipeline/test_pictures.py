@@ -80,12 +80,12 @@ def test_rows_keep_their_place_and_failures_are_null(planned, drawings, tmp_path
     assert output.table["uid"].to_pylist() == [row["uid"] for row in planned.rows(0)]
     found = output.table["brightness"].to_pylist()
     assert [i for i, value in enumerate(found) if value is None] == [2, 5]
-    due = [0 if i in (2, 5) else decoded(drawings[i]).mean() for i in range(7)]
-    assert [value or 0 for value in found] == pytest.approx(due, rel=1e-5)
+    expected = [0 if i in (2, 5) else decoded(drawings[i]).mean() for i in range(7)]
+    assert [value or 0 for value in found] == pytest.approx(expected, rel=1e-5)
     assert output.summary == {"measured": 5}
     grey = np.load(output.files["grey.npy"])
     assert (grey.dtype, grey.shape) == (np.float16, (7, 1))
-    assert grey[:, 0] == pytest.approx(due, abs=0.1)
+    assert grey[:, 0] == pytest.approx(expected, abs=0.1)
 
 
 def test_batches_hold_the_columns_of_their_own_rows(planned, tmp_path: Path):
@@ -142,8 +142,8 @@ def test_more_pictures_than_are_decoded_ahead(plan_run, drawings, tmp_path: Path
     planned.commit_pictures(0, [drawings[i % 8] for i in range(150)])
     stage = Brightness(planned.plan.job, batch=64)
     output = measured(planned, [stage], {"brightness": np.ones(150, bool)}, tmp_path)["brightness"]
-    due = [decoded(drawings[i % 8]).mean() for i in range(150)]
-    assert output.table["brightness"].to_pylist() == pytest.approx(due, rel=1e-5)
+    expected = [decoded(drawings[i % 8]).mean() for i in range(150)]
+    assert output.table["brightness"].to_pylist() == pytest.approx(expected, rel=1e-5)
     assert [len(batch) for batch in stage.batches] == [64, 64, 22]
 
 

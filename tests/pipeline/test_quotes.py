@@ -39,8 +39,8 @@ def test_an_odd_quote_takes_no_other_row_with_it(tmp_path: Path, kind: str, capt
     mark = "," if kind == "csv" else "\t"
     given_rows = ["before", caption, *["after"] * 200]
     rows = read_bytes(tmp_path, f"x.{kind}", plain_list(given_rows, mark))
-    due = given_rows if (kind, caption) != ("csv", '""') else ["before", "", *["after"] * 200]
-    assert captions_of(rows) == due
+    expected = given_rows if (kind, caption) != ("csv", '""') else ["before", "", *["after"] * 200]
+    assert captions_of(rows) == expected
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
@@ -192,9 +192,9 @@ def test_every_line_of_a_soup_is_accounted_for(tmp_path_factory, text: str, bloc
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK", block)
         rows, broken = cells_of(path, f"url,caption\n{text}".encode(), 2)
-    due = one_by_one(text, 2)
-    assert rows == [cells for _, cells in due if len(cells) == 2]
-    assert broken == [line for line, cells in due if len(cells) != 2]
+    expected = one_by_one(text, 2)
+    assert rows == [cells for _, cells in expected if len(cells) == 2]
+    assert broken == [line for line, cells in expected if len(cells) != 2]
 
 
 CELL = st.text(

@@ -148,9 +148,9 @@ CELLS = st.none() | st.text(
 def test_any_list_gives_the_same_uids_in_every_format(tmp_path_factory, given_rows):
     folder = tmp_path_factory.mktemp("any")
     found = {kind: read_bytes(folder, f"x.{kind}", WRITERS[kind](given_rows)) for kind in WRITERS}
-    due = [make_uid(url or None, caption or None) for url, caption in given_rows]
+    expected = [make_uid(url or None, caption or None) for url, caption in given_rows]
     for kind, rows in found.items():
-        assert [row["uid"] for row in rows] == due, kind
+        assert [row["uid"] for row in rows] == expected, kind
         assert [row["input_error"] for row in rows] == [
             row["input_error"] for row in found["parquet"]
         ], kind

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.table.columns import Column, check_columns, check_rows
-from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import (
     Sidecar,
@@ -149,7 +149,7 @@ def _truncate(folder: Folder, name: str) -> None:
     ],
     ids=["torn", "null", "partial", "bytes", "gone", "short", "no table", "no companion"],
 )
-def test_a_harmed_part_does_not_stand(folder: Folder, tmp_path: Path, harm):
+def test_a_damaged_part_is_not_current(folder: Folder, tmp_path: Path, harm):
     companion = tmp_path / "x.tar"
     companion.write_bytes(b"tar")
     put(folder, files={"00003.tar": companion})
@@ -158,18 +158,18 @@ def test_a_harmed_part_does_not_stand(folder: Folder, tmp_path: Path, harm):
     assert read_sidecar(folder, "00003") is None
 
 
-def test_a_part_made_from_other_inputs_does_not_stand(folder: Folder):
+def test_a_part_made_from_other_inputs_is_stale(folder: Folder):
     put(folder, inputs="yesterday")
     sidecar = read_sidecar(folder, "00003")
-    due = Due("f" * 64, {INGEST: "today"})
-    assert why_stale(sidecar, due) == "follows the list"
-    assert why_stale(sidecar, replace(due, inputs={INGEST: "yesterday"})) is None
-    assert why_stale(sidecar, replace(due, fingerprint="g")) == "its settings changed"
+    expected = Expected("f" * 64, {INGEST: "today"})
+    assert why_stale(sidecar, expected) == "follows the list"
+    assert why_stale(sidecar, replace(expected, inputs={INGEST: "yesterday"})) is None
+    assert why_stale(sidecar, replace(expected, fingerprint="g")) == "its settings changed"
     both = {INGEST: "yesterday", "captions": "c"}
-    assert why_stale(sidecar, replace(due, inputs=both)) == "follows captions"
-    other = replace(due, inputs={INGEST: "yesterday"}, policy={"gates": {"max_bytes": 1}})
+    assert why_stale(sidecar, replace(expected, inputs=both)) == "follows captions"
+    other = replace(expected, inputs={INGEST: "yesterday"}, policy={"gates": {"max_bytes": 1}})
     assert why_stale(sidecar, other) == "other rows are let in"
-    assert why_stale(None, due) == "missing or unfinished"
+    assert why_stale(None, expected) == "missing or unfinished"
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
@@ -189,7 +189,7 @@ def test_a_part_says_which_rows_changed_since():
     assert sidecar.changed_since("z") is None
 
 
-def test_a_part_without_a_sidecar_of_its_own_does_not_stand(folder: Folder):
+def test_a_part_without_its_own_sidecar_is_not_current(folder: Folder):
     put(folder)
     assert read_sidecar(folder, "00004") is None
 

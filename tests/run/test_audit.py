@@ -22,8 +22,8 @@ def test_rows_of_the_audit_are_fetched_but_never_kept(own, asked):
     job = own.job(own.site.rows[:20], download={"only_if": REST}, audit_fraction=1)
     result = own.run(job)
     refused = cells(result, "status, reason, audit, sha256 is not null as fetched", REFUSED)
-    due = {"status": "success", "reason": "not_measured", "audit": True, "fetched": True}
-    assert refused == [due] * 10
+    expected = {"status": "success", "reason": "not_measured", "audit": True, "fetched": True}
+    assert refused == [expected] * 10
     others = cells(result, "distinct reason, audit", REST)
     assert others == [{"reason": None, "audit": False}]
     assert len(asked) == 20

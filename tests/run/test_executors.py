@@ -22,7 +22,7 @@ EXECUTORS = pytest.mark.parametrize("cluster", [INLINE, DASK], ids=["inline", "d
 
 
 def sidecars(run: Run) -> dict[str, str]:
-    """Digests of all parts that stand, merged and prepared ones too, by place."""
+    """Digests of all current parts, merged and prepared ones too, by path."""
     found = {}
     for stage in run.folder.names("parts"):
         folder = run.folder.sub(f"parts/{stage}")

@@ -104,7 +104,7 @@ def test_nothing_is_left_of_the_rows_and_nothing_else_is_lost(copy, asked):
     assert not (folder(copy) / "forgetting.json").exists()
 
 
-def test_older_settings_find_their_parts_standing(copy, asked):
+def test_parts_of_older_settings_are_still_up_to_date(copy, asked):
     row = one(copy, "3.jpg")
     take(copy, ("uid", row["uid"]))
     lines = len((folder(copy) / "log.jsonl").read_text().splitlines())
@@ -125,7 +125,7 @@ def test_a_plain_run_brings_nothing_back(copy, asked):
     job = copy.folder / "job.yaml"
     assert copy.run(job).digest == result.digest  # the list is another file, and read again
     assert copy.run(job).digest == result.digest
-    assert copy.said == ["everything stands; nothing to do"]
+    assert copy.said == ["everything is up to date; nothing to do"]
     # A longer list, with more of that host, and then another deal.
     more = {"url": f"{copy.site.url}/20.jpg".replace("127.0.0.1", "LocalHost"), "caption": "new!"}
     copy.write([*copy.rows, {**more, "licence": "of a new row", "uid": "f" * 32}])
@@ -215,7 +215,7 @@ def test_a_retry_leaves_forgotten_rows_out(copy, asked):
     assert (reported["left_out_by"], asked) == ({"forgotten": 1}, [])
 
 
-def test_a_part_patched_by_a_retry_still_stands(copy, asked):
+def test_a_part_patched_by_a_retry_is_still_up_to_date(copy, asked):
     rows = rows_of(copy, "url like '%/3.jpg' or url like '%/5.jpg'")
     with (copy.folder / "said.txt").open("w") as stream:
         retry(Run(folder(copy)), "url like '%/5.jpg'", None, Lines(stream))
@@ -374,7 +374,7 @@ def test_what_cannot_be_meant_ends_before_any_work(copy, words, expected):
 def test_a_line_that_is_none_is_named(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("# fine\nuid:abc\nexample.org\n")
-    with pytest.raises(InputError, match=r"list\.txt, line 3: `uid:…`, .* is due"):
+    with pytest.raises(InputError, match=r"list\.txt, line 3: expected `uid:…`, .*"):
         read_list(path)
     path.write_text("uid:abc # no comment within\n")
     assert read_list(path) == [("uid", "abc # no comment within", f"{path}, line 1")]

@@ -105,21 +105,21 @@ def test_a_change_asks_for_the_rows_that_it_concerns_alone(odd, asked, counts, c
     assert reasons(first) == FIRST
     measured = query(first.run, "select count(clip_score) as n from samples").to_pylist()[0]["n"]
     asked.clear()
-    settings, due, expected = CHANGES[change]
+    settings, stale, expected = CHANGES[change]
     second = run(odd, **settings)
-    assert sorted(asked) == due
+    assert sorted(asked) == stale
     if expected is not None:
         assert reasons(second) == expected
     assert counts(second)["conserved"] is True
     now = query(second.run, "select count(clip_score) as n from samples").to_pylist()[0]["n"]
-    assert now == measured + len(due)
+    assert now == measured + len(stale)
     asked.clear()
     back = run(odd)
-    # A row refused by a cap is due when the cap is raised, though it stood no lower before.
+    # A row that a cap refused is fetched again when the cap is raised, even back to its old value.
     assert asked == (["/heavy.png"] if change == "fewer bytes" else [])
     # Nobody asked robots.txt about a picture fetched while it was not respected: it stays.
     assert reasons(back) == (expected if change == "robots.txt" else FIRST)
-    if not due:
+    if not stale:
         assert back.digest == first.digest
 
 
@@ -243,15 +243,15 @@ def test_plan_says_what_a_change_concerns(odd):
     assert "max_bytes: 100000 → 1000000" in reported["download"]
     assert "only the rows that this concerns" in reported["download"]
     reported = why("download.timeout=3")
-    assert reported["download"].startswith("stands; timeout")
+    assert reported["download"].startswith("up to date; timeout")
     assert "winnow retry" in reported["download"]
     reported = why("download.min_image_size=65")
-    assert (reported["download"], reported["embed"]) == ("stands", "stands")
+    assert (reported["download"], reported["embed"]) == ("up to date", "up to date")
     assert "65" in reported["decide"]
 
 
 def test_a_new_mask_and_a_new_gate_in_one_run(odd, asked):
-    """Both at once, on a shard that stands: each row once."""
+    """Both at once, on an existing shard: each row once."""
     lab = odd
     run(lab, only_if="url not like '%/0.jpg'")
     asked.clear()

@@ -83,7 +83,7 @@ def test_a_killed_driver_leaves_no_process_and_goes_on_where_it_was(alone, slow_
     assert not list(run.rglob("*.tmp"))
     done = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     fetched = [entry["shard"] for entry in done if entry["stages"] == ["download"]]
-    assert sorted(fetched) == sorted(set(fetched)), "a shard that stood was fetched again"
+    assert sorted(fetched) == sorted(set(fetched)), "a shard that was up to date was fetched again"
     assert json.loads(out)["conserved"] is True
 
 

@@ -79,7 +79,7 @@ def test_plan_names_the_mask_that_changed(own):
     own.run(job)
     other = load_job(job, [f"download.only_if={TENS}"])
     reported = {row["stage"]: row for row in preview(other)["stages"]}
-    assert reported["captions"]["why"] == "stands"
+    assert reported["captions"]["why"] == "up to date"
     assert TENS in reported["download"]["why"]
     assert "only the rows that this concerns" in reported["download"]["why"]
 
@@ -96,7 +96,7 @@ def test_the_audit_draws_more_rows_when_its_share_grows(own, asked):
 
 @pytest.mark.parametrize("stage", ["download", "embed"])
 def test_a_shard_killed_between_mask_and_measure_goes_on(own, monkeypatch, counts, stage):
-    """What a driver that died had measured stands; the rest follows."""
+    """What a killed driver had measured is used; the rest is measured by the next run."""
     from pipeline.engine.renewal import Renewal
 
     rows = own.site.rows[:30]

@@ -76,25 +76,25 @@ def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured
     for package in OTHERS:
         release(package)
         assert {row["todo"] for row in planned(measured).values()} == {0}, package
-    for package, due in JUDGES.items():
+    for package, expected in JUDGES.items():
         release(package)
         rows = planned(measured)
-        assert {name for name, row in rows.items() if row["todo"]} == due, package
+        assert {name for name, row in rows.items() if row["todo"]} == expected, package
         expected = f"packages.{package}: {version(package)} → 99"
         assert [name for name, row in rows.items() if expected in row["why"]] == [
-            next(name for name in rows if name in due)
+            next(name for name in rows if name in expected)
         ]
 
     asked.clear()
     release("open_clip_torch")
     result = measured.run(measured.folder / "job.yaml")
     assert asked == []
-    done = {name for name, stood in result.cached.items() if not stood}
+    done = {name for name, cached in result.cached.items() if not cached}
     assert done - {"export", "report"} == JUDGES["open_clip_torch"]
 
 
 @pytest.mark.parametrize(
-    ("sections", "due"),
+    ("sections", "expected"),
     [
         ({}, ("faiss-cpu",)),
         ({"dedup": {"phash_distance": None}}, ()),
@@ -102,16 +102,17 @@ def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured
     ],
     ids=["hashes", "bytes alone", "vectors"],
 )
-def test_faiss_counts_where_it_is_used(lab, sections, due):
-    assert DedupStage(load_job(lab.job(**sections))).packages == due
+def test_faiss_counts_where_it_is_used(lab, sections, expected):
+    assert DedupStage(load_job(lab.job(**sections))).packages == expected
 
 
 @pytest.mark.parametrize(
-    ("model", "due"), [("profanity-check", "alt-profanity-check"), ("unbiased", "transformers")]
+    ("model", "expected"),
+    [("profanity-check", "alt-profanity-check"), ("unbiased", "transformers")],
 )
-def test_the_toxicity_models_own_library_counts(lab, model, due):
+def test_the_toxicity_models_own_library_counts(lab, model, expected):
     job = load_job(lab.job(captions={"toxicity": {"model": model}}))
-    assert ToxicityStage(job).packages == (due,)
+    assert ToxicityStage(job).packages == (expected,)
 
 
 def test_a_package_that_is_not_installed_is_named(lab, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_merge_sees_its_own_rows_and_no_number_of_them_changes_a_verdict(
         assert query(result.run, DUPLICATES).to_pylist() == verdicts
         assert result.digest == whole.digest
         assert (result.cached["dedup"], result.cached["decide"]) == (True, False)
-        assert preview(load_job(pairs))["stages"][-2]["why"] == "stands"
+        assert preview(load_job(pairs))["stages"][-2]["why"] == "up to date"
         assert stats(result.run)["conserved"] is True
 
 
@@ -115,7 +115,7 @@ def test_one_lost_partition_is_merged_again_and_no_other(lab, pairs, parts_of, m
     assert {tuple(stages) for stages, _ in made(lab, again, events)} == {(), ("decide",)}
     assert again.digest == first.digest
     lab.run(pairs)
-    assert lab.said == ["everything stands; nothing to do"]
+    assert lab.said == ["everything is up to date; nothing to do"]
 
 
 def test_fewer_partitions_leave_no_stale_one_in_the_answer(lab, pairs, parts_of):

@@ -106,7 +106,7 @@ def test_the_pages_product_is_planned_made_and_followed_like_every_other(own, in
     lines = [line.split(",") for line in page.read_text().splitlines()[1:]]
     assert [int(n) for n, count in lines for _ in range(int(count))] == lengths
     assert status(result.run)["stages"]["lengths"]["rows"] == 4
-    assert foreseen("rules=[]")["lengths"] == "stands"
+    assert foreseen("rules=[]")["lengths"] == "up to date"
     own.write(own.site.rows[:5])
     assert not own.run(job).cached["lengths"]
     page.write_text("cut")
@@ -135,8 +135,10 @@ def test_the_pages_head_runs(own, installed, asked, counts):
     rows = query(result.run, "select like_mine, shard, row from samples").to_pylist()
     [part] = Path(result.run.folder.path("parts")).glob("embed-*")
     vectors = np.load(part / "00000.img.npy")
-    due = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
-    assert [r["like_mine"] for r in rows] == pytest.approx([due[r["row"]] for r in rows], abs=1e-6)
+    expected = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
+    assert [r["like_mine"] for r in rows] == pytest.approx(
+        [expected[r["row"]] for r in rows], abs=1e-6
+    )
     assert counts(result)["conserved"] is True
     asked.clear()
     np.save(weights, EXAMPLES[:1])  # other weights: the head alone is done again
@@ -152,8 +154,8 @@ def test_the_pages_head_judges_drawn_pictures(own, installed):
     clip = load_clip("winnow-tiny")
     pictures = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), np.uint8)
     vectors = clip.encode_images(np.stack([clip.preprocess(p) for p in pictures]))
-    due = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
-    np.testing.assert_allclose(judges["like_mine"](pictures), due, atol=1e-6)
+    expected = (vectors.astype(np.float32) @ EXAMPLES.T).max(axis=1)
+    np.testing.assert_allclose(judges["like_mine"](pictures), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_the_pages_head_judges_drawn_pictures(own, installed):
         ({"kind": "exampels"}, r"heads\[0\].kind: .* `exampels`; did you mean `examples`\?"),
         ({"weigths": "x"}, r"heads\[0\]: unknown key `weigths`; did you mean `weights`\?"),
         ({"weights": "none.npy"}, r"heads\[0\].weights: none.npy does not exist"),
-        ({}, r"heads\[0\].weights: \(3, 64\) found, \(examples, 128\) is due"),
+        ({}, r"heads\[0\].weights: \(3, 64\) found, \(examples, 128\) is expected"),
     ],
 )
 def test_a_wrong_head_of_another_package_is_named_before_any_work(own, installed, more, expected):

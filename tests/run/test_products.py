@@ -40,8 +40,8 @@ def test_plan_state_status_and_stats_know_every_product_by_the_same_list(lab):
     assert list(result.cached) == ORDER
     assert not any(result.cached.values())
     assert list(result.run.state["products"]) == ORDER
-    assert all(one["stands"] for one in result.run.state["products"].values())
-    assert foreseen(job) == dict.fromkeys(ORDER, "stands")
+    assert all(one["current"] for one in result.run.state["products"].values())
+    assert foreseen(job) == dict.fromkeys(ORDER, "up to date")
     seen = status(result.run)["stages"]
     assert list(seen) == list(stats(result.run)["stages"]) == ORDER
     assert {name: one["done"] == one["total"] > 0 for name, one in seen.items()} == (
@@ -49,7 +49,7 @@ def test_plan_state_status_and_stats_know_every_product_by_the_same_list(lab):
     )
     again = lab.run(job)
     assert all(again.cached.values())
-    assert lab.said == ["everything stands; nothing to do"]
+    assert lab.said == ["everything is up to date; nothing to do"]
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_a_lost_file_makes_its_product_due_and_plan_says_so(lab, file, made):
     (path,) = Path(first.run.folder.path()).glob(file)
     path.unlink()
     why = foreseen(job)
-    assert why[made[0]] not in ("stands", "waits for the verdicts")
+    assert why[made[0]] not in ("up to date", "waits for the verdicts")
     again = lab.run(job)
     assert [name for name, cached in again.cached.items() if not cached] == made
     assert again.digest == first.digest
-    assert foreseen(job) == dict.fromkeys(ORDER, "stands")
+    assert foreseen(job) == dict.fromkeys(ORDER, "up to date")
 
 
 def test_what_is_on_record_in_the_folder_is_what_the_plan_finds(lab):
@@ -87,7 +87,7 @@ def test_what_is_on_record_in_the_folder_is_what_the_plan_finds(lab):
     assert {name: one.digest for name, one in found.items()} == {
         name: one.digest for name, one in there.items()
     }
-    assert all(one.stands for one in there.values())
+    assert all(one.current for one in there.values())
 
 
 def test_a_shard_of_the_export_that_fails_is_quarantined_and_made_by_the_next_run(lab, monkeypatch):
@@ -176,12 +176,12 @@ def test_what_is_made_alone_is_a_product_of_the_run_from_then_on(lab, monkeypatc
     monkeypatch.setattr(singles, "registered", lambda: {"note": Note, "report": Report})
     paths = make_only(load_job(job), "note")
     assert Path(paths["note"]).read_text() == "made"
-    assert recorded(run)["note"].stands
+    assert recorded(run)["note"].current
     assert status(run)["stages"]["note"]["done"] == 1
     # Made elsewhere, perhaps, than the data, of which the provenance speaks.
     assert run.folder.read("provenance.json") == before
     Path(paths["note"]).unlink()
-    assert not recorded(run)["note"].stands
+    assert not recorded(run)["note"].current
 
 
 def test_pictures_of_a_run_that_never_had_a_model_are_refused(lab):
@@ -200,7 +200,7 @@ def test_the_report_sees_the_products_before_it_as_they_are_now(lab, monkeypatch
         "pipeline.inspect.report.write.write_report", lambda run: seen.update(run.state["products"])
     )
     lab.run(job, "rules=[]")
-    assert {name: one["stands"] for name, one in seen.items()} == (
+    assert {name: one["current"] for name, one in seen.items()} == (
         dict.fromkeys(ORDER, True) | {"report": False}
     )
     assert (seen["decide"]["cached"], seen["download"]["cached"]) == (False, True)

@@ -116,7 +116,7 @@ def test_a_retried_run_is_the_run_that_a_quiet_web_would_have_given(own, tmp_pat
         assert tars[0].read_bytes() == tars[1].read_bytes()
     # And a plain run finds nothing to do.
     assert own.run(job).digest == result.digest
-    assert own.said == ["everything stands; nothing to do"]
+    assert own.said == ["everything is up to date; nothing to do"]
 
 
 def test_a_row_that_had_a_picture_and_now_fails_loses_it(own, counts):
@@ -275,7 +275,7 @@ def test_a_shard_that_breaks_keeps_its_part_and_is_reported(own, monkeypatch, co
     assert (lost["stage"], lost["shard"]) == ("download", rows[0])
     assert "the disk is full" in lost["error"]
     assert counts(result)["conserved"] is True
-    # The part of before stands: a plain run needs no fetching, and the same retry does the rest.
+    # The earlier part is up to date: a plain run fetches nothing, and the same retry does the rest.
     assert own.run(job).quarantined == []
     _, reported = again(own)
     assert (reported["matched"], reported["fetched"]) == (rows.count(rows[0]), rows.count(rows[0]))
@@ -356,7 +356,7 @@ def test_a_part_that_waits_whole_takes_its_place(own):
     (folder / "00001.next").mkdir()
     (folder / "00001.next" / "00001.tar").write_bytes(b"half")
     assert own.run(job).digest == first.digest
-    assert own.said == ["everything stands; nothing to do"]
+    assert own.said == ["everything is up to date; nothing to do"]
     assert not list(folder.glob("*.next"))
     table = read_parquet(first.run.folder, f"parts/{folder.name}/00000.parquet")
     assert table["status"].to_pylist() == ["success"] * SHARD

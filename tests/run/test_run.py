@@ -51,7 +51,7 @@ def test_a_second_run_does_nothing(lab):
     job = lab.job()
     first = lab.run(job)
     second = lab.run(job)
-    assert lab.said == ["everything stands; nothing to do"]
+    assert lab.said == ["everything is up to date; nothing to do"]
     assert set(second.cached.values()) == {True}
     assert second.digest == first.digest
 
@@ -69,11 +69,11 @@ def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
     second = lab.run(job)
     assert [name for name in NAMES if not second.cached[name]] == ["decide", "export"]
     assert second.digest != first.digest
-    # And back again: the first verdicts still stand.
+    # And back again: the first verdicts are still up to date.
     values["rules"].pop(0)
     job.write_text(yaml.safe_dump(values))
     assert lab.run(job).digest == first.digest
-    assert lab.said == ["everything stands; nothing to do"]
+    assert lab.said == ["everything is up to date; nothing to do"]
 
 
 def test_a_run_object_knows_the_job_that_it_runs(lab):
@@ -265,7 +265,7 @@ def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
     result = lab.run(lab.job())
     (lost,) = result.quarantined
     assert (lost["stage"], lost["shard"]) == ("export", 0)
-    assert lost["error"] == "PartError: export: 36 kept rows are due, 35 were written"
+    assert lost["error"] == "PartError: export: expected 36 kept rows, but 35 were written"
     assert result.export is None
     assert not list((lab.folder / "runs" / "job" / "export").rglob("manifest.json"))
 
@@ -348,7 +348,7 @@ def test_a_picture_missing_from_the_tar_is_no_silent_null(lab):
     tar.write_bytes(tar.read_bytes()[:size].ljust(size, b"\0"))
     result = lab.run(job, "embed.model=winnow-tiny")
     (lost,) = result.quarantined
-    assert "5 pictures are due, 0 are in the tar" in lost["error"]
+    assert "expected 5 pictures, the tar has 0" in lost["error"]
 
 
 def test_a_folder_of_another_job_is_refused(lab):

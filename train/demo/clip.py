@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--count", type=int, default=1000, help="pictures to measure on")
-    parser.add_argument("--measure-only", action="store_true", help="measure a folder that stands")
+    parser.add_argument("--measure-only", action="store_true", help="measure an existing folder")
     args = parser.parse_args(arguments)
     if not args.measure_only:
         fit(args.out, args.seconds, args.steps, args.seed, args.threads)

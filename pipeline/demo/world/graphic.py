@@ -1,4 +1,4 @@
-"""The harmless stand-in for graphic pictures, so that a demo has something to filter."""
+"""Harmless substitutes for graphic pictures, so that a demo has something to filter."""
 
 from __future__ import annotations
 

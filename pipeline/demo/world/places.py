@@ -1,4 +1,4 @@
-"""Where the subjects stand: one background each."""
+"""The places that the subjects are drawn in: one background each."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pipeline.engine.merging import is_of_whole
 from pipeline.engine.patches import marked
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import fetch_summary
-from pipeline.table.freshness import INGEST, Due, why_stale
+from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import (
     Sidecar,
@@ -33,11 +33,11 @@ EXPORT = "export-"
 
 
 def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
-    """`parts` {folder: {shard's name: {rows, stood, asked}}}, each folder after those it stands on:
-    the rows to empty, whether the part stood on today's shard and parts, and the folders of the
-    parts that its masks were read from, by stage. `whole`: folders of stages over all shards, in
-    whose parts every row weighs, so that they are made anew. `torn`: files that no sidecar
-    vouches for."""
+    """`parts` {folder: {shard's name: {rows, current, asked}}}, each folder after those it was made
+    from: the rows to empty, whether the part was made from today's shard and parts, and the folders
+    of the parts that its masks were read from, by stage. `whole`: folders of stages over all
+    shards, whose parts depend on every row, so that they are made anew. `torn`: files that no
+    sidecar names."""
     wanted = pa.array(sorted(uids), pa.string())
     found: dict[str, Any] = {"parts": {}, "whole": [], "torn": []}
     for name in _in_order(run, [n for n in run.folder.names("parts") if not n.startswith(EXPORT)]):
@@ -59,7 +59,8 @@ def erase(run: Run, held: Mapping[str, Any]) -> None:
         folder, above = run.folder.sub(path), upstream_of(run, path)
         for name, part in found.items():
             inputs = None
-            if part["stood"] and index is not None:
+            # A journal that an earlier version wrote has `stood` in place of `current`.
+            if part.get("current", part.get("stood")) and index is not None:
                 inputs = part_inputs(run, above, name, index.shards[int(name)][1])
             erase_part(folder, name, part["rows"], inputs)
     for path, found in held["parts"].items():
@@ -84,17 +85,18 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
             shard = index.shards[number][1] if index and number < len(index) else None
             inputs = part_inputs(run, upstream_of(run, path), name, shard)
             # Rows that an earlier policy let in or left out are checked by the next run.
-            stood = (
+            current = (
                 inputs is not None
-                and why_stale(sidecar, Due(sidecar.fingerprint, inputs, sidecar.policy)) is None
+                and why_stale(sidecar, Expected(sidecar.fingerprint, inputs, sidecar.policy))
+                is None
             )
-            part = {"rows": rows, "stood": stood, "asked": _asked(run, sidecar, name)}
+            part = {"rows": rows, "current": current, "asked": _asked(run, sidecar, name)}
             found["parts"].setdefault(path, {})[name] = part
     found["torn"].extend(f"{path}/{n}" for n in names if n not in vouched)
 
 
 def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
-    """The folders, each after those that its stage stands on."""
+    """The folders, each after those of the stages that its own reads."""
     above = {name: set(upstream_of(run, f"parts/{name}").values()) for name in folders}
 
     def depth(name: str) -> int:
@@ -105,7 +107,7 @@ def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
 
 
 def upstream_of(run: Run, path: str) -> dict[str, str]:
-    """The part folders that a folder's stage stands on, by stage; {} without a recipe."""
+    """The part folders that a folder's parts are made from, by stage; {} without a recipe."""
     try:
         recipe = json.loads(run.folder.read(f"{path}/recipe.json"))
     except (FileNotFoundError, ValueError):

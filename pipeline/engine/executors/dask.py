@@ -1,4 +1,4 @@
-"""Tasks run on Dask: a local cluster (one net worker, compute workers) or one that stands."""
+"""Tasks run on Dask: a local cluster (one net worker, compute workers) or an existing cluster."""
 
 import contextlib
 import logging

@@ -137,7 +137,7 @@ class DeadlineSocket(socket.socket):
 
 
 class DeadlineTLSSocket(ssl.SSLSocket):
-    """The same for TLS; the handshake is bounded as a whole by the timeout that stands then."""
+    """The same for TLS; the timeout of that moment bounds the handshake as a whole."""
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self.settimeout(clock.step())

@@ -7,7 +7,7 @@ from typing import Any
 import pipeline
 from pipeline.config.job import Job
 from pipeline.engine.parts import recorded
-from pipeline.engine.product import Made, Single, Standing, Work
+from pipeline.engine.product import Made, Single, Status, Work
 from pipeline.table.part import digest_of, file_digest
 from pipeline.table.run import Run
 
@@ -36,11 +36,11 @@ class Report(Single):
         page = {path.name: file_digest(path) for path in sorted(HERE.glob("page.*"))}
         return {"version": [VERSION, pipeline.__version__], "page": page}
 
-    def inputs(self, before: Mapping[str, Standing]) -> dict[str, str | None]:
+    def inputs(self, before: Mapping[str, Status]) -> dict[str, str | None]:
         return dict(self._shown(before))
 
-    def _shown(self, before: Mapping[str, Standing]) -> dict[str, str]:
-        """All that the page shows; not when the run was last found to stand."""
+    def _shown(self, before: Mapping[str, Status]) -> dict[str, str]:
+        """Digests of all that the page shows, without the time of the last run."""
         made = {name: one.content for name, one in before.items() if name != self.name}
         files = {name: _digest(self.run, name) for name in SHOWN}
         job = self.run.job if self.run.folder.exists("resolved.json") else None
@@ -51,7 +51,7 @@ class Report(Single):
         return self._write()
 
     def write(self) -> str:
-        """Write the page, whatever stands; its path.
+        """Write the page, even if the run is not up to date; its path.
 
         InputError if the input has not been dealt into shards yet.
         """

@@ -68,7 +68,7 @@ class HeadKind(ABC):
         """Digest of the content of its weights; None for a kind that has none."""
 
     def settings(self) -> dict[str, Any]:
-        """Keys that change the score, for the fingerprint; `weights` stands there by its digest."""
+        """Keys that change the score, for the fingerprint; its digest is given for `weights`."""
         recipe = self.config.recipe()
         recipe.pop("weights", None)
         return {"kind": self.name, "version": self.version} | recipe
@@ -87,6 +87,6 @@ class HeadKind(ABC):
         if scores.shape != (len(vectors),) or scores.dtype != np.float32:
             raise ValueError(
                 f"{self.place}: the head `{self.column}` ({self.name}) gave {scores.dtype} scores "
-                f"of shape {scores.shape} for {len(vectors)} vectors; float32, one each, are due"
+                f"of shape {scores.shape} for {len(vectors)} vectors; expected float32, one each"
             )
         return scores

@@ -105,7 +105,7 @@ class LayersHead(HeadKind):
             shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
             raise InputError(
                 f"{place}.weights: layers.0.weight (out, in), layers.0.bias (out) … with one "
-                f"output at the end are due, {shapes} found; rename or reshape them"
+                f"output at the end are expected, {shapes} found; rename or reshape them"
             )
         self.check_layers(layers)
         return layers
