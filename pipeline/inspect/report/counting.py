@@ -1,6 +1,6 @@
 """One pass over a run's samples for all that the page counts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.engine.parts import Parts
 from pipeline.inspect.chunks import each_chunk, first_shards
 from pipeline.inspect.report.balance import Grouping, Groups, count_groups, groupings
-from pipeline.inspect.report.examples import Candidates, candidates, choose
+from pipeline.inspect.report.examples import Candidates, add_candidates, candidates
 from pipeline.inspect.report.facts import Margin, count_margins
 from pipeline.inspect.report.histograms import (
     Axis,
@@ -57,13 +57,13 @@ class Questions:
 
 @dataclass
 class Answers:
-    """What was counted, of all rows or of a chunk."""
+    """What was counted of all rows."""
 
     tally: Tally = field(default_factory=Tally)
     bins: Bins = field(default_factory=Bins)
     margins: dict[int, Margin] = field(default_factory=dict)
     axes: list[Axis] = field(default_factory=list)
-    examples: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    examples: Candidates = field(default_factory=dict)
     balances: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -91,17 +91,13 @@ def count(run: Run, parts: Sequence[Parts], asked: Questions, nearby: bool, seed
 
     found = Answers(axes=list(asked.axes))
     with Groups(asked.ways) as groups:
-
-        def taken(chunks: Iterable[_Chunk]) -> Iterable[Candidates]:
-            for chunk in chunks:
-                found.tally.add(chunk.tally)
-                found.bins.add(chunk.bins)
-                for i, margin in chunk.margins.items():
-                    found.margins.setdefault(i, Margin()).add(margin)
-                groups.add(chunk.groups)
-                yield chunk.candidates
-
-        found.examples = choose(taken(each_chunk(run, parts, one)))
+        for chunk in each_chunk(run, parts, one):
+            found.tally.add(chunk.tally)
+            found.bins.add(chunk.bins)
+            for i, margin in chunk.margins.items():
+                found.margins.setdefault(i, Margin()).add(margin)
+            groups.add(chunk.groups)
+            add_candidates(found.examples, chunk.candidates)
         found.balances = groups.balances()
     _count_late(run, parts, asked, found)
     return found

@@ -1,6 +1,6 @@
 """Rows to look at: a seeded few per reason, and duplicate groups with all that they joined."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -51,13 +51,10 @@ def candidates(db: duckdb.DuckDBPyConnection, table: str, nearby: bool, seed: in
     }
 
 
-def choose(chunks: Iterable[Candidates]) -> dict[str, list[tuple[int, int]]]:
-    """The (shard, row) of the first `PER_REASON` of all chunks' candidates, by reason."""
-    found: Candidates = {}
-    for chunk in chunks:
-        for name, rows in chunk.items():
-            found[name] = sorted([*found.get(name, ()), *rows])[:PER_REASON]
-    return {name: [place for _, place in rows] for name, rows in found.items()}
+def add_candidates(found: Candidates, more: Candidates) -> None:
+    """Add those of another chunk, of which only the first `PER_REASON` stay."""
+    for name, rows in more.items():
+        found[name] = sorted([*found.get(name, ()), *rows])[:PER_REASON]
 
 
 def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     tell("examples")
     with connect(run, parts=parts, own=True) as db:
         groups = choose_groups(db, seed)
-    chosen = counted.examples
+    chosen = {name: [place for _, place in some] for name, some in counted.examples.items()}
     places = {place for some in (*chosen.values(), *groups["groups"].values()) for place in some}
     shown = cards(run, parts, rules, places)
     thresholds = {line.column for rule in rules for line in rule.thresholds}
