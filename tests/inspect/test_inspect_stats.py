@@ -3,9 +3,12 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from made_run import Made, many_samples, sample
 from rich.console import Console
 
+from pipeline.inspect import tally
+from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import law, render, stats
 from pipeline.table.parquet import write_parquet
 
@@ -111,3 +114,16 @@ def test_the_terminal_shows_the_law_and_every_reason(made: Made) -> None:
 def test_no_rows_kept_and_a_single_row(make) -> None:
     found = stats(make([sample(0, reason="nsfw")]).run)
     assert (found["kept"], found["dropped"], found["conserved"]) == (0, 1, True)
+
+
+@pytest.mark.slow
+def test_what_the_report_counted_is_used_once_and_for_these_parts_alone(make, monkeypatch) -> None:
+    first, other = make(many_samples()).run, make(many_samples()).run
+    expected = stats(first)
+    write_report(first)
+    asked = []
+    monkeypatch.setattr(tally, "each_chunk", lambda run, *_: asked.append(run) or iter(()))
+    assert stats(other)["kept"] == 0
+    assert stats(first) == expected
+    assert stats(first)["kept"] == 0
+    assert asked == [other, first]

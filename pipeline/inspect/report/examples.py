@@ -24,19 +24,20 @@ UNSAFE = 0.5
 """Pictures with a `punsafe` from here on are veiled whatever the job's rule says."""
 
 
-Candidates = dict[str, list[tuple[str, tuple[int, int]]]]
+Candidates = dict[str, list[tuple[int, tuple[int, int]]]]
 """By first reason, or "kept": what rows are chosen by, and their (shard, row); the least first."""
 
 
 def candidates(db: duckdb.DuckDBPyConnection, table: str, nearby: bool, seed: int) -> Candidates:
     """Up to `PER_REASON` rows of a table to look at per reason, and of kept ones.
 
-    None of rows that may only be counted. If `nearby`, rows of few shards are preferred.
+    None of rows that may only be counted. If `nearby`, they are rows of few shards.
     """
     hidden = ", ".join(f"'{reason}'" for reason in sorted(UNSHOWN))
-    order = f"md5(uid || '-{seed}')"
+    # DuckDB's own hash: md5 would take a quarter of the time of the whole pass.
+    order = f"(hash(uid || '-{seed}') >> 25)::BIGINT"
     if nearby:
-        order = f"md5(shard || '-{seed}') || {order}"
+        order = f"((hash(shard || '-{seed}') >> 41)::BIGINT << 39) + {order}"
     rows = db.execute(
         f"SELECT coalesce(reason, verdict) AS name, min({order}, {PER_REASON}), "
         f"arg_min({{shard: shard, row: row}}, {order}, {PER_REASON}) "

@@ -12,7 +12,7 @@ from pipeline.table.part import digest_of, file_digest
 from pipeline.table.run import Run
 
 PAGE = "report.html"
-VERSION = 2
+VERSION = 3
 """Raised when the same run should give another page."""
 HERE = Path(__file__).parent
 SHOWN = ("provenance.json", "train/log.jsonl", "samples/samples.jsonl", "samples/grid.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine.parts import Parts, columns_of, index_of, product_parts, schema_of
+from pipeline.engine.parts import Parts, columns_of, product_parts, schema_of
 from pipeline.inspect.report import plots
 from pipeline.inspect.report.counting import Questions, count
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose_groups
@@ -17,6 +17,7 @@ from pipeline.inspect.report.page import render
 from pipeline.inspect.report.pictures import thumbnail
 from pipeline.inspect.report.product import PAGE
 from pipeline.inspect.stats import account, law
+from pipeline.inspect.tally import keep
 from pipeline.inspect.view import connect
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
@@ -43,9 +44,9 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     parts = columns_of(products)
     tell = _teller(run)
     tell("counting")
-    few_shards = len(index_of(run)) > SHARDS[run.folder.is_local]
     asked = Questions.of(run, parts)
-    counted = count(run, parts, asked, few_shards, seed)
+    counted = count(run, parts, asked, seed)
+    keep(run, parts, counted.tally)
     stats, rules = account(run, products, counted.tally), asked.rules
     margins = margins_of(counted.margins, rules, asked.types)
     reasons = reason_rows(stats, rules, margins, run.job)
@@ -72,7 +73,7 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
             for name, some in chosen.items()
         },
         "per_reason": PER_REASON,
-        "few_shards": few_shards,
+        "few_shards": stats["shards"] > SHARDS[run.folder.is_local],
         "seed": seed,
         "groups": [[shown[p] for p in some if p in shown] for some in groups["groups"].values()],
         "group_sizes": groups["sizes"],
