@@ -107,5 +107,7 @@ def drawn_for_audit(uids: Sequence[str], fraction: float) -> Rows:
 
     Chosen by the uid's last digits, so that every run and every stage chooses the same rows.
     """
+    if not fraction:
+        return np.zeros(len(uids), bool)
     last = np.frombuffer(bytes.fromhex("".join(uid[-8:] for uid in uids)), ">u4")
     return last < fraction * 2**32
