@@ -36,7 +36,7 @@ class Rule(Section):
         return check_reason(value)
 
     @model_validator(mode="after")
-    def _knows_its_null(self) -> "Rule":
+    def _duplicate_has_no_null(self) -> "Rule":
         if self.reason == "duplicate" and self.if_null == "drop":
             raise ValueError("`if_null: drop` means nothing for `duplicate`: say so in `when`")
         return self
@@ -62,7 +62,10 @@ class Job(Section):
     )
     output: str = tuning("runs", "Folder of all runs, any fsspec URL; this run is `output/name`.")
     shard_size: int = Field(
-        10_000, ge=1, le=1_000_000, description="Rows per shard; another value deals all anew."
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Rows per shard; another value deals all rows anew.",
     )
     audit_fraction: float = Field(
         0.01,

@@ -171,7 +171,7 @@ class DedupConfig(Section):
 
 
 class ExportConfig(Section):
-    """How the kept rows are laid out for other tools."""
+    """In which layouts the kept rows are written for other tools."""
 
     shard_size: int = Field(10_000, ge=1, le=10_000, description="Pictures per exported tar.")
     formats: tuple[str, ...] = Field(
@@ -187,8 +187,8 @@ class ClusterConfig(Section):
     executor: Literal["auto", "inline", "dask"] = tuning(
         "auto",
         "`dask`: a local cluster, or the `scheduler`'s. `inline`: one process, one task at a time, "
-        "without Dask; for notebooks and small jobs. `auto` is `dask`, but a new judgement of up "
-        "to 5 million rows, which is over before workers have started, is done in one process.",
+        "without Dask; for notebooks and small jobs. `auto` is `dask`, except that up to 5 million "
+        "rows are judged again in one process, which is faster than starting workers.",
     )
     scheduler: str | None = tuning(None, "Address (`tcp://…`) or scheduler file of a Dask cluster.")
     compute_workers: int | None = tuning(
@@ -201,7 +201,7 @@ class ClusterConfig(Section):
     memory_limit: str = tuning("auto", "Per local worker, as Dask reads it; 0 for none.")
 
     @model_validator(mode="after")
-    def _a_scheduler_is_dasks(self) -> "ClusterConfig":
+    def _inline_has_no_scheduler(self) -> "ClusterConfig":
         if self.executor == "inline" and self.scheduler is not None:
             raise ValueError(
                 "`executor: inline` runs in one process, and `scheduler` names a cluster: "

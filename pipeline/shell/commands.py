@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.job import Job
 from pipeline.table.run import Run
-from pipeline.words.endings import DONE, PARTLY
+from pipeline.words.endings import DONE, INCOMPLETE
 from pipeline.words.errors import InputError
 from pipeline.words.progress import console, reporter
 
@@ -32,7 +32,7 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
         what = "shards of the export are" if "export" in lost else "every shard is"
         print(f"winnow: {what} quarantined, so nothing is exported", file=sys.stderr)
     answer["quarantined"] = result.quarantined
-    return (PARTLY if result.quarantined else DONE), answer
+    return (INCOMPLETE if result.quarantined else DONE), answer
 
 
 def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
@@ -59,7 +59,7 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
     answer["quarantined"] = result.quarantined if result is not None else []
     answer["notes"] = model_note(run) if _exported(run) != before else []
     _tell(answer, lines(tried), as_json)
-    return PARTLY if answer["quarantined"] else DONE
+    return INCOMPLETE if answer["quarantined"] else DONE
 
 
 def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_json: bool) -> int:
@@ -76,7 +76,7 @@ def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_jso
         answer |= result.paths if result is not None else {}
     answer["quarantined"] = result.quarantined if result is not None else []
     _tell(answer, words, as_json)
-    return PARTLY if answer["quarantined"] else DONE
+    return INCOMPLETE if answer["quarantined"] else DONE
 
 
 def _exported(run: Run) -> str | None:

@@ -136,7 +136,7 @@ def commit(
     is written into another folder, then replaces the old one.
     """
     if aside:
-        assert data is None, "only a part whose files lie beside its sidecar is written aside"
+        assert data is None, "`aside` needs the files and the sidecar in one folder"
         folder.remove(_aside(name))
         data = folder.sub(_aside(name))
     else:

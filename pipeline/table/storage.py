@@ -105,7 +105,7 @@ class Folder:
         except Exception as error:
             path = self.path(name)
             if (why := _refused(error)) or (why := _forbidden(error, self._root)):
-                raise StorageError(f"{path} cannot be written: {why}; {_MEND}") from error
+                raise StorageError(f"{path} cannot be written: {why}; {_REPAIR}") from error
             raise
 
     @contextlib.contextmanager
@@ -164,7 +164,7 @@ class Folder:
         return len(orphans)
 
 
-_MEND = "free some space or repair the disk, and the same command goes on from here"
+_REPAIR = "free some space or repair the disk, and the same command goes on from here"
 
 
 def full(error: BaseException, folder: Folder) -> StorageError | None:
@@ -178,12 +178,12 @@ def full(error: BaseException, folder: Folder) -> StorageError | None:
     why = _refused(error)
     if why is None:
         return None
-    rooms = [_room(folder.path(), "")] if folder.is_local else []
-    rooms.append(_room(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
-    return StorageError(f"a disk takes no more data: {why}; free: {', '.join(rooms)}; {_MEND}")
+    free = [_free_space(folder.path(), "")] if folder.is_local else []
+    free.append(_free_space(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
+    return StorageError(f"a disk takes no more data: {why}; free: {', '.join(free)}; {_REPAIR}")
 
 
-def _room(path: str, what: str) -> str:
+def _free_space(path: str, what: str) -> str:
     return f"{shutil.disk_usage(path).free / 1e6:,.1f} MB at {path}{what}"
 
 

@@ -23,7 +23,7 @@ def host_of(url: str) -> str | None:
 
 
 def domain_above(host: str | None, domains: Collection[str]) -> str | None:
-    """The domain among these that is the host or lies above it."""
+    """The domain among these that is the host or that the host is a subdomain of."""
     name = (host or "").rstrip(".").lower()
     while name:
         if name in domains:

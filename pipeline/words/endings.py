@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
 
-DONE, BUG, WRONG, PARTLY, INTERRUPTED, UNHEARD = 0, 1, 2, 3, 130, 141
+DONE, BUG, INVALID, INCOMPLETE, INTERRUPTED, OUTPUT_CLOSED = 0, 1, 2, 3, 130, 141
 CODES = (
     "Exit codes: 0 done; 2 the job, its input or the run folder is wrong, and the line says what "
     "to do; 3 not all is done, and the same command goes on from here: shards are quarantined and "
@@ -26,13 +26,13 @@ def endings() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except (InputError, DamagedError, PlanMismatchError) as error:
-        _end(WRONG, str(error))
+        _end(INVALID, str(error))
     except StoppedError as error:
-        _end(PARTLY, str(error))
+        _end(INCOMPLETE, str(error))
     except PermissionError as error:
         if error.filename is None:
             raise
-        _end(WRONG, f"{error.filename}: {error.strerror}; it must be readable, and so must be "
+        _end(INVALID, f"{error.filename}: {error.strerror}; it must be readable, and so must be "
              "the folders above it")  # fmt: skip
     except KeyboardInterrupt:
         _end(INTERRUPTED, "stopped; the same command goes on from here")
@@ -41,7 +41,7 @@ def endings() -> Iterator[None]:
         # would fail again while the interpreter exits.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(UNHEARD)
+        sys.exit(OUTPUT_CLOSED)
 
 
 def _end(code: int, line: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 `python -m` and `python -c`, which multiprocessing uses, put the working folder at the head of the
 module path, so that a stray `json.py` there would be executed. A new process reads the variable
-before it imports anything; multiprocessing then hands it the path of the process that started it.
+before it imports anything; multiprocessing then gives it the path of the process that started it.
 """
 
 import multiprocessing

@@ -11,7 +11,7 @@ class Reason:
     """A word of the vocabulary.
 
     `kind` is "failed" if the row's picture or text could not be read or fetched, "dropped" if it
-    was and then judged. Both count in the conservation law.
+    was and then judged. `winnow stats` checks that every row is kept, dropped or failed.
     """
 
     name: str
