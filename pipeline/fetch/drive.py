@@ -1,7 +1,7 @@
 """Runs img2dataset's own Downloader over one shard's URLs, in this process, without its CLI.
 
-`img2dataset.download()` cannot run in a worker: it sets a signal handler, which only a main thread
-may. The Downloader it drives can. It is given our own URL opener (the process's), resizer
+`img2dataset.download()` cannot run in a worker: it sets a signal handler, which is allowed only in
+a main thread. Its Downloader can. It gets our own URL opener (installed for the process), resizer
 (`intake`) and sample writer.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
-from pipeline.fetch.seen import Seen
+from pipeline.fetch.opt_outs import OptOuts
 from pipeline.fetch.session import fetch_session
 from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.fetch.web.hosts import shared_limiter
@@ -59,12 +59,12 @@ def fetch_urls(
     spool: Spool,
     forgotten: Collection[str] = (),
 ) -> list[Fetched]:
-    """Fetch URLs; one result for each, in their order. JPEGs lie in the spool.
+    """Fetch URLs; one result for each, in their order. JPEGs are in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses (an exception inside it drops the row silently) is found by comparing keys
-    and comes back as `download_internal`. `forgotten` are the sha256 (hex) of pictures that were
-    taken down. Raises FetchStoppedError if fetching itself breaks.
+    and gets the reason `download_internal`. `forgotten` are the sha256 (hex) of pictures that were
+    taken down. Raises FetchStoppedError if no row of the shard can be fetched.
     """
     results: list[Fetched | None] = []
     places: list[str] = []
@@ -80,39 +80,39 @@ def fetch_urls(
             places.append(parsed.url)
             hosts[parsed.url] = parsed.netloc or ""
     if hosts:
-        turns = by_turns(hosts)
+        ordered = interleaved(hosts)
         with fetch_session(config) as session:
             session.fetcher.use_limiter(shared_limiter())
-            session.decoders.start(len(turns))
+            session.decoders.start(len(ordered))
             intake = Intake(session.decoders, session.blocklist, forgotten)
             before = session.fetcher.held_back
-            seen = _download(turns, session.fetcher, intake, config, spool)
+            opt_outs = _download(ordered, session.fetcher, intake, config, spool)
             spool.held_back = session.fetcher.held_back - before
         fetched = {
-            url: replace(spool.results.get(number, LOST), seen=seen.get(url, Seen()))
-            for number, url in enumerate(turns)
+            url: replace(spool.results.get(number, LOST), opt_outs=opt_outs.get(url, OptOuts()))
+            for number, url in enumerate(ordered)
         }
     return [done or fetched[place] for done, place in zip(results, places, strict=True)]
 
 
-def by_turns(hosts: Mapping[str, str]) -> list[str]:
-    """URLs in rounds, each round one of every host that has any left.
+def interleaved(hosts: Mapping[str, str]) -> list[str]:
+    """The URLs in rounds: each round has one URL of every host that has any left.
 
-    So many hosts are asked at the same time, and at the end only the one with most URLs is left.
+    So requests go to many hosts at the same time, and at the end only to the one with most URLs.
     """
     rounds: Counter[str] = Counter()
-    turns = []
+    ordered = []
     for url, host in hosts.items():
-        turns.append((rounds[host], url))
+        ordered.append((rounds[host], url))
         rounds[host] += 1
-    return [url for _, url in sorted(turns, key=lambda turn: turn[0])]
+    return [url for _, url in sorted(ordered, key=lambda turn: turn[0])]
 
 
 def _download(
     urls: list[str], fetcher: Fetcher, intake: Intake, config: DownloadConfig, spool: Spool
-) -> dict[str, Seen]:
-    """Fetch into the spool; what was said about the use of each URL's picture."""
-    seen: dict[str, Seen] = {}
+) -> dict[str, OptOuts]:
+    """Fetch into the spool; the opt-outs found for each URL's picture."""
+    opt_outs: dict[str, OptOuts] = {}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         rows = Path(scratch) / "urls.arrow"
         table = pa.table({"url": urls})
@@ -144,8 +144,8 @@ def _download(
             if broken:
                 raise broken[0]
             try:
-                said = seen[url] = Seen()
-                return intake.admit(fetcher.fetch(url, said), said)
+                found = opt_outs[url] = OptOuts()
+                return intake.accept(fetcher.fetch(url, found), found)
             except FetchStoppedError as error:
                 # img2dataset would note a failure of each row, and the part would be committed.
                 broken.append(error)
@@ -155,4 +155,4 @@ def _download(
             downloader.download_shard((0, str(rows)))
         if broken:
             raise broken[0]
-    return seen
+    return opt_outs

@@ -15,8 +15,8 @@ import simplejpeg
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.lists import HashList, read_domains, read_hashes
+from pipeline.fetch.opt_outs import OptOuts
 from pipeline.fetch.picture.fingerprints import plain_hash
-from pipeline.fetch.seen import Seen
 from pipeline.fetch.writer import Fetched
 from pipeline.table.tars import members, row_of
 from pipeline.words.domains import host_of
@@ -29,7 +29,7 @@ CAPS = {
     "max_metadata_bytes": "metadata_oversize",
 }
 """Caps, and the reason they give: a row that a cap refused is stale once the cap is raised."""
-WISHES = {
+OTHER_GATES = {
     "respect_robots_txt": ("opted_out_robots_txt", "robots_txt_unreachable"),
     "respect_robots_tag": ("opted_out_robots_tag",),
     "respect_tdm_reservation": ("opted_out_tdm",),
@@ -48,7 +48,7 @@ def reconsider(
     urls: pa.ChunkedArray,
     named: Callable[[HashList], Mapping[int, str]],
 ) -> Rows:
-    """Rows of a stored part that may get another answer; bool, shape (rows,).
+    """Rows of a stored part that may get another result; bool, shape (rows,).
 
     `before` and `today` hold the gates that are not at their defaults; `named` gives the rows whose
     stored pictures a blocklist names (`named_pictures`).
@@ -64,8 +64,8 @@ def reconsider(
     reasons = [
         reason for cap, reason in CAPS.items() if new(cap) > old(cap)
     ]  # a lower cap is a rule over the stored facts
-    for name, given in WISHES.items():
-        # Pictures that were stored while a wish was not respected go by a rule over what was said.
+    for name, given in OTHER_GATES.items():
+        # If an opt-out is respected from now on, a rule drops the stored pictures that have it.
         if old(name) != new(name) and new(name) is not True:
             reasons += given
     stale = _is_in(stored["fetch_reason"], reasons)
@@ -90,9 +90,10 @@ def _is_in(column: pa.ChunkedArray, values: Sequence[str]) -> Rows:
 
 
 def _other_domains(config: DownloadConfig, stored: pa.Table, urls: pa.ChunkedArray) -> Rows:
-    """Rows that the list of domains takes today and did not, or the other way round.
+    """Rows whose domain is listed today and was not before, or the other way round.
 
-    Asked again, a row of a listed domain is refused before any request, and loses its picture.
+    When it is fetched again, a row of a listed domain is refused before any request, and loses its
+    picture.
     """
     domains = read_domains(config.opted_out_domains)
     listed = np.array([bool(domains.match(host_of(url or "") or "")) for url in urls.to_pylist()])
@@ -104,7 +105,7 @@ def _other_domains(config: DownloadConfig, stored: pa.Table, urls: pa.ChunkedArr
 def _other_pictures(
     config: DownloadConfig, stored: pa.Table, named: Callable[[HashList], Mapping[int, str]]
 ) -> Rows:
-    """Rows that a blocklist took and today's does not, and stored pictures that today's names."""
+    """Rows refused by entries that are gone, and rows with stored pictures that are listed now."""
     blocklist = read_hashes(config.blocklist, config.blocklist_pdq_distance)
     entries = blocklist.entries if blocklist is not None else frozenset()
     refused = _is_in(stored["fetch_reason"], ["blocklisted"])
@@ -117,8 +118,8 @@ def _other_pictures(
 def named_pictures(stored: pa.Table, tar: Path, blocklist: HashList) -> dict[int, str]:
     """Rows whose stored picture the blocklist names, with its entry: nothing is fetched for it.
 
-    PDQ's own hash is reckoned from the stored picture, which differs from the one fetched by its
-    size alone.
+    PDQ's own hash is computed from the stored picture, which differs from the fetched one only in
+    size.
     """
     found = {}
     for row in np.flatnonzero(_is_in(stored["status"], ["success"])).tolist():
@@ -135,5 +136,5 @@ def named_pictures(stored: pa.Table, tar: Path, blocklist: HashList) -> dict[int
 
 
 def refused_as_listed(entry: str) -> Fetched:
-    """The answer for such a row."""
-    return Fetched("blocklisted", "on the job's list", seen=Seen(listed=entry))
+    """The result for a row whose picture the blocklist names."""
+    return Fetched("blocklisted", "on the job's list", opt_outs=OptOuts(listed=entry))

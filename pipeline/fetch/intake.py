@@ -1,7 +1,8 @@
-"""Decodes fetched bytes on the fetching threads and gives img2dataset a ticket instead of them.
+"""Decodes pictures on the fetching threads, and gives img2dataset placeholders for their bytes.
 
 img2dataset calls its resizer on one thread, one picture at a time. So each fetching thread has its
-picture made before it answers, and answers with a ticket; the resizer only cashes it.
+picture decoded and resized before it returns, and returns a placeholder; the resizer looks up the
+finished picture by it.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from pipeline.fetch.lists import HashList
+from pipeline.fetch.opt_outs import OptOuts
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import Made
-from pipeline.fetch.seen import Seen
 from pipeline.words.failure import FetchError
 
 
@@ -29,7 +30,7 @@ class Facts:
 
 
 class Picture(bytes):
-    """A stored JPEG. img2dataset hands it to the writer untouched, and its facts with it."""
+    """A stored JPEG. img2dataset passes it to the writer unchanged, and with it its facts."""
 
     facts: Facts
 
@@ -44,7 +45,7 @@ Resized = tuple[Picture | None, int | None, int | None, int | None, int | None, 
 
 
 class Intake:
-    """One shard's: `admit` is called by many threads, the object itself is img2dataset's resizer.
+    """For one shard: many threads call `accept`; the object itself is img2dataset's resizer.
 
     `blocklist` and `forgotten` (sha256 in hex) name pictures of which nothing may be kept.
     """
@@ -62,33 +63,35 @@ class Intake:
         self._lock = threading.Lock()
         self._waiting: dict[bytes, Facts] = {}
 
-    def admit(self, data: bytes, seen: Seen) -> bytes:
-        """Have the picture made; the ticket for it.
+    def accept(self, data: bytes, opt_outs: OptOuts) -> bytes:
+        """Have the picture decoded and resized; the placeholder for it.
 
-        Raises FetchError (forgotten, blocklisted) for a picture of which nothing may be kept: no
-        fact of it goes on from here, but for the list's entry in `seen.listed`.
+        Raises FetchError (forgotten, blocklisted) for a picture of which nothing may be kept: only
+        the list's entry is noted, in `opt_outs.listed`.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         md5 = hashlib.md5(data).hexdigest()  # noqa: S324 - lists and inputs name pictures by it
         if sha256 in self._forgotten:
             raise FetchError("forgotten", "taken down by its hash")
         if self._blocklist is not None:
-            self._refuse_listed(self._blocklist.entry_of_bytes(sha256, md5), seen)
+            self._refuse_listed(self._blocklist.entry_of_bytes(sha256, md5), opt_outs)
         made = self._decoders.make(data)
         if self._blocklist is not None and made.phash:
-            self._refuse_listed(self._blocklist.entry_of_picture(made.phash, made.plain_pdq), seen)
+            self._refuse_listed(
+                self._blocklist.entry_of_picture(made.phash, made.plain_pdq), opt_outs
+            )
         with self._lock:
-            ticket = str(next(self._numbers)).encode()
-            self._waiting[ticket] = Facts(sha256, md5, len(data), made)
-        return ticket
+            placeholder = str(next(self._numbers)).encode()
+            self._waiting[placeholder] = Facts(sha256, md5, len(data), made)
+        return placeholder
 
-    def _refuse_listed(self, entry: str | None, seen: Seen) -> None:
+    def _refuse_listed(self, entry: str | None, opt_outs: OptOuts) -> None:
         if entry is not None:
-            seen.listed = entry
+            opt_outs.listed = entry
             raise FetchError("blocklisted", "on the job's list")
 
     def __call__(self, stream: IO[bytes], boxes: Any = None) -> Resized:
-        """`(jpeg, width, height, original width, original height, error)` for a ticket."""
+        """`(jpeg, width, height, original width, original height, error)` for a placeholder."""
         stream.seek(0)
         with self._lock:
             facts = self._waiting.pop(stream.read())

@@ -1,7 +1,7 @@
-"""The opener behind `urllib.request.urlopen`, which img2dataset calls: all fetching passes here.
+"""The opener behind `urllib.request.urlopen`, which img2dataset calls: it does all fetching.
 
-It has handlers for http and https only, and they are ours, so nothing else (files, FTP, data
-URLs, proxies) can be reached, also by img2dataset.
+It has handlers for http and https only, both ours, so img2dataset cannot reach anything else
+(files, FTP, data URLs, proxies).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from urllib3.util import Url
 
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.lists import read_domains
-from pipeline.fetch.seen import Seen
+from pipeline.fetch.opt_outs import OptOuts
 from pipeline.fetch.web.addresses import AddressGuard
 from pipeline.fetch.web.body import read_body, read_start, skim_body
 from pipeline.fetch.web.hosts import HostLimiter, HostLimits
@@ -43,7 +43,7 @@ _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 class Fetcher:
     """Fetches one URL at a time per thread, under the job's limits. Lives as long as its process.
 
-    What it learns of hosts (addresses, robots.txt, failures, open connections) serves all shards.
+    What it learns of hosts (addresses, robots.txt, failures, connections) is kept between shards.
     InputError for a list of domains that cannot be read.
     """
 
@@ -65,7 +65,7 @@ class Fetcher:
         self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
 
     def use_limiter(self, limiter: HostLimiter | None) -> None:
-        """Ask a limiter shared with other processes; None: this process's own."""
+        """Use a limiter shared with other processes; None: this process's own."""
         self._transport.gate.use(limiter)
 
     @property
@@ -73,21 +73,24 @@ class Fetcher:
         """Seconds, over all threads, for which the job's own limits held requests back."""
         return self._transport.gate.waited
 
-    def fetch(self, text: str, seen: Seen | None = None) -> bytes:
+    def fetch(self, text: str, opt_outs: OptOuts | None = None) -> bytes:
         """The bytes behind a URL. `download.deadline` covers tries, pauses and redirects together.
 
-        `seen` is filled with what was said about their use, also where that is not heeded.
+        `opt_outs` is filled with what was said about their use, also where it is not respected.
 
         Raises FetchError: any reason of `reasons.FETCH` that a URL, network or server can cause.
         """
         clock.start(self._limits)
         url = check_url(text)
-        seen = seen if seen is not None else Seen()
-        check, heed = partial(self._check_use, seen), partial(self._heed, seen)
-        return self._try(lambda: self._walk(url, check, heed, self._take_picture))
+        opt_outs = opt_outs if opt_outs is not None else OptOuts()
+        check, check_headers = (
+            partial(self._check_use, opt_outs),
+            partial(self._check_headers, opt_outs),
+        )
+        return self._try(lambda: self._follow(url, check, check_headers, self._take_picture))
 
     def _try(self, work: Callable[[], T]) -> T:
-        """Do the work again after passing failures, as often and as late as the job allows."""
+        """Repeat the work after passing failures, within the job's `retries` and `deadline`."""
         for attempt in range(self._config.retries + 1):
             try:
                 return work()
@@ -101,81 +104,83 @@ class Fetcher:
                 time.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    def _walk(
+    def _follow(
         self,
         url: Url,
         check: Callable[[Url], None],
-        heed: Callable[[urllib3.BaseHTTPResponse], None],
+        check_headers: Callable[[urllib3.BaseHTTPResponse], None],
         take: Callable[[urllib3.BaseHTTPResponse], T],
         most: int | None = None,
     ) -> T:
-        """Follow redirects from `url` to an answer that is none, and take it.
+        """Follow redirects from `url`; what `take` makes of the first response that is none.
 
-        Each address is checked before it is asked, and each answer's wishes are heeded.
+        `check` is called before each request, `check_headers` with each response.
         """
         most = self._config.max_redirects if most is None else most
-        seen = {url.url}
+        visited = {url.url}
         while True:
             check(url)
             with self._transport.get(url) as response:
-                heed(response)
+                check_headers(response)
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or location is None:
                     return take(response)
                 url = redirect_target(url, location)
                 skim_body(response)
-            if url.url in seen:
-                raise FetchError("redirect_limit", f"a loop over {len(seen)} addresses")
-            if len(seen) > most:
+            if url.url in visited:
+                raise FetchError("redirect_limit", f"a loop over {len(visited)} addresses")
+            if len(visited) > most:
                 raise FetchError("redirect_limit", f"more than {most}")
-            seen.add(url.url)
+            visited.add(url.url)
 
-    def _check_use(self, seen: Seen, url: Url) -> None:
-        """Whether the URL may be asked for at all, by the job's list and the site's robots.txt."""
-        self._check_domain(url, seen)
+    def _check_use(self, opt_outs: OptOuts, url: Url) -> None:
+        """FetchError if the job's list of domains or the site's robots.txt forbids the request."""
+        self._check_domain(url, opt_outs)
         if self._config.respect_robots_txt:
             try:
                 self._robots.check(url)
             except FetchError as error:
                 forbids = error.reason == "opted_out_robots_txt"
-                seen.robots_txt = "forbidden" if forbids else None
+                opt_outs.robots_txt = "forbidden" if forbids else None
                 raise
-            seen.robots_txt = "allowed"
+            opt_outs.robots_txt = "allowed"
 
-    def _check_domain(self, url: Url, seen: Seen | None = None) -> None:
+    def _check_domain(self, url: Url, opt_outs: OptOuts | None = None) -> None:
         if domain := self._domains.match(url.host or ""):
-            if seen is not None:
-                seen.listed = f"domain:{domain}"
+            if opt_outs is not None:
+                opt_outs.listed = f"domain:{domain}"
             raise FetchError("opted_out_domain", f"{domain} is on the job's list")
 
     def _take_picture(self, response: urllib3.BaseHTTPResponse) -> bytes:
         _check_status(response)
         return read_body(response, self._config.max_bytes)
 
-    def _heed(self, seen: Seen, response: urllib3.BaseHTTPResponse) -> None:
+    def _check_headers(self, opt_outs: OptOuts, response: urllib3.BaseHTTPResponse) -> None:
         if response.status >= 400:
             return
         config = self._config
         tags = response.headers.getlist("X-Robots-Tag")
         reserved = reserves_mining(response.headers.getlist("TDM-Reservation"))
-        seen.robots_tag = seen.robots_tag or opt_out(tags, config.user_agent_token)
-        seen.tdm_reservation = seen.tdm_reservation or reserved
-        if config.respect_robots_tag and seen.robots_tag:
-            raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {seen.robots_tag}")
-        if config.respect_tdm_reservation and seen.tdm_reservation:
+        opt_outs.robots_tag = opt_outs.robots_tag or opt_out(tags, config.user_agent_token)
+        opt_outs.tdm_reservation = opt_outs.tdm_reservation or reserved
+        if config.respect_robots_tag and opt_outs.robots_tag:
+            raise FetchError("opted_out_robots_tag", f"X-Robots-Tag: {opt_outs.robots_tag}")
+        if config.respect_tdm_reservation and opt_outs.tdm_reservation:
             raise FetchError("opted_out_tdm", "TDM-Reservation: 1")
 
     def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:
-        with clock.aside():
-            walk = partial(self._walk, url, self._check_domain, _heed_nothing, _take_robots_txt)
-            return self._try(lambda: walk(ROBOTS_REDIRECTS))
+        with clock.own_deadline():
+            follow = partial(
+                self._follow, url, self._check_domain, _ignore_headers, _take_robots_txt
+            )
+            return self._try(lambda: follow(ROBOTS_REDIRECTS))
 
     def close(self) -> None:
         self._transport.close()
 
 
-def _heed_nothing(response: urllib3.BaseHTTPResponse) -> None:
-    """Opt-outs in headers concern pictures; a robots.txt is read whatever its headers say."""
+def _ignore_headers(response: urllib3.BaseHTTPResponse) -> None:
+    """Opt-outs in headers concern pictures, so those of a robots.txt are not checked."""
 
 
 def _take_robots_txt(response: urllib3.BaseHTTPResponse) -> tuple[int, bytes]:

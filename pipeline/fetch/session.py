@@ -17,7 +17,7 @@ class FetchSession:
     """A fetcher and its decoding processes, for one `download:` section."""
 
     def __init__(self, config: DownloadConfig) -> None:
-        # urllib3 warns of every answer with odd headers; the row's reason says what matters of it.
+        # urllib3 warns of every response with odd headers; the row's reason says what matters.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.config = config
         self.fetcher = Fetcher(config)

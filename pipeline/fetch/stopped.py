@@ -2,4 +2,4 @@
 
 
 class FetchStoppedError(RuntimeError):
-    """Fetching itself cannot go on, whatever the row: the shard is given up, not its rows."""
+    """No row can be fetched at present: the task of the shard fails, and no row gets a reason."""

@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fetch.intake import Facts, Picture
-from pipeline.fetch.seen import Seen
+from pipeline.fetch.opt_outs import OptOuts
 from pipeline.words.failure import split_message
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of one URL: `reason` is null on success."""
+    """The result for one URL: `reason` is null on success."""
 
     reason: str | None
     message: str | None
     facts: Facts | None = None
     span: tuple[int, int] | None = None
     """Offset and length of the JPEG in the spool."""
-    seen: Seen = field(default_factory=Seen)
+    opt_outs: OptOuts = field(default_factory=OptOuts)
 
 
 class Spool:
-    """Collects one shard's results as they come, JPEGs in a file, and hands them out in order."""
+    """Collects one shard's results in any order, the JPEGs in a file, to be read by row."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b")

@@ -32,8 +32,8 @@ _COLUMNS = (
     Column(
         "status",
         pa.string(),
-        "`success`; `failed` (see `fetch_reason`); `skipped` (`only_if` said no); `invalid` (see "
-        "`input_error`).",
+        "`success`; `failed` (see `fetch_reason`); `skipped` (`only_if` is not true); `invalid` "
+        "(see `input_error`).",
     ),
     Column("fetch_reason", pa.string(), "Why there is no picture; null on success."),
     Column("error_message", pa.string(), "The reason's detail, at most 300 characters."),
@@ -131,7 +131,7 @@ class DownloadStage(TableStage):
     def notice(self) -> str | None:
         if self.config.user_agent_contact is not None:
             return None
-        return "download.user_agent_contact is not set: sites cannot tell who asks them"
+        return "download.user_agent_contact is not set: sites cannot see whom to contact"
 
     def check(self) -> None:
         from pipeline.fetch.lists import read_domains, read_hashes
@@ -259,7 +259,7 @@ def _record(result: "Fetched") -> dict[str, Any]:
         "status": "failed" if result.reason else "success",
         "fetch_reason": result.reason,
         "error_message": result.message,
-        **asdict(result.seen),
+        **asdict(result.opt_outs),
     }
     if (facts := result.facts) is not None:
         made = facts.made

@@ -10,7 +10,7 @@ from loopback_site import Handler, Site
 from plain_pictures import jpeg
 
 from pipeline.fetch import opener
-from pipeline.fetch.drive import by_turns, fetch_urls
+from pipeline.fetch.drive import fetch_urls, interleaved
 from pipeline.fetch.writer import Spool
 from pipeline.words.failure import FetchError
 
@@ -87,7 +87,7 @@ def test_hosts_take_turns():
         f"{host}{i}": host for host, count in (("a", 4), ("b", 1), ("c", 2)) for i in range(count)
     }
 
-    assert by_turns(hosts) == ["a0", "b0", "c0", "a1", "c1", "a2", "a3"]
+    assert interleaved(hosts) == ["a0", "b0", "c0", "a1", "c1", "a2", "a3"]
 
 
 @pytest.mark.slow

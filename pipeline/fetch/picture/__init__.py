@@ -1,6 +1,6 @@
 """From bytes as fetched to an upright sRGB picture of the job's size, its hash and thumbnail.
 
-`decoders` keeps a few processes (`child`), each of which runs `make`: `sniff` the format and size,
-hold them against the limits, read what rides beside the pixels (`metadata`), `decode` them into
-sRGB (`colour`), and take the `fingerprints`. `recipe` holds the job's settings.
+`decoders` keeps a few processes (`child`), each of which runs `make`: `sniff` reads format and
+size, which are compared with the limits, `metadata` reads EXIF and colour profile, `decode` and
+`colour` give sRGB pixels, `fingerprints` the hash and thumbnail. `recipe` holds the job's settings.
 """

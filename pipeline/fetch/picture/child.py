@@ -50,7 +50,7 @@ def _encode(made: Made) -> bytes:
 
 
 def _bound_memory(mebibytes: int) -> None:
-    """Let this process take so much beside what it holds: beyond, allocations fail in it alone."""
+    """Let this process allocate so much more memory than now; further allocations fail in it."""
     with open("/proc/self/status") as status:  # noqa: PTH123 - no file of ours
         held = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
     limit = held + (mebibytes << 20)
@@ -61,7 +61,7 @@ def _bound_memory(mebibytes: int) -> None:
 
 
 def main(descriptor: int, recipe: Recipe) -> None:
-    """Answer until the other side closes."""
+    """Process pictures until the other side closes the socket."""
     cv2.setNumThreads(1)
     connection = socket.socket(fileno=descriptor)
     if sys.platform == "linux":

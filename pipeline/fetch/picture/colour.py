@@ -29,7 +29,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Any:
-    """Little CMS's transform to sRGB, or None where there is nothing to do."""
+    """Little CMS's transform to sRGB; None if the profile is sRGB or cannot be used."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != _SPACES[mode]:
@@ -48,7 +48,7 @@ def _srgb() -> Any:
 
 
 def _changes(transform: Any) -> int:
-    """How much a transform changes any of 9×9×9 colours."""
+    """The greatest change that a transform makes to one of 9×9×9 colours, 0–255."""
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
     result = ImageCms.applyTransform(Image.fromarray(grid), transform)

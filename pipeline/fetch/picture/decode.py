@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 _STRIP = 1 << 20
 """Pixels mixed with white at a time: the arithmetic needs several times their size."""
 
-# Pillow warns of odd pictures (broken EXIF, sizes), once per process: here they are the web's.
+# Pillow warns of broken EXIF and of large pictures; both are common on the web.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -29,12 +29,12 @@ def decode(
 ) -> tuple[Pixels, bool]:
     """Decode to sRGB uint8, shape (height, width, 3), as a viewer shows it; and if it was turned.
 
-    "Turned" means that EXIF orientation swapped width and height. A JPEG may come at reduced size
-    (scaled in the DCT, libjpeg), each side at least `scale` times its own. Transparency is put on
-    white; of an animation the first frame is taken; 16-bit values are rounded to 8; the picture's
-    colour profile is applied.
+    "Turned" means that EXIF orientation swapped width and height. A JPEG may be decoded at reduced
+    size (scaled in the DCT, libjpeg), each side at least `scale` times its own. Transparency is put
+    on white; of an animation the first frame is taken; 16-bit values are rounded to 8; the
+    picture's colour profile is applied.
 
-    Raises MetadataOversizeError, and whatever the decoders raise on broken bytes: they know no
+    Raises MetadataOversizeError, and whatever the decoders raise on broken bytes: they have no
     common exception.
     """
     metadata = read_metadata(data, sniffed.format, metadata_cap)
@@ -51,7 +51,7 @@ def decode(
             raise ValueError(f"two sizes: {sniffed.width}×{sniffed.height} and {image.size}")
         orientation, profile = metadata.orientation, metadata.profile
         if sniffed.format == "avif":
-            # Pillow tells of the file's own turns (`irot`, `imir`) under EXIF's number.
+            # Pillow reports an AVIF file's rotation (`irot`, `imir`) as EXIF orientation.
             orientation, profile = _orientation(image), image.info.get("icc_profile")
             check_size("a colour profile", len(profile or b""), metadata_cap)
         pixels = _to_rgb(image, profile)
@@ -72,14 +72,15 @@ def turn(pixels: Pixels, orientation: int) -> Pixels:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # broken EXIF raises what it likes, and says nothing about the pixels
+    except Exception:  # broken EXIF can raise anything; the pixels may be fine
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _decode_jpeg(data: bytes, sniffed: Sniffed, metadata: Metadata, scale: float) -> Pixels | None:
-    """libjpeg-turbo, scaled; None where it finds fault, which Pillow may yet forgive or name."""
-    # Halves alone: libjpeg-turbo's other eighths are slower than the next greater half.
+    """Decode with libjpeg-turbo, scaled; None if it fails: Pillow may still decode the picture."""
+    # Only 1/2, 1/4, 1/8: the other eighths are slower in libjpeg-turbo than the next larger of
+    # these.
     part = next(part for part in (8, 4, 2, 1) if part * scale <= 1)
     try:
         pixels: Pixels = simplejpeg.decode_jpeg(
@@ -124,8 +125,8 @@ def _on_white(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> Pixels:
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """Resize to exactly width × height: Lanczos when growing, means of areas when shrinking.
 
-    Areas of broken size are slow and blur unevenly: up to 1.5 times they are taken bilinearly, and
-    up to 4 times as the means of 2×2 of a bilinear picture of twice the size.
+    Areas that are not whole pixels are slow and blur unevenly. So up to a factor of 1.5 the
+    picture is resized bilinearly, and up to 4 bilinearly to twice the size, then by means of 2×2.
     """
     if pixels.shape[:2] == (height, width):
         return pixels

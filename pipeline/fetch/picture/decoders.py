@@ -1,4 +1,4 @@
-"""A pool of decoding processes: a picture that crashes or hangs its decoder harms one of them."""
+"""A pool of decoding processes: a picture that crashes or hangs its decoder ends only one."""
 
 import contextlib
 import json
@@ -19,10 +19,10 @@ from pipeline.words.failure import printable
 from pipeline.words.reasons import FETCH
 
 _START = 120.0
-"""Seconds that a decoder may take to start: on a busy machine imports alone take some."""
+"""Seconds that a decoder may take to start: on a busy machine its imports alone take several."""
 _BUFFER = 1 << 20
 _GREATEST = 1 << 30
-"""Bytes of an answer that are believed: what a stored picture of the greatest size may take."""
+"""Most bytes of a valid answer: those of a stored picture of the greatest size."""
 
 
 class _BystanderError(Exception):
@@ -45,8 +45,8 @@ class _Child:
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-        # One socket object for each direction, since a socket has one timeout for both. A sender
-        # may have to wait until the picture before is done, and then until its own has been read.
+        # One socket object for each direction, because a socket has one timeout for both. Sending
+        # may wait until the picture before is done, and then until this one has been read.
         self._in, self._out, self._timeout = ours, ours.dup(), timeout
         self._out.settimeout(2 * timeout + 1)
         self._sending = threading.RLock()
@@ -59,11 +59,11 @@ class _Child:
         return not self._is_broken and self.process.poll() is None
 
     def ask(self, data: bytes) -> Made:
-        """What becomes of the bytes; the timeout counts from when the process turns to them.
+        """The picture made of the bytes; the timeout starts when the process begins with them.
 
-        Raises FetchStoppedError if the process does not start. If it dies of these bytes: EOFError,
-        OSError or TimeoutError, or, for an answer that makes no sense, ValueError, TypeError or
-        KeyError. If it dies of others' bytes: _BystanderError.
+        Raises FetchStoppedError if the process does not start. If these bytes kill it: EOFError,
+        OSError or TimeoutError, or, for an invalid answer, ValueError, TypeError or KeyError. If
+        another picture's bytes kill it: _BystanderError.
         """
         with self._sending:
             self._await_start()
@@ -109,7 +109,7 @@ class _Child:
             at += size
         made = Made(**values)
         if at != len(answer) or not (made.reason is None or made.reason in FETCH):
-            raise ValueError("an answer that makes no sense")
+            raise ValueError("an invalid answer")
         return made
 
     def _await_start(self) -> None:
@@ -122,13 +122,13 @@ class _Child:
         if not self._is_ready:
             self._is_broken = True
             self.end()
-            raise FetchStoppedError("a decoding process did not start; it says why above")
+            raise FetchStoppedError("a decoding process did not start; its error is printed above")
 
     def end(self, grace: float = 1.0) -> int:
-        """End it; its exit code, negative for the signal that it died of.
+        """End the process; its exit code, negative for the signal that killed it.
 
-        It has `grace` seconds to end by itself, as it does when its socket closes: its own end
-        says more than ours.
+        It has `grace` seconds to end by itself, as it does when its socket closes: then the exit
+        code is its own, and not that of our signal.
         """
         with contextlib.suppress(OSError):
             self._in.shutdown(socket.SHUT_RDWR)
@@ -143,7 +143,7 @@ class _Child:
         return code
 
 
-class _Seat:
+class _Slot:
     """A slot of the pool; its process is replaced when it has died."""
 
     def __init__(self, recipe: Recipe, timeout: float) -> None:
@@ -168,33 +168,33 @@ class _Seat:
 class Decoders:
     """At most `count` processes, started when first needed.
 
-    Each decodes one picture while the next is already sent, so that it does not wait for input.
+    While a process decodes one picture the next is already sent to it, so it never waits for input.
     """
 
     def __init__(self, recipe: Recipe, count: int, timeout: float) -> None:
         self._timeout = timeout
-        self._seats = [_Seat(recipe, timeout) for _ in range(count)]
-        self._free: queue.SimpleQueue[_Seat] = queue.SimpleQueue()
-        for seat in self._seats * 2:
-            self._free.put(seat)
+        self._slots = [_Slot(recipe, timeout) for _ in range(count)]
+        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for slot in self._slots * 2:
+            self._free.put(slot)
 
     def start(self, most: int) -> None:
-        """Start as many processes as so many pictures can use, and do not wait for them."""
-        for seat in self._seats[:most]:
-            seat.child()
+        """Start at most so many processes, without waiting until they are ready."""
+        for slot in self._slots[:most]:
+            slot.child()
 
     def make(self, data: bytes) -> Made:
         """`make_picture` in another process; `decoder_crash` if it dies, hangs or lacks memory.
 
-        Waits for a free one. FetchStoppedError if none can be started.
+        Waits for a free process. FetchStoppedError if none can be started.
         """
-        seat = self._free.get()
+        slot = self._free.get()
         try:
             while True:
                 with contextlib.suppress(_BystanderError):
-                    return self._make(seat.child(), data)
+                    return self._make(slot.child(), data)
         finally:
-            self._free.put(seat)
+            self._free.put(slot)
 
     def _make(self, child: _Child, data: bytes) -> Made:
         try:
@@ -206,7 +206,7 @@ class Decoders:
             child.end(grace=0.0)
             return Made("decoder_crash", f"no answer after {self._timeout:g} s")
         except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
-            # An answer that cannot be read means a broken process: nothing of it is used.
+            # An answer that cannot be read means a broken process, so none of it is used.
             code = child.end()
             died = f"signal {-code}" if code < 0 else f"exit code {code}"
             said = "" if isinstance(error, OSError | EOFError) else f", {type(error).__name__}"
@@ -214,5 +214,5 @@ class Decoders:
 
     def close(self) -> None:
         """End the processes. Call it when no picture is being made."""
-        for seat in self._seats:
-            seat.clear()
+        for slot in self._slots:
+            slot.clear()

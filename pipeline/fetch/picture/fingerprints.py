@@ -20,9 +20,9 @@ def perceptual_hash(means: Pixels) -> tuple[bytes, int]:
     """PDQ hash (32 bytes, most significant bit first) and its quality, 0–100, of 64×64 means.
 
     Source: Facebook, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm"
-    (2019). PDQ works on 64×64 luminances; here every picture is brought there by the mean over
-    areas instead of PDQ's own box filters, which sample at other places for every size: a picture
-    and its reduced copy then differ by 2–6 bits instead of 11–20 (docs/decisions/fetching.md).
+    (2019). PDQ works on 64×64 luminances. Here every picture is reduced to them by means over
+    areas instead of PDQ's own box filters, whose sample positions depend on the size: so a picture
+    and its reduced copy differ by 2–6 bits instead of 11–20 (docs/decisions/fetching.md).
     The hash stays near that of other PDQ tools (6–8 bits, at most 26).
     """
     bits, quality = pdqhash.compute(means)

@@ -1,4 +1,4 @@
-"""From bytes as fetched to the stored JPEG, its hash and thumbnail: pure, and the slow part."""
+"""From bytes as fetched to the stored JPEG, its hash and thumbnail: a slow, pure function."""
 
 from dataclasses import dataclass, replace
 
@@ -14,17 +14,17 @@ from pipeline.fetch.picture.sniff import looks_like, sniff
 from pipeline.words.failure import printable
 
 DECODED = frozenset({"jpeg", "png", "webp", "gif"})
-"""Formats that are decoded whatever the job accepts; others on request alone."""
+"""Formats that are decoded even if the job does not accept them; others only if it does."""
 JPEG_SIDE = 65_500
 """Greatest side that libjpeg writes, pixels."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
+    """The result for a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
 
-    The original size is that of the upright picture, in pixels; it is known if the header
-    gives it. `width` and `height` are as stored. `plain_pdq` is there if the recipe asks for it.
+    The original size is that of the upright picture, in pixels; None if the header does not give
+    it. `width` and `height` are as stored. `plain_pdq` is filled if the recipe asks for it.
     """
 
     reason: str | None = None
@@ -44,13 +44,13 @@ class Made:
 def make_picture(data: bytes, recipe: Recipe) -> Made:
     """Decode, resize and encode, within the recipe's limits; they are checked on the header first.
 
-    Only what protects the process is refused here: a picture that is merely too small, too long or
-    of a format that the job does not want is stored, and goes by a rule over its facts.
+    Only what could harm the process is refused here: a picture that is merely too small, too long
+    or of a format that the job does not accept is stored, and a rule over its facts drops it later.
 
     `resize_mode` has img2dataset's meanings: `keep_ratio` brings the shorter side to `image_size`,
     `center_crop` cuts the middle square out of that, `border` brings the longer side to it and adds
-    white, `no` leaves the size. With `resize_only_if_bigger` a smaller picture is left as it is in
-    all of them. MemoryError passes through.
+    white, `no` keeps the size. With `resize_only_if_bigger` no mode enlarges a picture. MemoryError
+    passes through.
     """
     sniffed = sniff(data)
     found = Made(format=sniffed.format if sniffed is not None else None)

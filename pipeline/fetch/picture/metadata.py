@@ -1,7 +1,7 @@
 """Reads a picture's EXIF orientation and colour profile, with a limit on their size.
 
-Read here and not by the decoders, which inflate everything a file contains: a text chunk of a
-few kilobytes can hold gigabytes. Text is never inflated, and is taken out before a decoder sees it.
+They are read here and not by the decoders, which inflate everything a file contains: a text chunk
+of a few kilobytes can inflate to gigabytes. Text is never inflated, and is removed before decoding.
 """
 
 import struct
@@ -85,7 +85,7 @@ def _of_png(data: bytes, cap: int) -> Metadata:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk's body, to the end of the file or of its sense."""
+    """Name, start and end of each chunk's body, up to the end of the file."""
     at = len(PNG_MAGIC)
     for _ in range(_MAX_CHUNKS):
         if at + 8 > len(data):

@@ -4,15 +4,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # pydantic is half of a decoding process's start
+if TYPE_CHECKING:  # importing pydantic would take half of a decoding process's start
     from pipeline.config.download import DownloadConfig
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The fields of `download:` that the decoder goes by, under their own names.
+    """The fields of `download:` that the decoder needs, under their own names.
 
-    `plain_pdq`: PDQ's own hash is wanted too, for a list of hashes that others made.
+    `plain_pdq`: PDQ's own hash is computed too, to compare with a list of hashes that others made.
     """
 
     image_size: int

@@ -1,4 +1,4 @@
-"""What the first bytes of a picture say: its format and size, before anything decodes it."""
+"""Reads a picture's format and size from its first bytes, before anything decodes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def sniff(data: bytes) -> Sniffed | None:
 
 
 def looks_like(data: bytes) -> str:
-    """In words, what bytes that are no picture of ours seem to be; for error messages."""
+    """What bytes that are not one of our formats seem to be, in words for error messages."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not data:
         return "no bytes at all"

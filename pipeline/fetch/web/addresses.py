@@ -9,8 +9,8 @@ from pipeline.words.failure import FetchError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# IANA's special-purpose registries (RFC 6890 and successors) that the standard library of some
-# supported Python calls global, or that lead elsewhere than they say.
+# Networks of IANA's special-purpose registries (RFC 6890 and successors) that the standard library
+# of some supported Python calls global, or that contain other addresses.
 _SPECIAL = tuple(
     ipaddress.ip_network(text)
     for text in (

@@ -1,4 +1,4 @@
-"""Reading an answer's body: never more than the cap, never less than promised."""
+"""Reading a response's body: at most the cap, and at least its declared length."""
 
 import zlib
 
@@ -13,11 +13,11 @@ _MODEST = 1 << 20
 def read_body(response: urllib3.BaseHTTPResponse, cap: int) -> bytes:
     """The whole body, decoded. At most `cap` bytes are read from the wire and as many kept.
 
-    We ask for no content encoding; servers that compress all the same are common enough, so gzip
-    and deflate are read, by hand: the size after decoding must be bounded while decoding.
+    We ask for no content encoding, but many servers compress anyway, so gzip and deflate are
+    decoded. That is done here and not by urllib3, to bound the decoded size while decoding.
     Raises FetchError: too_large, http_malformed (also for a body shorter than its length).
     """
-    # `head` has seen to it that a length is a number, and that there is none beside chunks.
+    # `head` has checked that a length is a number, and that a chunked response has none.
     text = response.headers.get("Content-Length")
     declared = None if text is None else int(text)
     if declared is not None and declared > cap:

@@ -17,16 +17,16 @@ _LINE = 65_536
 """Bytes of one line, as in http.client."""
 _STATUS = re.compile(rb"\s*HTTP/\S+[ \t]+(\d{3})(?:[ \t].*)?")
 _NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
-_WEIGHTY = (
+_RELEVANT = (
     b"x-robots-tag", b"tdm-reservation", b"content-length", b"transfer-encoding",
     b"content-encoding", b"location", b"retry-after",
 )  # fmt: skip
-"""Headers that we act upon: an odd line that names one is not passed over."""
+"""Headers that we act upon: a malformed line that names one is not ignored."""
 _Field = tuple[bytes, bytes]
 
 
 class Answer(http.client.HTTPResponse):
-    """http.client's answer, whose head is in good order before http.client reads it.
+    """http.client's response, whose head is normalised before http.client reads it.
 
     `begin` raises FetchError (http_malformed) and whatever http.client's own does.
     """
@@ -43,7 +43,7 @@ class Answer(http.client.HTTPResponse):
 
 
 def _read_head(wire: BinaryIO) -> bytes:
-    """The final answer's head in good order; interim ones before it (1xx but 101) are skipped."""
+    """The final response's normalised head; interim ones before it (1xx except 101) are skipped."""
     while True:
         line = wire.readline(_LINE + 1)
         if not line:
@@ -71,7 +71,7 @@ def _trim(line: bytes) -> bytes:
 
 
 def _read_fields(wire: BinaryIO, code: bytes) -> list[_Field]:
-    """Names and values up to the empty line, folded lines joined, odd lines left out."""
+    """Names and values up to the empty line, folded lines joined, malformed lines left out."""
     lines: list[bytes] = []
     while line := _trim(wire.readline(_LINE + 1)):
         if line[:1] not in b" \t":
@@ -88,21 +88,21 @@ def _read_fields(wire: BinaryIO, code: bytes) -> list[_Field]:
         if colon and _NAME.fullmatch(name):
             fields.append((name, value.strip(b" \t")))
         else:
-            _pass_over(line, code)
+            _check_ignored(line, code)
     return fields
 
 
-def _pass_over(line: bytes, code: bytes) -> None:
-    """FetchError if a line that is no header may all the same be one that counts."""
+def _check_ignored(line: bytes, code: bytes) -> None:
+    """FetchError if a malformed line could have been a header that we act upon, or a status."""
     again = _STATUS.fullmatch(line)
-    if (again and again[1] != code) or any(name in line.lower() for name in _WEIGHTY):
+    if (again and again[1] != code) or any(name in line.lower() for name in _RELEVANT):
         raise FetchError("http_malformed", f"a header that cannot be read: {_shown(line)}")
 
 
 def _frame(fields: list[_Field]) -> list[_Field]:
-    """The fields with one way to tell the body's length, which http.client then reads as we do.
+    """The fields with a single statement of the body's length, so that it is not ambiguous.
 
-    We offer no transfer coding (TE), so nothing but `chunked` may come; it overrides a length.
+    We offer no transfer coding (TE), so only `chunked` is allowed; it overrides a length.
     """
     others: list[_Field] = []
     found: dict[bytes, list[bytes]] = {b"transfer-encoding": [], b"content-length": []}
@@ -124,7 +124,7 @@ def _frame(fields: list[_Field]) -> list[_Field]:
         shown = _shown(b", ".join(found[b"content-length"]))
         raise FetchError("http_malformed", f"Content-Length {shown} is no length")
     length = length.lstrip(b"0") or b"0"
-    # Python reads no number of thousands of digits; this one is too many bytes for anybody.
+    # int() refuses numbers of thousands of digits; 18 nines are above every cap as well.
     return [*others, (b"Content-Length", length if len(length) < 19 else b"9" * 18)]
 
 

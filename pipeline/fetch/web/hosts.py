@@ -1,7 +1,7 @@
 """Limits on the load put on each host: connections, request rate, pauses, rest after failures.
 
-A limiter holds the state of every host for all who fetch: the threads of one process, or, through
-what an executor installs with `share_limiter`, the workers of a cluster.
+A limiter holds the state of every host for the threads of one process, or, if an executor installs
+a shared one with `share_limiter`, for all workers of a cluster.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ FAILURES = frozenset(
     {"timeout", "connection_failed", "tls_error", "dns_failure", "http_malformed",
      "http_server_error", "http_rate_limited"}
 )  # fmt: skip
-"""Reasons that concern the host, and not one of its files."""
+"""Reasons that concern the host and not a single file."""
 _PAUSING = frozenset({"http_server_error", "http_rate_limited"})
 _REMEMBERED = 100_000
 """Hosts whose state is kept."""
 _LONGEST_WAIT = 1.0
-"""Seconds between two questions about a host that is busy."""
+"""Seconds after which a thread asks again for a permit of a busy host."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class _Host:
     failures: int = 0
     """Consecutive failures up to now."""
     recent: float = 0.0
-    """Successes, each decaying over `host_cooldown` seconds, as of `seen`."""
-    seen: float = 0.0
+    """Successes, each decaying over `host_cooldown` seconds, as of `recent_at`."""
+    recent_at: float = 0.0
     cooldown_until: float = 0.0
     paused_until: float = 0.0
     reason: str = ""
@@ -145,8 +145,8 @@ class LocalHostLimiter:
             state = self._hosts.setdefault(host, _Host())
             state.connections[holder] -= 1
             state.connections += Counter()  # removes entries that are not positive
-            state.recent *= math.exp((state.seen - now) / own.host_cooldown)
-            state.seen = now
+            state.recent *= math.exp((state.recent_at - now) / own.host_cooldown)
+            state.recent_at = now
             if reason:
                 state.failures += 1
                 state.reason, state.detail = reason, detail

@@ -1,4 +1,4 @@
-"""Answers kept for a while: one thread asks, the others wait for it; the least used go first."""
+"""A cache with expiry: one thread makes a value, others wait for it; least recently used go."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Memo(Generic[K, V]):
-    """At most `size` answers; each is kept for as long as its maker says."""
+    """At most `size` values; each is kept for as long as its maker says."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -22,10 +22,10 @@ class Memo(Generic[K, V]):
         self._asking: dict[K, threading.Event] = {}
 
     def get(self, key: K, make: Callable[[], tuple[V, float]]) -> V:
-        """The kept answer, or that of `make`, which also says for how many seconds to keep it.
+        """The kept value, or that of `make`, which also says for how many seconds to keep it.
 
-        What `make` raises passes through and is not kept: the next thread asks anew. Waiting for
-        another thread's answer does not count against this thread's deadline.
+        What `make` raises passes through and is not kept: the next thread calls `make` again.
+        Waiting for another thread's value does not count against this thread's deadline.
         """
         while True:
             with self._lock:

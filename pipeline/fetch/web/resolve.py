@@ -1,8 +1,8 @@
 """Resolves names to addresses, once within an answer's time to live, for all connections.
 
-The system's own resolver does not say how long its answers hold, so DNS is asked directly
-(dnspython). What is no matter of DNS stays with the system: spelt-out addresses in all their odd
-forms, the hosts file, `localhost` and names without a dot.
+The system's resolver does not report the time to live, so DNS servers are queried directly
+(dnspython). The system still resolves what is not DNS: numeric addresses in all their spellings,
+the hosts file, `localhost` and names without a dot.
 """
 
 import logging
@@ -49,7 +49,7 @@ class Resolver:
         try:
             return _system(host, port, socket.AI_NUMERICHOST)
         except socket.gaierror:
-            pass  # a name, then
+            pass  # not a numeric address
         except (UnicodeError, ValueError) as error:
             raise FetchError("dns_failure", f"{host}: {error}") from None
         name = host.rstrip(".").lower()
@@ -114,7 +114,7 @@ def _system(host: str, port: int, flags: int) -> Found:
 
 
 def _dns(nameservers: Sequence[str], lifetime: float) -> Any:
-    """dnspython's resolver, or None where this machine has none configured (a word is said)."""
+    """dnspython's resolver; None, with a warning, if this machine has no DNS server configured."""
     if nameservers:
         resolver = dns.resolver.Resolver(configure=False)
         resolver.nameservers = [

@@ -17,8 +17,8 @@ def opt_out(lines: Iterable[str], robot: str) -> str | None:
     """The first directive in a response's X-Robots-Tag lines that forbids use, or None.
 
     A line may hold several directives and may start, or go on, with a robot's name and a colon:
-    what follows then speaks to that robot alone, until the next name or the end of the line.
-    `robot` is our product token; `*` speaks to all.
+    what follows applies only to that robot, until the next name or the end of the line.
+    `robot` is our product token; `*` applies to all.
     """
     robot = robot.lower()
     for line in lines:

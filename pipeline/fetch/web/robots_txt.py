@@ -14,7 +14,7 @@ ROBOTS_BYTES = 500 * 1024
 ROBOTS_REDIRECTS = 5
 """Section 2.3.1.2: crawlers should follow at least five."""
 KEPT = 86_400.0
-"""Seconds that an answer holds (section 2.4: not more than a day)."""
+"""Seconds that a robots.txt is kept (section 2.4: at most a day)."""
 KEPT_FAILURE = 300.0
 Answer = tuple[int, bytes]
 """Status and the body's first `ROBOTS_BYTES`."""
@@ -31,7 +31,7 @@ class RobotsTxt:
     def check(self, url: Url) -> None:
         """Raises FetchError: opted_out_robots_txt; robots_txt_unreachable; what a connection can.
 
-        A 4xx allows all (2.3.1.3); a 5xx and no answer forbid all (2.3.1.4).
+        A 4xx allows all (2.3.1.3); a 5xx or no response forbids all (2.3.1.4).
         """
         origin = (url.scheme or "", url.host or "", url.port)
         rules = self._memo.get(origin, lambda: self._ask(url))
@@ -48,8 +48,8 @@ class RobotsTxt:
             if error.reason in ("redirect_limit", "url_invalid", "scheme_forbidden"):
                 return None, KEPT  # section 2.3.1.2: as if there were none
             if clock.waiting == "connection":
-                # Without one the picture cannot be had either, and that is its reason. It is not
-                # kept: the host's own state says when to ask again.
+                # The picture cannot be fetched either, so it gets the same reason. The failure is
+                # not kept here: the state of the host says when to try again.
                 raise
             detail = f"robots.txt of {url.host}: {error}"
             return FetchError("robots_txt_unreachable", detail), KEPT_FAILURE

@@ -1,9 +1,9 @@
-"""Sockets that keep a picture's total deadline, however slowly the other side sends.
+"""Sockets that keep a picture's total deadline, however slowly the server sends.
 
-A plain socket timeout starts anew with every byte, so a server that sends one byte a second holds
-a thread for as long as it likes, in the headers as well as in the body. Here every single receive
-may wait only for what is left of the deadline. A fetch stays on one thread from its first
-connection to its last byte; its clock is that thread's.
+A plain socket timeout starts again with every byte, so a server that sends one byte a second could
+occupy a thread without limit, in the headers as well as in the body. Here each receive waits at
+most for what is left of the deadline. A fetch stays on one thread from its first connection to its
+last byte, so each thread has its own clock.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Clock(threading.local):
     is_fresh = True
     """Whether the current request opened a new connection instead of reusing one."""
     _head: int | None = None
-    """Bytes of an answer's status line and headers so far; None outside of them."""
+    """Bytes of a response's status line and headers so far; None while none are read."""
 
     def start(self, limits: WaitLimits) -> None:
         self.limits, self.end = limits, time.monotonic() + limits.total
@@ -62,7 +62,7 @@ class Clock(threading.local):
         self.waiting, self._head = "connection", None
 
     def asked(self) -> None:
-        """A request is out; the answer's head is next."""
+        """A request has been sent; the response's head is next."""
         self.waiting, self._head = "first byte", 0
 
     def answered(self) -> None:
@@ -70,7 +70,7 @@ class Clock(threading.local):
         self.waiting, self._head = "further byte", None
 
     def received(self, count: int) -> None:
-        """FetchError (http_malformed) if an answer's head goes on beyond the cap."""
+        """FetchError (http_malformed) if a response's head is longer than the cap."""
         if self._head is None or not count:
             return
         self.waiting = "further byte"
@@ -104,7 +104,7 @@ class Clock(threading.local):
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Time in the block (waiting for our own limits) is not the server's fault."""
+        """Time in the block does not count against the deadline (waiting for our own limits)."""
         before = time.monotonic()
         try:
             yield
@@ -112,8 +112,8 @@ class Clock(threading.local):
             self.end += time.monotonic() - before
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """In the block another fetch runs with its own deadline; this one's clock is stopped."""
+    def own_deadline(self) -> Iterator[None]:
+        """The block gets a deadline of its own; this fetch's clock is stopped meanwhile."""
         end = self.end
         with self.stopped():
             self.end = time.monotonic() + self.limits.total
@@ -137,7 +137,7 @@ class DeadlineSocket(socket.socket):
 
 
 class DeadlineTLSSocket(ssl.SSLSocket):
-    """The same for TLS; the timeout of that moment bounds the handshake as a whole."""
+    """The same for TLS. The handshake as a whole has the timeout that the socket was given."""
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         self.settimeout(clock.step())

@@ -82,15 +82,15 @@ class Transport:
 
     @contextlib.contextmanager
     def get(self, url: Url) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The answer, its body unread and undecoded; at the end the connection is freed.
+        """The response, its body not yet read or decoded; after the block the connection is free.
 
-        Raises FetchError for everything that the network can do, in the block too.
+        Raises FetchError for every error of the network, also in the block.
         """
         clock.connecting()
         with self.gate.permit(url.netloc or ""), faults(url.host or ""):
             response = self._ask(url)
-            # Once the body is read to its end the connection is back in its pool, and closing the
-            # answer leaves it there; with an unread rest it cannot serve another request.
+            # If the body was read to its end the connection is back in the pool, and closing the
+            # response leaves it there; with bytes unread the connection is closed.
             with contextlib.closing(response):
                 yield response
 
@@ -105,8 +105,8 @@ class Transport:
                     retries=False, preload_content=False, decode_content=False,
                 )  # fmt: skip
             except exceptions.ProtocolError:
-                # A server may close a connection that it kept just as we use it again: that is no
-                # failure of its (RFC 9112, 9.3.1), and another connection will tell.
+                # A server may close an idle connection just when we reuse it. That is not a failure
+                # (RFC 9112, 9.3.1): the request is sent again on another connection.
                 if clock.is_fresh or clock.waiting == "further byte":
                     raise
 
@@ -116,11 +116,11 @@ class Transport:
 
 @contextlib.contextmanager
 def faults(host: str) -> Iterator[None]:
-    """Whatever urllib3, http.client, ssl and sockets raise, as a FetchError with its reason."""
+    """Turns the errors of urllib3, http.client, ssl and sockets into FetchError with a reason."""
     try:
         yield
     except (exceptions.TimeoutError, TimeoutError):
-        clock.left()  # says so if it was the total deadline
+        clock.left()  # raises its own error if the total deadline has passed
         raise FetchError("timeout", f"{host}: {clock.describe_wait()}", passing=True) from None
     except (exceptions.SSLError, ssl.SSLError) as error:
         raise FetchError("tls_error", f"{host}: {_innermost(error)}") from None
@@ -139,7 +139,7 @@ def faults(host: str) -> Iterator[None]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The exception that urllib3 wrapped, which says more than the wrapping."""
+    """The exception that urllib3 wrapped, whose message is more specific."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     return error

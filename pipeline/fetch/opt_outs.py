@@ -1,14 +1,14 @@
-"""What a site and the job's lists said about the use of one picture, whatever came of it."""
+"""What a site and the job's lists say about the use of one picture, respected or not."""
 
 from dataclasses import dataclass
 
 
 @dataclass
-class Seen:
-    """Filled on the way to a picture; None where nobody was asked or nothing was said."""
+class OptOuts:
+    """Filled while a picture is fetched; None for what was not looked at or not stated."""
 
     robots_txt: str | None = None
-    """`allowed` or `forbidden`, by every robots.txt on the way."""
+    """`allowed` or `forbidden`, over the robots.txt files of all redirects."""
     robots_tag: str | None = None
     """The first word of X-Robots-Tag that forbids use."""
     tdm_reservation: bool | None = None
