@@ -1,4 +1,4 @@
-"""The rules that a job does not name: those of its `download:` section."""
+"""The rules that follow from a job's `download:` section."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ FACTS = (
     "robots_txt", "robots_tag", "tdm_reservation", "bytes", "format", "original_width",
     "original_height", "original_pixels", "sha256", "md5",
 )  # fmt: skip
-"""Columns that `fetch_rules` read, beside those of the promised hashes."""
+"""Columns that `fetch_rules` read, in addition to those of the given hashes."""
 
 
 def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
-    """What the `download:` section says of pictures that are stored: judged before the job's rules.
+    """Rules of the `download:` section over stored pictures; they come before the job's rules.
 
-    `expected` are the columns of the hashes that the list promises, by kind (sha256, md5).
+    `expected` are the columns of the list that hold hashes, by kind (sha256, md5).
     """
     config = job.download
     longer, shorter = (f"{name}(original_width, original_height)" for name in ("greatest", "least"))
@@ -31,7 +31,7 @@ def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
         "image_aspect_ratio": f"{longer} > {config.max_aspect_ratio!r} * {shorter}",
         "hash_mismatch": " or ".join(_differs(kind, name) for kind, name in expected.items()),
     }
-    # These words are the fetch's own, which a job's rules may not give.
+    # Not validated, because the rules of a job may not give these reasons.
     return tuple(
         Rule.model_construct(reason=reason, when=when, if_null="keep")
         for reason, when in rules.items()
@@ -40,7 +40,7 @@ def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
 
 
 def _unwanted(formats: tuple[str, ...]) -> str:
-    """For formats that are decoded in any case, and that this job leaves out."""
+    """The condition for formats that are always decoded but that this job does not accept."""
     left_out = [name for name in FORMATS if name not in formats]
     return f"format in ({', '.join(repr(name) for name in left_out)})" if left_out else ""
 

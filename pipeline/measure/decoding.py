@@ -52,7 +52,7 @@ def _decode(
     sessions: Mapping[str, Session],
     rows: Mapping[str, npt.NDArray[np.bool_]],
 ) -> Iterator[Decoded]:
-    """Pictures in row order, decoded a bounded number ahead of the models."""
+    """Pictures in row order; at most 64 are decoded ahead of the models."""
     # OpenCV's threads would compete with the models' for the cores.
     cv2.setNumThreads(1)
 
@@ -78,7 +78,7 @@ def _decode(
 
 
 class _Sink:
-    """Gathers a stage's batches and its columns over the whole shard."""
+    """Collects a stage's batches and its columns over the whole shard."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ GROUP = "winnow.stages"
 def registered() -> dict[str, type[Stage]]:
     """All measuring stages by name, in the order in which they run.
 
-    InputError for one of another package that cannot serve.
+    InputError for one of another package that cannot be used.
     """
     found = discover(measure, Stage, GROUP, "stage")  # type: ignore[type-abstract]
     return dict(sorted(found.items(), key=lambda entry: (entry[1].whole, entry[1].rank, entry[0])))
@@ -61,7 +61,7 @@ def default_rules(job: Job) -> tuple[Rule, ...]:
 
 
 def resolve(job: Job) -> Job:
-    """The job with its rules written out."""
+    """The job with its default rules filled in, if it names none."""
     return job if job.rules is not None else job.model_copy(update={"rules": default_rules(job)})
 
 

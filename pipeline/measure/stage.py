@@ -1,6 +1,7 @@
-"""What a stage is: a name, what it reads and writes, and one of three ways to work.
+"""The base classes of stages: what a stage reads and writes, and three ways to work.
 
-A new measurement is one class in one file, in `stages/` or in another package (docs/plugins.md).
+A new measurement is one class in one file, in `pipeline/measure/` or in another package
+(docs/plugins.md).
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +26,7 @@ from pipeline.words.errors import InputError
 
 @dataclass
 class Output:
-    """What a stage yields for one shard: `uid` and its columns, companion files, a few counts."""
+    """A stage's result for one shard: `uid` and its columns, companion files, a few counts."""
 
     table: pa.Table
     files: dict[str, Path] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Stage(ABC):
     """A stage with its settings; everything about a stage is defined in its class.
 
     Instances are small, picklable and hold no model. A stage is part of a job if the job has its
-    name under `measure:`; those that come with winnow and have keys of their own override `of`.
+    name under `measure:`; winnow's stages that have keys elsewhere in the job override `of`.
     """
 
     name: ClassVar[str]
@@ -62,7 +63,7 @@ class Stage(ABC):
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "Stage | None":
-        """The job's stage, None if the job does without; `schema` holds the shards' columns.
+        """The job's stage, None if the job has none; `schema` holds the shards' columns.
 
         InputError for a section that is not as `Config` has it.
         """
@@ -121,7 +122,7 @@ class Stage(ABC):
         return ()
 
     def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
-        """Of all masks those that this stage's rows pass: its own and those of what it reads."""
+        """Those of the masks that decide on this stage's rows: its own and those of its inputs."""
         own = {column.name for column in self.writes}
         return tuple(mask for mask in masks if own & mask.hides)
 
@@ -153,7 +154,7 @@ class Stage(ABC):
         return {}
 
     def check(self) -> None:  # noqa: B027 - most stages have nothing to check
-        """Before any work: InputError if a model, file or setting cannot serve."""
+        """Before any work: InputError if a model, file or setting cannot be used."""
 
     def notice(self) -> str | None:
         """One line shown to the user before the stage works; None: no line."""
@@ -256,9 +257,9 @@ class Prepared:
 class WholeStage(Stage):
     """A stage that must see all shards: `prepare` each, `merge` each partition, then `run` each.
 
-    The rows that `prepare` deals go to partitions by the value of `key`; each partition is merged
-    by a task of its own, which holds no other's rows. The answer may not depend on how many there
-    are: what has to be compared must have the same key.
+    The rows that `prepare` gives in `dealt` go to partitions by the value of `key`; a separate task
+    merges each partition and holds only its rows. The result must not depend on the number of
+    partitions: rows that have to be compared must have the same key.
     """
 
     whole = True
@@ -272,7 +273,7 @@ class WholeStage(Stage):
         return 1 if self.key is None else max(1, -(-rows // self.rows_at_once))
 
     def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
-        """Of all masks those through which this stage sees its shards."""
+        """Those of the masks that hide cells which this stage reads."""
         return tuple(mask for mask in masks if mask.hides.intersection(self.reads))
 
     @abstractmethod
@@ -281,12 +282,12 @@ class WholeStage(Stage):
 
     @abstractmethod
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
-        """One partition's answer over all shards.
+        """One partition's result over all shards.
 
         `rows` are the partition's dealt rows, shard after shard, with a column `shard` (int32),
-        which the answer has too: it says whose `run` reads the row.
+        which the result must have too: the row is given to that shard's `run`.
         """
 
     @abstractmethod
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
-        """One shard's columns; `prepared` is its `own` table, `merged` its rows of all answers."""
+        """One shard's columns; `prepared` is its `own` table, `merged` its rows of all results."""

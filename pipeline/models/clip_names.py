@@ -30,8 +30,8 @@ def config_path(name: str) -> Path:
 def pretrained_tags() -> dict[str, Tags]:
     """For each model its tags, and for each tag where its weights are: `hf_hub`, `url`.
 
-    Read from the literals of open_clip/pretrained.py; where that file has another form than
-    expected, open_clip itself is imported and asked.
+    Read from the literals of open_clip/pretrained.py; if that file has not the expected form,
+    open_clip itself is imported and called.
     """
     tree = ast.parse((_package() / "pretrained.py").read_text(encoding="utf-8"))
     named: dict[str, ast.expr] = {

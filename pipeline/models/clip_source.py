@@ -32,10 +32,10 @@ OFFLINE_CHOICE = (
 
 @dataclass(frozen=True)
 class Source:
-    """A model's files: as they are here, or as the hub names them.
+    """A model's files: local paths, or names on the hub.
 
-    `open_clip_name` and `pretrained` are what open_clip is to be asked for. `repository` is None
-    where everything is local; its `candidates` are tried in order.
+    `open_clip_name` and `pretrained` are passed to open_clip. `repository` is None where everything
+    is local; its `candidates` are tried in order.
     """
 
     open_clip_name: str

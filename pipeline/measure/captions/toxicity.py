@@ -44,7 +44,7 @@ class ToxicityStage(CaptionStage):
 
     def settings(self) -> dict[str, Any]:
         recipe = self._config.recipe()
-        recipe.pop("checkpoint", None)  # `models` covers its content, wherever it lies
+        recipe.pop("checkpoint", None)  # `models` covers its content; its path does not matter
         return recipe
 
     def models(self) -> dict[str, str]:

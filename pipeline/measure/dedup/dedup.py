@@ -1,7 +1,8 @@
 """Repeats over all shards: same bytes, near PDQ hashes, near CLIP vectors.
 
-A group is led by its smallest uid and holds what is near its leader, so that a chain of small
-steps does not join pictures that have nothing in common, and every run finds the same groups.
+The leader of a group is the row with the smallest uid; its members are the rows near the leader,
+not those near other members. So a chain of small steps does not join pictures that have nothing in
+common, and every run finds the same groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ class DedupStage(WholeStage):
         return merged.filter(pa.array(leader >= 0))
 
     def _likenesses(self, rows: pa.Table, shards: Sequence[ShardData]) -> dict[str, Likeness]:
-        """The configured kinds by name, the surest first."""
+        """The configured kinds by name, the most reliable first."""
         config, found = self.job.dedup, {}
         if config.bytes:
             found["bytes"] = same_bytes(rows)
@@ -157,7 +158,7 @@ def near_hashes(
 ) -> Likeness:
     """Rows whose PDQ hashes, if both of at least `quality`, differ in at most `distance` bits.
 
-    PDQ sees no colour: with `agreement`, thumbnails must also have that cosine.
+    PDQ ignores colour: with `agreement`, thumbnails must also have that cosine.
     """
     usable = pc.and_(rows["phash"].is_valid(), pc.greater_equal(rows["phash_quality"], quality))
     index = np.flatnonzero(pc.fill_null(usable, False).to_numpy())

@@ -1,7 +1,7 @@
-"""Groups of repeats: a leader, its smallest uid, and what is like it.
+"""Groups of repeats: a leader, the row with the smallest uid, and the rows that are like it.
 
-Rows that are alike to the bit form one class, and only classes are compared: the most common
-picture of a crawl, found a hundred thousand times, costs one comparison and not five billion.
+Rows with identical bytes form one class, and only classes are compared: the most common picture of
+a crawl, found a hundred thousand times, costs one comparison and not five billion.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ def classes_of(keys: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
 
 @dataclass(frozen=True)
 class Likeness:
-    """One way of being alike: the class of each row (−1: not compared), and near classes."""
+    """One kind of likeness: the class of each row (−1: not compared), and pairs of near classes."""
 
     classes: Rows
     pairs: Pairs
@@ -61,39 +61,40 @@ class Likeness:
         part = slice(bounds[one], bounds[one + 1])
         yield from zip(ends[part].tolist(), similarity[part].tolist(), strict=True)
 
-    def has_company(self) -> npt.NDArray[np.bool_]:
+    def has_neighbours(self) -> npt.NDArray[np.bool_]:
         """Rows that are like any other, shape (rows,)."""
-        crowded = np.bincount(self.classes[self.classes >= 0], minlength=self.size) > 1
-        crowded[self.pairs[0]] = True
-        crowded[self.pairs[1]] = True
-        return np.append(crowded, False)[self.classes]
+        shared = np.bincount(self.classes[self.classes >= 0], minlength=self.size) > 1
+        shared[self.pairs[0]] = True
+        shared[self.pairs[1]] = True
+        return np.append(shared, False)[self.classes]
 
 
 def solve(
     rows: int, likenesses: Sequence[Likeness]
 ) -> tuple[Rows, npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """Leader (−1: no group), similarity and kind (its index in `likenesses`, the surest first).
+    """Leader (−1: no group), similarity and kind (its index in `likenesses`, most reliable first).
 
-    Rows are in uid order: the first of those that are free leads all free ones like it.
+    Rows are visited in uid order: a row without a leader becomes the leader of all rows like it
+    that have none.
     """
     leader = np.full(rows, -1, np.int64)
     similarity = np.full(rows, np.nan, np.float32)
     kinds = np.full(rows, -1, np.int8)
-    spent = [np.zeros(likeness.size, bool) for likeness in likenesses]
-    company = np.zeros(rows, bool)
+    visited = [np.zeros(likeness.size, bool) for likeness in likenesses]
+    candidates = np.zeros(rows, bool)
     for likeness in likenesses:
-        company |= likeness.has_company()
-    for row in np.flatnonzero(company).tolist():
+        candidates |= likeness.has_neighbours()
+    for row in np.flatnonzero(candidates).tolist():
         if leader[row] >= 0:
             continue
         best: tuple[int, float] | None = None
         for kind, likeness in enumerate(likenesses):
             own = likeness.classes[row]
             for one, near in likeness.near(own) if own >= 0 else ():
-                if spent[kind][one]:
+                if visited[kind][one]:
                     continue
                 # All free rows of the near class join now, so it need not be visited again.
-                spent[kind][one] = True
+                visited[kind][one] = True
                 members = likeness.members(one)
                 free = members[(leader[members] < 0) & (members != row)]
                 leader[free], similarity[free], kinds[free] = row, near, kind

@@ -12,7 +12,7 @@ Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float
 NO_PAIRS: Pairs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 EXACT_BELOW = 20_000
-"""Vectors up to which every pair is looked at; above, an inverted file proposes the pairs."""
+"""Number of vectors up to which all pairs are compared; above, an inverted file proposes them."""
 _QUERIES = 1024
 
 

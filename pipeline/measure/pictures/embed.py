@@ -31,7 +31,7 @@ class EmbedSession:
     def measure(self, items: list[Any], rows: pa.Table) -> Measured:
         images = self._clip.encode_images(np.stack(items))
         texts = self._clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
-        # From the stored halves, so that anyone can recompute the score from the part.
+        # From the float16 vectors, so that the score can be recomputed from the stored ones.
         scores = np.einsum("nd,nd->n", images.astype(np.float32), texts.astype(np.float32))
         return Measured({"clip_score": scores}, {"img": images, "txt": texts})
 
@@ -49,7 +49,7 @@ class EmbedStage(PictureStage):
         return cls(job) if job.embed.model else None
 
     def default_rules(self) -> tuple[Rule, ...]:
-        """The line of LAION-400M (Schuhmann et al., 2021) less a margin."""
+        """The threshold of LAION-400M (Schuhmann et al., 2021) less a margin."""
         return (Rule(reason="low_clip_score", when="clip_score < 0.2", if_null="drop"),)
 
     @property

@@ -40,7 +40,7 @@ class ImagesStage(PictureStage):
         return cls(job) if job.images.nsfw else None
 
     def default_rules(self) -> tuple[Rule, ...]:
-        """open_nsfw's own advice for what is surely unsafe."""
+        """The threshold that open_nsfw recommends for what is almost certainly unsafe."""
         return (Rule(reason="nsfw", when="punsafe > 0.8", if_null="drop"),)
 
     @property

@@ -31,7 +31,7 @@ class VectorSpace(Protocol):
 
 
 class HeadConfig(Section):
-    """Base of a kind's section: its keys beside `name` and `kind`, with descriptions.
+    """Base of a kind's section: its keys in addition to `name` and `kind`, with descriptions.
 
     A key that names a file is called `weights`: relative paths are made absolute by that name.
     """
@@ -47,7 +47,7 @@ class HeadKind(ABC):
     name: ClassVar[str]
     """What a job writes as `kind`."""
     version: ClassVar[int] = 1
-    """Part of the fingerprint: raised when the kind scores otherwise, or a default changes."""
+    """Part of the fingerprint: raised when the kind's scores or a default change."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version is part of the fingerprint, as in `measure.stage.Stage`."""
     Config: ClassVar[type[HeadConfig]] = HeadConfig
@@ -58,7 +58,7 @@ class HeadKind(ABC):
 
     @abstractmethod
     def check(self, dim: int | None) -> None:
-        """InputError, before any work, for weights that cannot serve vectors of width `dim`.
+        """InputError, before any work, for weights that do not fit vectors of width `dim`.
 
         `dim` is None where the width is known only once the CLIP model is loaded.
         """
