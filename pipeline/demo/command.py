@@ -1,4 +1,4 @@
-"""`winnow demo`: draw and serve the world, run its job, and hold the verdicts against the truth."""
+"""`winnow demo`: draw and serve the world, run its job, and compare the verdicts with the truth."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def run_demo(
 ) -> tuple[int, dict[str, Any], Table]:
     """The whole demo under `out/demo-world` (the web) and `out/demo` (the run).
 
-    `run_all` does a job. The exit code, what to tell, and the scores against the truth.
+    `run_all` runs a job. Returns the exit code, the answer, and the scores against the truth.
     """
     job_file = own_job("demo.yaml")
     world = out / "demo-world"
@@ -40,7 +40,7 @@ def run_demo(
     ]
     with serve(world) as url:
         print(f"demo: a web of {rows:,} rows at {url}", file=sys.stderr)
-        make_world(world, url, seed, rows, progress=_tell)
+        make_world(world, url, seed, rows, progress=_report)
         code, answer = run_all(load_job(job_file, given), job_file)
     run = Run.open(answer["run"])
     scores = score(pq.read_table(world / "truth.parquet"), verdicts(run))
@@ -48,7 +48,7 @@ def run_demo(
     return code, answer, truth_table(scores)
 
 
-def _tell(done: int, total: int) -> None:
+def _report(done: int, total: int) -> None:
     if done == total or done % 400 == 0:
         print(f"demo: {done:,} of {total:,} pictures drawn", file=sys.stderr)
 

@@ -21,10 +21,10 @@ from pipeline.demo.web import write_site
 from pipeline.words.processes import spawning
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pictures drawn and of all."""
+"""Called with the number of pictures drawn so far and the number of all."""
 
 _VERSION = 2
-"""Raised when the same seed no longer gives the same world, so that old folders are made anew."""
+"""Raised when the same seed no longer gives the same world, so that old folders are replaced."""
 _CHUNK = 8
 
 TRUTH = pa.schema(
@@ -56,9 +56,9 @@ def make_world(
 
     Writes `www/` (the pictures), `rows.parquet` (url, caption, source), `truth.parquet` (`TRUTH`),
     `vocabulary.txt`, `opted-out.txt` and `site.json`. `sides` bounds the pictures' sides in pixels.
-    What a folder holds already for the same arguments is not made again; another `base_url` costs
-    no drawing.
-    ValueError if `n` is too small for clean rows beside the dirt.
+    What a folder holds already for the same arguments is not made again; for another `base_url`
+    nothing is drawn again.
+    ValueError if `n` is too small to have clean rows in addition to the faulty ones.
     """
     recipe = {"version": _VERSION, "seed": seed, "n": n, "sides": list(sides)}
     lists = {**recipe, "base_url": base_url}

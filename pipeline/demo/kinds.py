@@ -23,11 +23,11 @@ OPTED_OUT = "opted-out.example"
 class Kind:
     """One kind of row.
 
-    `reason` is the one that should take it, None if it should be kept. `count` is for 2,000 input
-    rows; 0 means: all the rest. `caption` and `url` make theirs from the true caption and the path,
-    `route` says how the server answers (a `Location` of `{elsewhere}` leads to the picture,
-    `{self}` back to itself), `change` what became of the picture, `source` where most of it lies,
-    `place` the folder of its URL where that is another.
+    `reason` is the expected reason, None if the row should be kept. `count` is for 2,000 input
+    rows; 0 means: all the rest. `caption` and `url` make the row's caption and URL from the true
+    caption and the path, `route` says how the server answers (a `Location` of `{elsewhere}` leads
+    to the picture, `{self}` back to itself), `change` how the picture is altered, `source` the site
+    of most of its rows, `place` the folder of its URL if that is another.
     """
 
     name: str
@@ -83,7 +83,7 @@ def _one_of(*status: int) -> Callable[[Rng], Route]:
 _KINDS = (
     Kind("clean", None, 0),
     Kind("listed_again", None, 40),
-    # To be kept, though they are not plain.
+    # To be kept, though they look suspicious.
     Kind("turned", None, 20, change="turned", form="jpg"),
     Kind("redirected", None, 24, route=_answer(302, Location="{elsewhere}")),
     Kind("busy_once", None, 12,
@@ -127,7 +127,7 @@ _KINDS = (
     Kind("cut_off", "http_malformed", 20,
          route=lambda rng: Route(cut=float(rng.uniform(0.1, 0.9)))),
     Kind("in_a_loop", "redirect_limit", 20, route=_answer(301, Location="{self}")),
-    Kind("led_inside", "address_forbidden", 10,
+    Kind("redirected_inside", "address_forbidden", 10,
          route=_answer(302, Location="http://169.254.169.254/latest/meta-data/")),
     Kind("opted_out", "opted_out_robots_tag", 24, source="gallery", route=_tagged(
         "noai", "noimageai", "noai, noimageai", "max-image-preview:large, noai", "none", "noindex",

@@ -2,8 +2,8 @@
 
 `python -m pipeline.demo.openclipart --out DIR` fetches the packages `openclipart-png` and
 `openclipart-svg` (157 MB; every picture is dedicated to the public domain), pairs the pictures with
-the titles and keywords of their drawings, and serves them for `configs/openclipart.yaml`. The
-titles are as their authors left them: missing, repeated a thousand times, or misspelt.
+the titles and keywords of their drawings, and serves them for `configs/openclipart.yaml`. Many
+titles are missing, repeated a thousand times, or misspelt.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def _download(folder: Path) -> list[Path]:
     if not _apt(folder, "download", *PACKAGES):
         if os.geteuid() != 0:
             raise InputError(
-                "apt-get cannot download openclipart-png and openclipart-svg (its words are "
+                "apt-get cannot download openclipart-png and openclipart-svg (its error is "
                 "above); if its package lists are missing, `sudo apt-get update` fetches them"
             )
         _say("apt-get has no package lists, or old ones: updating them")
         if not (_apt(folder, "update") and _apt(folder, "download", *PACKAGES)):
             raise InputError(
-                "apt-get cannot download openclipart-png and openclipart-svg (its words are above);"
+                "apt-get cannot download openclipart-png and openclipart-svg (its error is above);"
                 " check the network and /etc/apt/sources.list"
             )
     return [max(folder.glob(f"{name}_*.deb"), key=lambda p: p.stat().st_mtime) for name in PACKAGES]

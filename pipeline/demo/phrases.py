@@ -20,7 +20,7 @@ INSULTS: tuple[str, ...] = (
     "damn, this crap again, {c}",
     "you dumb loser, learn to draw: {c}",
 )
-"""Blunt ones: they use words that any list of insults has."""
+"""Insults with words that any list of insults has."""
 
 VEILED_INSULTS: tuple[str, ...] = (
     "your mother is uglier than this: {c}",
@@ -29,7 +29,7 @@ VEILED_INSULTS: tuple[str, ...] = (
     "{c}, as worthless as the one who made it",
     "people who like this should be locked up: {c}",
 )
-"""Unkind without one unkind word of the blunt sort: known to be hard for small models."""
+"""Insults without any insulting word, which small models often miss."""
 
 EMAILS: tuple[str, ...] = (
     "{c}, write to jane.doe@example.com",
@@ -53,7 +53,7 @@ STUFFING: tuple[str, ...] = (
     "free", "download", "wallpaper", "hd", "poster", "print", "cheap", "sale", "best", "image",
     "photo", "picture", "stock", "background", "desktop", "phone", "gift", "decor", "wall", "art",
 )  # fmt: skip
-"""What shops string together so that a search finds them."""
+"""Keywords that shops add so that a search finds their pictures."""
 
 SHORT: tuple[str, ...] = (
     "photo", "img 2041", "untitled", "image", "pic", "DSC01234", "new", "a cat", "logo", "1", "jpg",
@@ -61,7 +61,7 @@ SHORT: tuple[str, ...] = (
 )  # fmt: skip
 
 VOCABULARY: tuple[str, ...] = ("glorbex", "quandlore", "zumfito", "wibblecorp deluxe", "plonkster")
-"""Brand words that no language has; the demo's job lists them in a file."""
+"""Invented brand words, which occur in no language; the demo's job lists them in a file."""
 BRANDED: tuple[str, ...] = (
     "{c} by {w}",
     "{w}: {c}",
@@ -82,12 +82,12 @@ LOOKALIKES: tuple[str, ...] = (
     "{c}, no. 20231104",
     "{c}, in glorbo style",
 )
-"""Harmless captions with something in them that a careless pattern takes for dirt."""
+"""Harmless captions with a part that an imprecise pattern would match."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """What a language needs to caption any scene: phrases in the order of the world's names."""
+    """The phrases of a language for captions of any scene, in the order of the world's names."""
 
     subjects: tuple[str, ...]
     materials: tuple[str, ...]

@@ -138,7 +138,7 @@ def _encode(pixels: Pixels, picture: Picture, dice: np.random.Generator) -> byte
 
 
 def _encode_turned(pixels: Pixels, orientation: int, quality: int) -> bytes:
-    """A JPEG whose pixels lie on their side or head, with the EXIF tag that says so."""
+    """A JPEG stored rotated or mirrored, with the EXIF orientation that corrects it."""
     image = Image.fromarray(cv2.rotate(pixels, _TURNS[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation

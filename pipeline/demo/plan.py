@@ -1,4 +1,4 @@
-"""What the demo web holds: which rows are clean, and which dirt is planted where."""
+"""Plans the demo web: which rows are clean, and which have which planted fault."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def make_plan(base_url: str, seed: int, n: int, sides: tuple[int, int]) -> Plan:
     counts = {k.name: max(1, round(k.count * n / FULL_SIZE)) for k in KINDS.values() if k.count}
     clean = n - sum(counts.values())
     if clean < max(counts.values()):
-        raise ValueError(f"{n} rows leave no room for clean ones beside the dirt; take 120 or more")
+        raise ValueError(f"{n} rows are too few to have clean ones among them; take 120 or more")
     for _ in range(clean):
         planner.add(KINDS["clean"])
     for name, count in counts.items():

@@ -1,4 +1,4 @@
-"""Title and keywords of an SVG file, also of a broken one, read without trusting it."""
+"""Reads title and keywords of an SVG file, which may be broken or hostile."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _TYPES.add_type("image/webp", ".webp")  # not in every supported Python's table
 
 @dataclass(frozen=True)
 class Route:
-    """How one path (query string included) answers. A path without a route is a plain file.
+    """The response of one path (query string included). A path without a route is a plain file.
 
     `delay` is in seconds before the answer, `drip` in bytes per second of the body, `cut` the share
     of the body that is sent before the connection closes, `fails` how many first requests get
@@ -43,7 +43,7 @@ class Route:
 
 
 def write_site(folder: Path, routes: Mapping[str, Route]) -> None:
-    """Write `folder/site.json`; a server that runs already goes by it from its next answer on."""
+    """Write `folder/site.json`; a running server uses it from its next response on."""
     plain = Route()
     lines = {
         path: {k: v for k, v in asdict(route).items() if v != getattr(plain, k)}
@@ -103,7 +103,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((_HOST, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are the point of this server; only bugs are printed."""
+        """Clients are expected to close connections, so only other errors are printed."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 

@@ -27,7 +27,7 @@ _RELIEF_SIDE = 160
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the subject's unit square lies on the canvas."""
+    """The position of the subject's unit square on the canvas."""
 
     centre: Point
     scale: float
@@ -103,7 +103,7 @@ def _lit(texture: Pixels, cover: Field) -> Values:
 
 
 def _shade(shape: Subject, pose: Pose, side: int) -> Field:
-    """Factors below 1 where a part lies over another (an ear, a wing), darkest at its outline."""
+    """Factors below 1 where one part overlaps another (an ear, a wing), lowest at its outline."""
     factor = np.ones((side, side, 1), np.float32)
     for limb in shape.shaded:
         outer, inner = Canvas.mask(side), Canvas.mask(side)

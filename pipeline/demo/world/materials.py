@@ -16,7 +16,7 @@ def cheese(rng: np.random.Generator, side: int) -> Pixels:
     """Pale yellow with large dark holes, few enough to be seen one by one."""
     ground = flat(np.array([252, 216, 92]) + rng.normal(0, 5, 3), side)
     canvas = Canvas(to_pixels(ground + noise(rng, 5, side, 4)[..., None]))
-    # A jittered lattice: wherever a subject lies, and however thin it is, some holes fall on it.
+    # A jittered lattice, so that every subject, also a thin one, has some holes.
     step = 1 / 6.5
     shift = rng.uniform(-step, 0, 2)
     for row in range(8):
