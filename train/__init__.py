@@ -1,6 +1,6 @@
 """Latent and pixel diffusion, fine-tuned on the clean shards that `pipeline` exports.
 
-Rooms, lowest first: `space` (pictures to latents and back), `diffusion` (noise, targets, losses,
+Modules, lowest first: `space` (pictures to latents and back), `diffusion` (noise, targets, losses,
 sampling), `text` (captions to conditioning), `model` (a folder on disk), `data` (an export as
 batches), `checkpoint`, `fit` (the loop), `rerank`, `sheet` and `sample` (pictures, best first).
 """

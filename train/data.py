@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Export:
-    """A checked export: its shards in order, rows in all, and the fingerprint of its making."""
+    """A checked export: its shards in order, the number of rows, and its fingerprint."""
 
     folder: Path
     shards: tuple[Path, ...]
@@ -144,8 +144,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Endless batches; epochs follow each other without a gap, each in its own seeded order.
 
-    `skip` batches are passed over without decoding: a run resumed at batch k sees what an
-    undisturbed one saw from there on.
+    `skip` batches are skipped without decoding: a run resumed at batch k gets the same batches as
+    an uninterrupted one.
     """
     fits = export.rows * resolution**2 * 3 <= cache_mib * 2**20
     source = _cached if fits else _streamed

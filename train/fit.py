@@ -35,10 +35,10 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambda *_: None) -> Path:
-    """Train on an export and return `out/model`, with `out/done.json` and `out/log.jsonl` beside.
+    """Train on an export and return `out/model`; also writes `out/done.json` and `out/log.jsonl`.
 
-    Killed at any moment and called again, it continues from its newest checkpoint and ends in
-    the same weights (on one machine, CPU). Called again when done, it does no work.
+    If it is killed and called again, it continues from its newest checkpoint and ends with the same
+    weights (on one machine, CPU). Called again when done, it does no work.
     Raises InputError before any work for a wrong base or export, and when the loss diverges.
     """
     data = open_export(export)
@@ -188,7 +188,7 @@ def rate_factor(config: TrainConfig, step: int) -> float:
 
 
 def ema_decay(config: TrainConfig, step: int) -> float:
-    """Short memory at first, so that the average leaves the initial weights behind."""
+    """The decay of the average after `step` updates: low at first, to forget initial weights."""
     return min(config.ema_decay, (1 + step) / (10 + step))
 
 

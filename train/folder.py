@@ -81,7 +81,7 @@ def _from_hub(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, etag_timeout=5))
-    # The hub's client raises errors of several unrelated libraries; each means "not to be had".
+    # The hub's client raises errors of several unrelated libraries; each means "not available".
     except Exception as error:
         raise InputError(
             f"{name}/model_index.json is neither in the hub's cache nor reachable "
@@ -90,7 +90,7 @@ def _from_hub(name: str) -> Path:
 
 
 def digest(folder: Path) -> str:
-    """sha256 over the names and contents of a model folder's files (notes and dot files aside)."""
+    """sha256 over the names and contents of a model folder's files, without `.md` and dot files."""
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         if path.suffix != ".md" and not path.name.startswith("."):
@@ -102,7 +102,7 @@ def digest(folder: Path) -> str:
 def base_digest(config: TrainConfig) -> str:
     """The content hash of the base model; from scratch, of the text encoder.
 
-    Raises InputError when the model, or the hub that should hold it, is out of reach.
+    Raises InputError when the model, or the hub that should hold it, is not available.
     """
     if config.pretrained_model_name_or_path is None:
         encoder = config.text_encoder or "winnow-tiny"

@@ -19,11 +19,11 @@ from pipeline.words.progress import Reporter
 from train.folder import base_digest
 
 UNSAFE = ("nsfw", "graphic")
-"""Reasons whose rules name the judges of drawn pictures."""
+"""Reasons whose rules say which measurements judge drawn pictures."""
 
 
 class _Local(Single):
-    """A product of libraries that read and write plain paths."""
+    """A product whose libraries need local paths."""
 
     def check(self) -> None:
         if not self.run.folder.is_local:
@@ -89,13 +89,13 @@ class Train(_Local):
         if not held:
             return []
         return [
-            "train/ and samples/ stay as they are: a model cannot unlearn. "
+            "train/ and samples/ stay as they are: rows cannot be removed from a trained model. "
             "`winnow train` makes one without these rows; then remove what was made before"
         ]
 
 
 class Sample(_Local):
-    """`samples/`: pictures that the model drew, judged, ranked and laid out."""
+    """`samples/`: pictures that the model drew, judged and ranked, on a sheet."""
 
     name = "sample"
     rank = 20
@@ -144,7 +144,7 @@ class Sample(_Local):
 
 
 def judge_names(job: Job) -> tuple[str, ...]:
-    """Measurements that the job's nsfw and graphic rules read, of those a drawn picture has."""
+    """The measurements of drawn pictures that the job's nsfw and graphic rules read."""
     available = [head.name for head in job.images.heads]
     if job.images.nsfw:
         available.append("punsafe")
@@ -156,7 +156,7 @@ def judge_names(job: Job) -> tuple[str, ...]:
 
 
 class _Progress:
-    """Tells a reporter of steps or pictures done."""
+    """Reports steps or pictures done to a reporter."""
 
     def __init__(self, name: str, reporter: Reporter) -> None:
         self._name, self._reporter, self.done = name, reporter, 0
@@ -164,7 +164,7 @@ class _Progress:
 
     def __call__(self, done: int, total: int, facts: Mapping[str, float] | None = None) -> None:
         if not self._started:
-            # What a resumed training had done before, and the first few steps, count for no rate.
+            # Steps done before a resume, and the first few steps, are not part of the rate.
             self._started, self.done = True, done if done < total else 0
             self._reporter.start(self._name, total, self.done, "steps")
         shown = ", ".join(f"{key} {value:.3g}" for key, value in (facts or {}).items())

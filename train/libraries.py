@@ -1,4 +1,4 @@
-"""diffusers and transformers, imported late and in the right order."""
+"""Imports diffusers and transformers when needed, and in the right order."""
 
 from __future__ import annotations
 

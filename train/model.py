@@ -1,4 +1,4 @@
-"""A text-to-image model in memory, and its way to and from a folder.
+"""A text-to-image model in memory, and its loading from and saving to a folder.
 
 Two kinds of folder are read: winnow's own (a pixel-space UNet bound to a CLIP by its digest) and
 any diffusers Stable Diffusion folder or hub name. What is trained is saved as the same kind.
@@ -24,7 +24,7 @@ from train.text import ClipText, HuggingFaceText, TextEncoder
 
 @dataclass
 class Diffusion:
-    """A model ready to train or to sample. `name` and `digest` say what it was loaded from."""
+    """A model to train or to sample. `name` and `digest` say what it was loaded from."""
 
     unet: Any
     space: Space
@@ -139,11 +139,11 @@ def save(model: Diffusion, weights: dict[str, torch.Tensor], folder: Path, notes
         }
     else:
         if model.folder is None:
-            raise ValueError("a latent-space model is saved beside the parts of its base folder")
+            raise ValueError("a latent-space model is saved with the parts of its base folder")
         for part in ("vae", "text_encoder", "tokenizer"):
             shutil.copytree(model.folder / part, folder / part)
         index = read_index(model.folder)
-        # Only these parts are kept; the pipeline reads null as "runs without".
+        # These parts are not copied; null tells the pipeline to do without them.
         for part in ("safety_checker", "feature_extractor", "image_encoder"):
             if part in index:
                 index[part] = [None, None]

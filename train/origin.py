@@ -1,4 +1,4 @@
-"""What a training starts from: the base model, and the fingerprint of base, data and settings."""
+"""The base model of a training, and the fingerprint of base model, data and settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resolution_and_rate(config: TrainConfig) -> tuple[int, float]:
 def fingerprint(config: TrainConfig, export: Export, base: str) -> str:
     """sha256 over all that determines the weights: recipe, data and base.
 
-    Models count by their content, not by the names or paths under which they were found.
+    Models are covered by their content, not by their names or paths.
     """
     recipe = {name: value for name, value in config.recipe().items() if name not in NAMES}
     made_of = [TRAIN_VERSION, recipe, export.fingerprint, base]

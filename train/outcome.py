@@ -1,4 +1,4 @@
-"""The result of a training: written whole, marked done, recognised the next time."""
+"""The result of a training: the model and the marker by which a later call finds it finished."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKER = "done.json"
 
 
 def finished_model(out: Path, fingerprint: str) -> Path | None:
-    """`out/model` when its marker carries this fingerprint and its files are those it names."""
+    """`out/model` if its marker has this fingerprint and its files have the marker's digest."""
     marker, model = out / MARKER, out / "model"
     if not marker.is_file():
         return None
@@ -34,7 +34,7 @@ def commit(
     fingerprint: str,
     notes: dict[str, Any],
 ) -> Path:
-    """Write the new model beside the old `out/model`, swap the two, and write the marker last."""
+    """Write the new model to another folder, replace `out/model` by it, write the marker last."""
     fresh, target = out / "model.tmp", out / "model"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Candidates judged: how well each shows its prompt, and what image judges say of it."""
+"""Scores candidates by how well they show their prompt, and by image safety models."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def judge_candidates(
 ) -> None:
     """Fill in `verdicts` and `unsafe` (the judges whose threshold the picture reaches).
 
-    Raises InputError for a threshold of a judge that is not there, ValueError for a judge that
-    answers with another number of scores than it was given pictures, or with no number.
+    Raises InputError for a threshold of an unknown judge, ValueError for a judge that returns
+    another number of scores than it was given pictures, or a score that is not finite.
     """
     if unknown := sorted(set(thresholds) - set(judges)):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Pictures from a trained model: many drawn, judged, and the best of each prompt on a sheet."""
+"""Draws many pictures with a trained model, judges them, and shows the best of each prompt."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def enlarge(picture: np.ndarray, side: int = CELL) -> Image.Image:
 def draw_sheet(path: Path, title: str, subtitle: str, best: Sequence[Candidate]) -> None:
     """Write a PNG of the candidates in their order, best first, three to a row.
 
-    Rank, score and seed are written under each. With none left it says so, and is still written.
+    Rank, score and seed are written under each. Without candidates the sheet says so.
     """
     columns = max(1, min(3, len(best)))
     rows = math.ceil(len(best) / columns)

@@ -1,4 +1,4 @@
-"""Where diffusion happens: pictures to the UNet's space and back."""
+"""Conversion of pictures to the space that the UNet works in, and back."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Space(Protocol):
 
 
 class PixelSpace:
-    """Two Haar steps (3 channels at full size to 48 at a quarter), each band brought to its scale.
+    """Two Haar steps (3 channels at full size to 48 at a quarter), each band rescaled.
 
-    The transform is exactly invertible, so there is no autoencoder to train or to lose detail in.
+    The transform is exactly invertible, so no autoencoder has to be trained and no detail is lost.
     """
 
     channels = 48
@@ -56,8 +56,8 @@ class PixelSpace:
     def measured(cls, pictures: torch.Tensor) -> PixelSpace:
         """The space normalised for such pictures, float (N, 3, H, W) in [-1, 1].
 
-        Dividing each band by its own deviation would give the faintest detail the weight of the
-        outline; the exponent leaves the coarse bands ahead.
+        Dividing each band by its own deviation would give the finest details as much weight as the
+        outlines; with the exponent the coarse bands keep more weight.
         """
         z = haar(haar(pictures))
         deviation = z.std((0, 2, 3)).clamp(min=1e-4)

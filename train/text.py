@@ -76,8 +76,8 @@ def remembered(
 ) -> Callable[[Sequence[str]], torch.Tensor]:
     """The encoder with a cache of its latest `limit` captions, which are repeated in each epoch.
 
-    With `at_once` = 1 a caption's states do not depend, in their last bits, on the captions that
-    happened to be new beside it, which are others in a resumed run.
+    With `at_once` = 1 each caption is encoded alone. In a batch its states would depend, in their
+    last bits, on the other captions of the batch, which differ in a resumed run.
     """
     kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
