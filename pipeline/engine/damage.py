@@ -1,7 +1,7 @@
-"""Files of a run that were cut or changed from outside, looked for once something has failed.
+"""Finds files of a run that were truncated or changed from outside, after something has failed.
 
-The sums in the sidecars show which files are damaged. Checking all files before each command would
-be slow; but after a failure, naming the damaged file is more useful than a library's error.
+The checksums in the sidecars show which files are damaged. Checking all files before each command
+would be slow; but after a failure, naming the damaged file is more useful than a library's error.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ def reading(run_folder: str) -> Iterator[Run]:
 
 @contextlib.contextmanager
 def watched(run: Run) -> Iterator[None]:
-    """What fails in the block for the sake of a full disk or a damaged file says so, in one line.
+    """Turns errors in the block that a full disk or a damaged file caused into one-line errors.
 
-    Raises StorageError, DamagedError; anything else as it comes.
+    Raises StorageError, DamagedError; other errors unchanged.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def watched(run: Run) -> Iterator[None]:
 
 
 def find_damage(run: Run, shards: Collection[int] | None = None) -> DamagedError | None:
-    """The first damaged file, as an error; only of these shards if given, and then of no export."""
+    """The first damaged file, as an error; if `shards` are given, only of their parts."""
     try:
         name = next(_damaged(run, shards), None)
     except DamagedError as error:
@@ -76,7 +76,7 @@ def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
 def _is_dealt(run: Run, shard: int, digest: str) -> bool:
     try:
         return shard_digest(run.shard(shard)) == digest
-    except Exception:  # whatever a reader of Parquet makes of junk
+    except Exception:  # a Parquet reader can raise anything on invalid bytes
         return False
 
 

@@ -1,4 +1,4 @@
-"""Hands tasks to the executor and takes their answers: what is done, and what is quarantined."""
+"""Submits tasks to the executor and processes their results: what is done or quarantined."""
 
 import contextlib
 import traceback
@@ -21,12 +21,12 @@ from pipeline.words.progress import Reporter
 SHOWN = (
     "success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups", HELD_BACK,
 )  # fmt: skip
-"""Counts of a task's summary that are worth a place beside its bar."""
+"""Counts of a task's summary that are shown beside its progress bar."""
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """A task in flight: the products that it is for, which key of theirs, and what follows.
+class PendingTask:
+    """A submitted task: the products that it works for, the key, and a callback for the result.
 
     A task without a key works on all keys at once.
     """
@@ -34,13 +34,13 @@ class Ticket:
     names: tuple[str, ...]
     key: int | None
     step: str = ""
-    """What it does for them, where it does not make their part."""
-    then: "Callable[[Ticket, tasks.Done], None] | None" = None
+    """The name of its step, if it does not make the products' part itself but prepares it."""
+    then: "Callable[[PendingTask, tasks.TimedResult], None] | None" = None
 
 
 @dataclass
 class Dispatcher:
-    """Tasks of one run, from their submission to what is noted of their answers.
+    """Tasks of one run, from their submission to the processing of their results.
 
     The digest of what a task made is added to `statuses`, by product and key. The executor is
     opened with the first task, so a run with nothing to do starts no process.
@@ -51,13 +51,13 @@ class Dispatcher:
     statuses: dict[str, Status]
     opening: Callable[[bool], AbstractContextManager[Executor]]
     keys: Mapping[str, Keys]
-    """What the products' keys are, by name, in order. Tasks of earlier products go first: they are
-    cheap, and others wait for them."""
+    """The kind of each product's keys, by product name, in order. Tasks of earlier products have
+    priority: they are cheap, and others wait for them."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     worked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._tickets: dict[Handle, Ticket] = {}
+        self._pending: dict[Handle, PendingTask] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._stack = contextlib.ExitStack()
         self._executor: Executor | None = None
@@ -73,15 +73,15 @@ class Dispatcher:
         return self._executor
 
     def expect(self, light: bool) -> None:
-        """Say of the next tasks whether they are light: an executor for light work does no other,
-        but one that is there does light work too."""
+        """Say whether the next tasks are light. An executor opened for light tasks is replaced
+        before other tasks; any open executor is used for light tasks."""
         if self._light and not light:
             self.release()
         if self._executor is None:
             self._light = light
 
     def release(self) -> None:
-        """End the executor's processes; another task would start them anew."""
+        """End the executor's processes; the next task starts new ones."""
         self._executor = None
         self._stack.close()
 
@@ -90,35 +90,39 @@ class Dispatcher:
         self._log.close()
 
     def submit(
-        self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any, kind: Kind = "compute"
+        self,
+        task: PendingTask,
+        work: Callable[..., tasks.TimedResult],
+        *args: Any,
+        kind: Kind = "compute",
     ) -> None:
-        """Let `work(run, plan digest, *args)` be done for a ticket."""
-        place = min(map([*self.keys].index, ticket.names))
-        priority = -(place * 1_000_000 + (ticket.key or 0))
+        """Submit `work(run, plan digest, *args)` as this task."""
+        place = min(map([*self.keys].index, task.names))
+        priority = -(place * 1_000_000 + (task.key or 0))
         handle = self.executor.submit(
             work, self.plan.run.folder.url, self.plan.digest, *args, kind=kind, priority=priority
         )
-        self._tickets[handle] = ticket
+        self._pending[handle] = task
 
-    def drain(self, on_lost: Callable[[Ticket], None] | None = None) -> None:
-        """Take answers until nothing is in flight."""
-        while self._tickets:
+    def drain(self, on_lost: Callable[[PendingTask], None] | None = None) -> None:
+        """Process results until no task is pending."""
+        while self._pending:
             handle, answer = self.executor.next()
-            ticket = self._tickets.pop(handle)
+            task = self._pending.pop(handle)
             if isinstance(answer, Failed):
-                self._fail(ticket, answer)
+                self._fail(task, answer)
                 if on_lost is not None:
-                    on_lost(ticket)
+                    on_lost(task)
             else:
-                self._note(ticket, answer)
+                self._note(task, answer)
 
-    def _note(self, ticket: Ticket, done: tasks.Done) -> None:
+    def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
         for name, digest in done.digests.items():
-            if name not in ticket.names or ticket.key is None or ticket.step:
+            if name not in task.names or task.key is None or task.step:
                 continue
             if name not in done.untouched:
                 self.worked.add(name)
-            self.statuses[name].digests[ticket.key] = digest
+            self.statuses[name].digests[task.key] = digest
             own = done.summary.get(name, done.summary)
             total = self._counts.setdefault(name, {})
             for key, value in own.items():
@@ -127,30 +131,30 @@ class Dispatcher:
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
         self._log.write(
-            event="done", stages=() if ticket.step else ticket.names, step=ticket.step or None,
-            shard=ticket.key, rows=done.rows,
+            event="done", stages=() if task.step else task.names, step=task.step or None,
+            shard=task.key, rows=done.rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip
-        if ticket.then is not None:
-            ticket.then(ticket, done)
+        if task.then is not None:
+            task.then(task, done)
 
-    def _fail(self, ticket: Ticket, answer: Failed) -> None:
-        """Quarantine the key; the job goes on. What concerns every key ends the run."""
+    def _fail(self, task: PendingTask, answer: Failed) -> None:
+        """Quarantine the task's key and go on; raise an error that concerns every key."""
         error = answer.error
         stopped: StoppedError | None = full(error, self.plan.run.folder)
-        stopped = stopped or self.executor.fault(error, ticket.key is None)
+        stopped = stopped or self.executor.fault(error, task.key is None)
         if stopped is not None:
             raise stopped from error
-        if isinstance(error, InputError | PlanMismatchError) or ticket.key is None:
+        if isinstance(error, InputError | PlanMismatchError) or task.key is None:
             raise error
         text = f"{type(error).__name__}: {error}"
-        keys = self.keys[ticket.names[0]]
-        if keys == "shards" and (damage := find_damage(self.plan.run, [ticket.key])) is not None:
+        keys = self.keys[task.names[0]]
+        if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
-        stage = ticket.step or "+".join(ticket.names)
-        self.lost[keys].add(ticket.key)
-        self.quarantined.append({"stage": stage, "shard": ticket.key, "error": text})
+        stage = task.step or "+".join(task.names)
+        self.lost[keys].add(task.key)
+        self.quarantined.append({"stage": stage, "shard": task.key, "error": text})
         lines = traceback.format_exception(type(error), error, answer.trace)
-        self._log.write(event="failed", stages=ticket.names, shard=ticket.key, error=lines)
+        self._log.write(event="failed", stages=task.names, shard=task.key, error=lines)
         one = keys.removesuffix("s")
-        self.reporter.say(f"{one} {ticket.key:05d} is quarantined at {stage}: {text}")
+        self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}: {text}")

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline.engine import tasks
-from pipeline.engine.dispatch import Dispatcher, Ticket
+from pipeline.engine.dispatch import Dispatcher, PendingTask
 from pipeline.engine.executors.base import Executor
 from pipeline.engine.plan import Node, Plan, current_whole, merge_of
 from pipeline.engine.product import Product, Status
@@ -26,7 +26,7 @@ that have to be started first, and in little memory."""
 
 
 class Driver:
-    """One run's scheduling: the `Work` that products are made with."""
+    """The scheduling of one run; implements `Work`, with which products are made."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Driver:
 
     @cached_property
     def index(self) -> ShardIndex:
-        """The shards, once they are dealt."""
+        """The index of the shards, which must have been dealt."""
         index = self.plan.run.index
         assert index is not None
         return index
@@ -79,16 +79,16 @@ class Driver:
 
     def _make(self, product: Product) -> None:
         name = product.name
-        self._look(product)
+        self._update_status(product)
         if product.keys == "one":
-            # Nothing is left for workers, and what is made here needs their cores and memory.
+            # No task follows, and what is made in this process needs the workers' cores and memory.
             self.tasks.release()
         self.statuses[name] = product.make(self)
 
-    def _look(self, product: Product) -> None:
+    def _update_status(self, product: Product) -> None:
         """Find what is up to date, unless nothing has changed since that was last looked at."""
         if self.worked or product.name not in self.statuses:
-            self.statuses[product.name] = product.look(self.plan, self.statuses)
+            self.statuses[product.name] = product.status(self.plan, self.statuses)
 
     def make_parts(self, node: Node) -> Status:
         if node.stage.whole:
@@ -106,11 +106,11 @@ class Driver:
         if calls:
             self.tasks.expect(light=False)
         for key, (work, *args) in calls.items():
-            self.tasks.submit(Ticket((product.name,), key), work, *args)
+            self.tasks.submit(PendingTask((product.name,), key), work, *args)
         self.tasks.drain()
 
     def fetch_again(self, rows: Mapping[int, Sequence[int]]) -> None:
-        """Fetch rows again, by shard, before `run`, which then follows up what came out otherwise.
+        """Fetch rows again, by shard. Later parts of shards with changed results count as stale.
 
         Their shards' download parts must be up to date.
         """
@@ -119,37 +119,39 @@ class Driver:
         before = {shard: self.statuses[name].digests[shard] for shard in rows}
         self.reporter.start(name, sum(map(len, rows.values())))
 
-        def follow(ticket: Ticket, done: tasks.Done) -> None:
-            assert ticket.key is not None
-            if done.digests[name] == before[ticket.key]:
+        def follow(task: PendingTask, done: tasks.TimedResult) -> None:
+            assert task.key is not None
+            if done.digests[name] == before[task.key]:
                 return
             stale = {name}
             for after in self.plan.nodes:
                 if stale.intersection((*after.upstream, *after.asks)):
                     stale.add(after.name)
-                    self.statuses[after.name].digests.pop(ticket.key, None)
+                    self.statuses[after.name].digests.pop(task.key, None)
 
         self.tasks.expect(light=False)
         for shard, places in rows.items():
             digests = self._digests([node], shard)
-            ticket = Ticket((name,), shard, then=follow)
-            self._submit(ticket, tasks.run_table, name, shard, digests, places)
+            task = PendingTask((name,), shard, then=follow)
+            self._submit(task, tasks.run_table, name, shard, digests, places)
         self.tasks.drain()
 
     def _start(self, name: str) -> None:
         done = sum(self.index.shards[shard][0] for shard in self.statuses[name].digests)
         self.reporter.start(name, self.index.rows, done)
 
-    def _submit(self, ticket: Ticket, work: Callable[..., tasks.Done], *args: Any) -> None:
-        (kind,) = {self.plan.by_name[name].stage.resource for name in ticket.names}
-        self.tasks.submit(ticket, work, *args, kind=kind)
+    def _submit(
+        self, task: PendingTask, work: Callable[..., tasks.TimedResult], *args: Any
+    ) -> None:
+        (kind,) = {self.plan.by_name[name].stage.resource for name in task.names}
+        self.tasks.submit(task, work, *args, kind=kind)
 
-    # One shard after another, a window of them at a time.
+    # Stages that work on one shard: a window of shards at a time.
 
     def run_shards(self, nodes: Sequence[Node]) -> None:
         """Bring these stages' parts up to date; stages that they read must be so or among them."""
         for node in nodes:
-            self._look(node)
+            self._update_status(node)
             self._start(node.name)
             notice = node.stage.notice()
             if notice is not None and not self.statuses[node.name].current:
@@ -167,7 +169,7 @@ class Driver:
         def step(shard: int) -> None:
             for group in self._ready(nodes, shard, running.setdefault(shard, set())):
                 running[shard].update(group)
-                self._submit_shard(group, shard, lambda ticket, _: step(shard))
+                self._submit_shard(group, shard, lambda task, _: step(shard))
             lost = shard in self.tasks.lost["shards"]
             if lost or all(shard in parts[node.name] for node in nodes):
                 active.discard(shard)
@@ -180,7 +182,7 @@ class Driver:
                 step(shard)
 
         admit()
-        self.tasks.drain(on_lost=lambda ticket: step(ticket.key or 0))
+        self.tasks.drain(on_lost=lambda task: step(task.key or 0))
 
     def _ready(self, nodes: Sequence[Node], shard: int, running: set[str]) -> list[tuple[str, ...]]:
         """Stages of a shard whose inputs are up to date, picture stages as one group."""
@@ -198,23 +200,26 @@ class Driver:
         return [*single, pictures] if pictures else list(single)
 
     def _digests(self, nodes: Sequence[Node], shard: int) -> dict[str, str]:
-        """Digests of the shard and of the parts that these stages read and ask."""
+        """Digests of the shard, and of the parts that these stages and their masks read."""
         names = {name for node in nodes for name in (*node.upstream, *node.asks)}
         own = {name: self.statuses[name].digests[shard] for name in sorted(names)}
         return {INGEST: self.index.shards[shard][1], **own}
 
     def _submit_shard(
-        self, names: tuple[str, ...], shard: int, then: Callable[[Ticket, tasks.Done], None]
+        self,
+        names: tuple[str, ...],
+        shard: int,
+        then: Callable[[PendingTask, tasks.TimedResult], None],
     ) -> None:
         nodes = [self.plan.by_name[name] for name in names]
         digests = self._digests(nodes, shard)
-        ticket = Ticket(names, shard, then=then)
+        task = PendingTask(names, shard, then=then)
         if isinstance(nodes[0].stage, PictureStage):
-            self._submit(ticket, tasks.run_pictures, names, shard, digests)
+            self._submit(task, tasks.run_pictures, names, shard, digests)
         else:
-            self._submit(ticket, tasks.run_table, names[0], shard, digests)
+            self._submit(task, tasks.run_table, names[0], shard, digests)
 
-    # All shards at once.
+    # Stages that work on all shards at once.
 
     def _run_whole(self, node: Node) -> None:
         # An input that was remade in this run may have come out the same as before.
@@ -240,26 +245,28 @@ class Driver:
     def _merge_and_run(self, node: Node, expected: dict[int, Expected]) -> None:
         digests = {shard: self._digests([node], shard) for shard in expected}
         for shard in expected:
-            ticket = Ticket((node.name,), shard, "prepare")
-            self._submit(ticket, tasks.run_prepare, node.name, shard, digests[shard])
+            task = PendingTask((node.name,), shard, "prepare")
+            self._submit(task, tasks.run_prepare, node.name, shard, digests[shard])
         self.tasks.drain()
         expected = {shard: expected[shard] for shard in self.shards}
         if not expected:
             return
         merge = merge_of(self.plan, node, expected, self.index.rows)
 
-        def note(number: int, _: Ticket, done: tasks.Done) -> None:
+        def note(number: int, _: PendingTask, done: tasks.TimedResult) -> None:
             merge.digests[number] = done.digests[node.name]
 
-        for share in merge.missing:
-            number = share.number
-            ticket = Ticket((node.name,), None, f"merge {number}", functools.partial(note, number))
+        for partition in merge.missing:
+            number = partition.number
+            task = PendingTask(
+                (node.name,), None, f"merge {number}", functools.partial(note, number)
+            )
             inputs = merge.expected.inputs
-            self._submit(ticket, tasks.run_merge, node.name, share, sorted(expected), inputs)
+            self._submit(task, tasks.run_merge, node.name, partition, sorted(expected), inputs)
         self.tasks.drain()
         for shard in expected:
-            ticket = Ticket((node.name,), shard)
-            self._submit(ticket, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
+            task = PendingTask((node.name,), shard)
+            self._submit(task, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
         self.tasks.drain()
 
 

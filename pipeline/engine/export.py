@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.engine.plan import Plan, load_plan
 from pipeline.engine.product import CURRENT, Product, Status, Work
-from pipeline.engine.tasks import Worked, timed
+from pipeline.engine.tasks import TaskResult, timed
 from pipeline.export.finish import Manifest, finish, finished_from
-from pipeline.export.shards import Slice, cut, export_fingerprint, write_shard
+from pipeline.export.shards import Slice, export_fingerprint, slice_rows, write_shard
 from pipeline.judge.decide import DecideStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.parquet import read_parquet
@@ -40,7 +40,7 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class Export(Product):
-    """The kept rows as a dataset that others' tools read, and where it lies."""
+    """The kept rows as a dataset that other tools read, and its folder."""
 
     plan: Plan
     name = "export"
@@ -62,13 +62,13 @@ class Export(Product):
     def sidecars(self) -> Folder:
         return self.plan.run.folder.sub(part_folder(self.name, self.fingerprint))
 
-    def look(self, plan: Plan, before: Mapping[str, Status]) -> Status:
+    def status(self, plan: Plan, before: Mapping[str, Status]) -> Status:
         if not all(before[node.name].current for node in plan.nodes):
             return Status({}, None)
-        return Cut.of(self, before, list(before[INGEST].digests)).look()
+        return SlicedExport.of(self, before, list(before[INGEST].digests)).status()
 
     def why(self, plan: Plan, before: Mapping[str, Status]) -> str:
-        status = self.look(plan, before)
+        status = self.status(plan, before)
         if status.total is None:
             return "waits for the verdicts"
         return CURRENT if status.current else "not written yet"
@@ -76,23 +76,25 @@ class Export(Product):
     def make(self, work: Work) -> Status:
         if not work.shards:
             return Status({}, None)
-        cut = Cut.of(self, work.statuses, work.shards)
-        before = cut.current_shards()
-        rows = sum(part.stop - part.start for shard in cut.slices for part in shard)
+        sliced = SlicedExport.of(self, work.statuses, work.shards)
+        before = sliced.current_shards()
+        rows = sum(part.stop - part.start for shard in sliced.slices for part in shard)
         done = sum(sidecar.rows for sidecar in before.values())
         calls = {
-            number: (run_export, number, slices, cut.shard_inputs[number])
-            for number, slices in enumerate(cut.slices)
+            number: (run_export, number, slices, sliced.shard_inputs[number])
+            for number, slices in enumerate(sliced.slices)
             if number not in before
         }
         if calls:
-            Manifest.remove(cut.folder)
+            Manifest.remove(sliced.folder)
         work.run_keys(self, calls, rows, done)
-        status = cut.look()
+        status = sliced.status()
         if status.unfinished and len(status.digests) == status.total:
             work.worked.add(self.name)
-            finish(cut, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say)
-            status = cut.look()
+            finish(
+                sliced, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say
+            )
+            status = sliced.status()
         return status
 
     def digest(self) -> str:
@@ -120,18 +122,20 @@ class Export(Product):
 
 
 @dataclass(frozen=True)
-class Cut:
-    """An export as it is dealt into shards today."""
+class SlicedExport:
+    """The export of today's kept rows: which rows go to which export shard."""
 
     export: Export
     slices: tuple[tuple[Slice, ...], ...]
     shard_inputs: tuple[str, ...]
     """What each export shard is made from: its slices, and all parts of their shards."""
     inputs: str
-    """What the whole is made from, rows that are not kept included: the manifest counts them."""
+    """What the whole export is made from, dropped rows included: the manifest counts them."""
 
     @classmethod
-    def of(cls, export: Export, statuses: Mapping[str, Status], shards: Sequence[int]) -> "Cut":
+    def of(
+        cls, export: Export, statuses: Mapping[str, Status], shards: Sequence[int]
+    ) -> "SlicedExport":
         """The kept rows of these shards, of which all parts are up to date."""
         plan = export.plan
         folder = plan.run.folder.sub(plan.by_name["decide"].folder)
@@ -140,7 +144,7 @@ class Cut:
             sidecar = read_sidecar(folder, shard_name(shard))
             assert sidecar is not None
             kept.append((shard, int(sidecar.summary["kept"])))
-        slices = cut(kept, plan.job.export.shard_size)
+        slices = slice_rows(kept, plan.job.export.shard_size)
         # Every column is written out, so every part counts, and not the verdicts alone.
         names = (INGEST, *plan.by_name)
         made_from = {shard: [statuses[name].digests[shard] for name in names] for shard in shards}
@@ -189,7 +193,7 @@ class Cut:
                 found[number] = sidecar
         return found
 
-    def look(self) -> Status:
+    def status(self) -> Status:
         digests = {number: sidecar.digest for number, sidecar in self.current_shards().items()}
         manifest = Manifest.read(self.folder)
         finished = manifest is not None and why_stale(manifest, finished_from(self)) is None
@@ -211,7 +215,7 @@ def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:
 @timed
 def run_export(
     run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
-) -> Worked:
+) -> TaskResult:
     """Write one export shard and its sidecar."""
     plan = load_plan(run_url, plan_digest)
     export, start = Export(plan), time.monotonic()
@@ -224,7 +228,7 @@ def run_export(
             stage=export.name, fingerprint=export.fingerprint, inputs={PARTS: inputs}, rows=rows,
             seconds=time.monotonic() - start, data=export.place,
         )  # fmt: skip
-    return Worked({export.name: sidecar.digest}, rows, {"rows": rows})
+    return TaskResult({export.name: sidecar.digest}, rows, {"rows": rows})
 
 
 def _check_written(tables: Mapping[str, pa.Table], rows: int, slices: Sequence[Slice]) -> None:

@@ -1,4 +1,4 @@
-"""The shards as a product: the list, dealt."""
+"""The shards as a product of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from pipeline.table.run import Run, ShardIndex
 from pipeline.words.errors import PartError
 
 REPORT_EVERY = 1_000_000
-"""Rows between two lines about a long list."""
+"""Rows of the list between two progress lines."""
 
 
 @dataclass(frozen=True)
 class Ingest(Product):
-    """The list's rows in shards. Without a list, as it was dealt the last time."""
+    """The list's rows in shards. Without a `listing` the existing shards are used."""
 
     listing: Listing | None
     shard_size: int
@@ -31,8 +31,8 @@ class Ingest(Product):
     def fingerprint(self) -> str:
         return self.listing.expected(self.shard_size).fingerprint if self.listing else ""
 
-    def look(self, plan: Plan, before: Mapping[str, Status]) -> Status:
-        """All shards or none: a changed list is dealt as a whole, though most shards stay."""
+    def status(self, plan: Plan, before: Mapping[str, Status]) -> Status:
+        """All shards or none: a changed list is read as a whole, though most shards stay."""
         index = plan.run.index
         if index is None:
             return Status({}, None)
@@ -52,20 +52,20 @@ class Ingest(Product):
         reported, say = 0, work.reporter.say
         say("ingest: reading the list")
 
-        def tell(rows: int) -> None:
+        def report(rows: int) -> None:
             nonlocal reported
             if rows - reported >= REPORT_EVERY:
                 reported = rows
                 say(f"ingest: {rows:,} rows read")
 
         run = work.plan.run
-        index = deal(run, work.plan.job, self.listing, tell)
-        _account(run, index)
+        index = deal(run, work.plan.job, self.listing, report)
+        _check_all_dealt(run, index)
         say(
             f"ingest: {index.rows_in:,} rows, {index.rows_in - index.rows:,} repeats merged, "
             f"{len(index)} shards"
         )
-        return self.look(work.plan, work.statuses)
+        return self.status(work.plan, work.statuses)
 
     @classmethod
     def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Ingest(Product):
         shards.erase(run, held)
 
 
-def _account(run: Run, index: ShardIndex) -> None:
+def _check_all_dealt(run: Run, index: ShardIndex) -> None:
     """PartError unless the shards' files hold every row that was read, repeats counted."""
     shards = range(len(index))
     dealt = sum(pc.sum(run.shard(s, ["repeats"])["repeats"]).as_py() or 0 for s in shards)

@@ -25,7 +25,7 @@ _SMALLEST_GROUP = 5_000
 
 
 @dataclass(frozen=True)
-class Share:
+class Partition:
     """One partition of a merge: number `number` (from 0) of `count`."""
 
     number: int
@@ -37,7 +37,7 @@ class Share:
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Its hashes: from the first, up to and without the second."""
+        """The range of its hashes: first (included) and last (excluded)."""
         return self.number * _HASHES // self.count, (self.number + 1) * _HASHES // self.count
 
     @property
@@ -47,12 +47,12 @@ class Share:
         return max(ROW_GROUP // self.count, _SMALLEST_GROUP)
 
 
-def shares_for(count: int) -> list[Share]:
-    return [Share(number, count) for number in range(count)]
+def partitions_for(count: int) -> list[Partition]:
+    return [Partition(number, count) for number in range(count)]
 
 
 def prepared_name(shard: int) -> str:
-    """What the sidecar of a shard's prepared tables is called, and the table that `run` reads."""
+    """The name of the sidecar of a shard's prepared tables, and of the table that `run` reads."""
     return f"{shard_name(shard)}.{PREPARED}"
 
 
@@ -62,7 +62,7 @@ def dealt_file(shard: int) -> str:
 
 
 def deal(rows: pa.Table, key: str | None) -> pa.Table:
-    """The rows with a key in the order of its hash, which is stored with them; all if None."""
+    """Rows that have a key, sorted by its hash, which is stored with them; all rows without one."""
     if key is None:
         return rows
     rows = rows.filter(rows[key].is_valid())
@@ -74,14 +74,14 @@ def deal(rows: pa.Table, key: str | None) -> pa.Table:
 
 
 def _hash(value: object) -> int:
-    """The same in every process and version, unlike Python's own."""
+    """A hash that is the same in every process and version, unlike Python's `hash`."""
     return int.from_bytes(blake2b(str(value).encode(), digest_size=4).digest(), "big")
 
 
-def read_share(folder: Folder, shards: Sequence[int], share: Share) -> pa.Table:
+def read_partition(folder: Folder, shards: Sequence[int], partition: Partition) -> pa.Table:
     """A partition's rows of these shards, with a column `shard` (int32); one file at a time."""
-    low, high = share.bounds
-    filters = [] if share.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
+    low, high = partition.bounds
+    filters = [] if partition.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
     tables = []
     for shard in shards:
         table = read_parquet(folder, dealt_file(shard), filters=filters)
@@ -93,16 +93,16 @@ def read_share(folder: Folder, shards: Sequence[int], share: Share) -> pa.Table:
 
 
 def by_shard(merged: pa.Table) -> pa.Table:
-    """The rows in the order of `shard`, so that a reader of one shard can skip other row groups."""
+    """The rows sorted by `shard`, so that a reader of one shard can skip other row groups."""
     shard = merged["shard"].to_numpy()
     if (shard[1:] >= shard[:-1]).all():
         return merged
     return merged.take(pa.array(np.argsort(shard, kind="stable")))
 
 
-def read_answer(folder: Folder, shard: int, count: int) -> pa.Table:
+def read_merged(folder: Folder, shard: int, count: int) -> pa.Table:
     """A shard's rows of all merged partitions."""
-    names = [f"{share.name}.parquet" for share in shares_for(count)]
+    names = [f"{partition.name}.parquet" for partition in partitions_for(count)]
     tables = [read_parquet(folder, name, filters=[("shard", "=", shard)]) for name in names]
     return pa.concat_tables(tables, promote_options="default")
 
@@ -112,7 +112,7 @@ class Merge:
     """The merged partitions of a stage: what each must be made from, and which are up to date."""
 
     expected: Expected
-    shares: tuple[Share, ...]
+    partitions: tuple[Partition, ...]
     digests: dict[int, str]
     """Digests by number; a partition that is made later is added here."""
 
@@ -123,34 +123,34 @@ class Merge:
         """For these shards; `expected` says of each what its part is made from."""
         inputs = [[shard, sorted(expected[shard].inputs.items())] for shard in sorted(expected)]
         own = Expected(fingerprint, {PREPARED: digest_of(inputs), PARTITIONS: str(count)})
-        merge = cls(own, tuple(shares_for(count)), {})
-        for share in merge.shares:
-            sidecar = read_sidecar(folder, share.name)
+        merge = cls(own, tuple(partitions_for(count)), {})
+        for partition in merge.partitions:
+            sidecar = read_sidecar(folder, partition.name)
             if sidecar is not None and why_stale(sidecar, own) is None:
-                merge.digests[share.number] = sidecar.digest
+                merge.digests[partition.number] = sidecar.digest
         return merge
 
     @property
-    def missing(self) -> list[Share]:
-        return [share for share in self.shares if share.number not in self.digests]
+    def missing(self) -> list[Partition]:
+        return [partition for partition in self.partitions if partition.number not in self.digests]
 
 
 def with_merged(expected: Expected, merged: Mapping[int, str]) -> Expected:
     """What a shard's part must be made from; `merged` are the partitions' digests by number."""
     digests = [merged[number] for number in sorted(merged)]
-    return replace(expected, inputs={**expected.inputs, MERGED: answer_digest(digests)})
+    return replace(expected, inputs={**expected.inputs, MERGED: merged_digest(digests)})
 
 
-def answer_digest(digests: Sequence[str]) -> str:
+def merged_digest(digests: Sequence[str]) -> str:
     """One digest over all merged partitions, by number."""
     return digest_of(digests)
 
 
-def shares_like(sidecar: Sidecar) -> list[Share]:
-    """All partitions of the merge of which this is the sidecar of one."""
-    return shares_for(int(sidecar.inputs[PARTITIONS]))
+def partitions_like(sidecar: Sidecar) -> list[Partition]:
+    """All partitions of the merge that the partition of this sidecar belongs to."""
+    return partitions_for(int(sidecar.inputs[PARTITIONS]))
 
 
 def is_of_whole(name: str) -> bool:
-    """Whether only a stage over all shards has such a file."""
+    """Whether a file of this name is one that only stages over all shards have."""
     return name.startswith(MERGED) or f".{PREPARED}." in name

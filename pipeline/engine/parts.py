@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.engine.merging import MERGED, Share, answer_digest, prepared_name, shares_like
+from pipeline.engine.merging import MERGED, Partition, merged_digest, partitions_like, prepared_name
 from pipeline.engine.plan import READERS
 from pipeline.engine.product import ONE, Keys, Status
 from pipeline.export.finish import Manifest
@@ -22,9 +22,9 @@ from pipeline.words.errors import InputError
 
 @dataclass(frozen=True)
 class Parts:
-    """One product's parts under the last run's fingerprint; `sidecars` holds those that fit only.
+    """One product's parts under the last run's fingerprint; `sidecars` holds only current ones.
 
-    `shared` are a whole stage's other sidecars: what it prepared per shard, and the merge.
+    `shared` are the other sidecars of a stage over all shards: prepared tables and partitions.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Parts:
     cached: bool
     sidecars: Mapping[int, Sidecar]
     total: int
-    """How many there would be if the product was whole."""
+    """The number of parts of the complete product."""
     shared: tuple[Sidecar, ...] = ()
     whole: str | None = None
     """See `Status.whole`."""
@@ -45,12 +45,12 @@ class Parts:
 
     @property
     def bytes(self) -> int:
-        """Of the files that the sidecars name."""
+        """Size of the files that the sidecars name."""
         return sum(size for sidecar in self.sidecars.values() for size in sidecar.files.values())
 
     @property
     def seconds(self) -> float:
-        """Work, summed over shards; not wall-clock where shards ran side by side."""
+        """Time worked, summed over shards; more than wall-clock time where they ran in parallel."""
         return round(sum(s.seconds for s in (*self.sidecars.values(), *self.shared)), 3)
 
     @property
@@ -71,9 +71,9 @@ def index_of(run: Run) -> ShardIndex:
 
 
 def product_parts(run: Run) -> list[Parts]:
-    """What there is of every product of the last run, in order.
+    """The current parts of every product of the last run, in order.
 
-    A part counts if its sidecar is whole, its files have their sizes, its rows are the shard's,
+    A part is current if its sidecar is valid, its files have their sizes, its rows are the shard's,
     and it was made from the shard and the earlier parts as they are today.
     """
     index = run.index
@@ -88,12 +88,12 @@ def product_parts(run: Run) -> list[Parts]:
 
 
 def stage_parts(run: Run) -> list[Parts]:
-    """Those of `product_parts` that lay columns beside the shards' own."""
+    """Those of `product_parts` that add columns to the shards'."""
     return columns_of(product_parts(run))
 
 
 def columns_of(products: Sequence[Parts]) -> list[Parts]:
-    """The products that lay columns beside the shards' own."""
+    """The products that add columns to the shards'."""
     return [part for part in products if part.keys == "shards" and part.name != INGEST]
 
 
@@ -112,7 +112,7 @@ def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, 
     here = set(place.names())
 
     def read(keys: Iterable[int | str]) -> dict[Any, Sidecar]:
-        """The whole sidecars among these shards or names."""
+        """The valid sidecars of these shards or names."""
         names = {key: shard_name(key) if isinstance(key, int) else key for key in keys}
         found = {key: name for key, name in names.items() if f"{name}.json" in here}
         sidecars = pool.map(lambda name: read_sidecar(place, name), found.values())
@@ -123,11 +123,11 @@ def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, 
 
 def _merged(read: Callable[..., dict[Any, Sidecar]]) -> list[Sidecar]:
     """The merged partitions of a stage over all shards, by number; none if not all are there."""
-    first = Share(0, 1).name
+    first = Partition(0, 1).name
     found: dict[str, Sidecar] = read([first])
     if first not in found:
         return []
-    inputs, names = found[first].inputs, [share.name for share in shares_like(found[first])]
+    inputs, names = found[first].inputs, [one.name for one in partitions_like(found[first])]
     found |= read(names[1:])
     made = [found[name] for name in names if name in found and found[name].inputs == inputs]
     return made if len(made) == len(names) else []
@@ -157,7 +157,7 @@ def _by_shard(
             continue
         inputs = {one: found[one].sidecars[shard].digest for one in upstream}
         if merged:
-            inputs[MERGED] = answer_digest([one.digest for one in merged])
+            inputs[MERGED] = merged_digest([one.digest for one in merged])
         # The policy is not compared: rows measured under an earlier one can still be read.
         expected = Expected(noted["fingerprint"], inputs, sidecar.policy)
         if sidecar.rows == shards[shard].rows and why_stale(sidecar, expected) is None:

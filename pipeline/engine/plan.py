@@ -38,7 +38,7 @@ class Node(Product):
     upstream: tuple[str, ...]
     """Stages whose parts its own are made from."""
     asks: tuple[str, ...]
-    """Stages whose columns its masks read, which only decides which rows are measured."""
+    """Stages whose columns its masks read. They only decide which rows are measured."""
     masks: tuple[Mask, ...]
     recipe: dict[str, Any]
     fingerprint: str = ""
@@ -51,7 +51,7 @@ class Node(Product):
     def folder(self) -> str:
         return part_folder(self.name, self.fingerprint)
 
-    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
+    def status(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
         """Looks at the shards for which all stages that it reads are up to date."""
         names = (INGEST, *self.upstream, *self.asks)
         expected = {
@@ -99,7 +99,7 @@ class Plan:
     shard_columns: Mapping[str, str]
     """The shards' columns and their types."""
     masks: tuple[Mask, ...] = ()
-    """Those of all stages that have an `only_if`, in the stages' order."""
+    """One for each stage that has an `only_if`, in the stages' order."""
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -150,7 +150,7 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
         seen = stage.masks(masks)
         asked = {makers[name] for mask in seen for name in mask.reads if name in makers}
         needed = {makers[name] for name in stage.reads if name in makers} | set(stage.after)
-        if stage.whole:  # what it makes depends on what the masks show it
+        if stage.whole:  # its result depends on the masks that it reads its columns through
             needed |= asked
         upstream = tuple(name for name in nodes if name in needed)
         asks = tuple(name for name in nodes if name in asked and name not in needed)
@@ -193,9 +193,9 @@ def _place_columns(
 
 
 def _hidden_by(name: str, stages: Sequence[Stage], makers: Mapping[str, str]) -> frozenset[str]:
-    """Columns that mean nothing in a row that a stage leaves out: its own, and what follows.
+    """Columns that are invalid in a row that a stage leaves out: its own and those made from them.
 
-    Stages over all shards look through the masks themselves, so theirs are not among them.
+    Columns of stages over all shards are not among them: these stages apply the masks themselves.
     """
     names = {name}
     for stage in stages:
@@ -212,7 +212,7 @@ def _missing(stage: Stage, name: str, schema: Mapping[str, pa.DataType]) -> str:
 
 
 def columns_written(job: Job) -> frozenset[str]:
-    """Names that this job's stages write, for `ingest` to keep clear of."""
+    """Names of the columns that this job's stages write, which `ingest` may not use."""
     from pipeline.table.columns import SHARD_COLUMNS
 
     bare = job.model_copy(update={"rules": ()})

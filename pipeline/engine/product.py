@@ -1,4 +1,4 @@
-"""What a run makes: shards, parts, an export, a model, pictures, a report: all of one kind.
+"""The interface of everything that a run makes: shards, parts, export, model, pictures, report.
 
 A product has keys (shards, export shards, or just one), inputs (digests of what it is made from, by
 name) and a recipe (what else its content depends on). `pipeline.table.freshness` says of each
@@ -36,7 +36,7 @@ class Status:
     digests: dict[int, str]
     """Digests of what is up to date, by key."""
     total: int | None
-    """How many keys there are; None while that is not known."""
+    """The number of keys; None while that is not known."""
     unfinished: bool = False
     """Whether there is work left though no key is missing."""
     whole: str | None = None
@@ -49,7 +49,7 @@ class Status:
 
     @property
     def content(self) -> str:
-        """A digest over what is there."""
+        """A digest over what is up to date."""
         return self.whole or digest_of(sorted(self.digests.items()))
 
     @property
@@ -64,7 +64,7 @@ def digest_in(before: Mapping[str, Status], name: str) -> str | None:
 
 
 class Work(Protocol):
-    """What a product is made with: the driver, as products see it."""
+    """What products may use of the driver while they are made."""
 
     @property
     def plan(self) -> "Plan": ...
@@ -82,19 +82,19 @@ class Work(Protocol):
 
     @property
     def worked(self) -> set[str]:
-        """Names of the products of which something was made anew: each adds its own."""
+        """Names of the products of which something was made in this run; each adds its own."""
 
     @property
     def shards(self) -> Sequence[int]:
         """Shards that are not quarantined."""
 
     def make_parts(self, node: "Node") -> Status:
-        """Let workers make a stage's parts that are not up to date."""
+        """Have workers make a stage's parts that are not up to date."""
 
     def run_keys(
         self, product: "Product", calls: Mapping[int, tuple[Any, ...]], rows: int, done: int
     ) -> None:
-        """Let workers do one task for each key: a function and its arguments; `done` of the
+        """Have workers run one task for each key: a function and its arguments; `done` of the
         product's `rows` are up to date already. Failed keys are quarantined."""
 
 
@@ -116,10 +116,10 @@ class Product(ABC):
     @property
     @abstractmethod
     def folder(self) -> str:
-        """Where its files lie, relative to the run folder."""
+        """The folder of its files, relative to the run folder."""
 
     @abstractmethod
-    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
+    def status(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
         """What of it is up to date; `before` are the products that come before it, by name."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ class Product(ABC):
         """Make what is not up to date; the status afterwards. `work.statuses` holds that before."""
 
     def facts(self) -> dict[str, Any]:
-        """More that readers of the run folder need to know of it, as JSON values."""
+        """More that `state.json` holds of it, as JSON values."""
         return {}
 
     def check(self) -> None:  # noqa: B027 - not every product has something to check
@@ -139,26 +139,26 @@ class Product(ABC):
 
     @classmethod
     def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
-        """Where products of this class hold these rows, under today's settings and all earlier
-        ones: JSON values, empty if nowhere. Changes nothing."""
+        """Which files of products of this class hold these rows, those of earlier settings
+        included: JSON values, empty if none does. Changes nothing."""
         return {}
 
     @classmethod  # noqa: B027 - not every product can hold rows
     def erase(cls, run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
-        """Take the rows out; `held` is what `holding` found before anything was erased.
+        """Remove the rows; `held` is what `holding` found before anything was erased.
 
-        Killed at any moment it is done again: to do it twice must be to do it once.
+        If it is killed it is called again, so a second call must have the same result as one.
         """
 
     @classmethod
     def erasure_notes(cls, held: Mapping[str, Any]) -> list[str]:
-        """What an erasure cannot see to, in words."""
+        """What the erasure does not remove, in words for a user."""
         return []
 
 
 @dataclass
 class Made:
-    """What a single product came to: its files, relative to its folder, its rows and counts."""
+    """The result of making a single product: files, relative to its folder, rows and counts."""
 
     files: Sequence[str]
     rows: int = 0
@@ -168,17 +168,17 @@ class Made:
 class Single(Product):
     """A product with one key, made in the driver's own process, with its files in one folder.
 
-    Its sidecar `<name>.json` lies beside them, so files of other settings never pass for these.
-    Other packages bring such products by entry points of the group `winnow.products`.
+    Its sidecar `<name>.json` is in the same folder, so that files of other settings are recognised.
+    Other packages can add such products by entry points of the group `winnow.products`.
     """
 
     keys = "one"
     rank: ClassVar[int]
-    """They are made in this order, after the export."""
+    """Single products are made after the export, in the order of their ranks."""
     follows: ClassVar[bool] = False
     """Whether it is made again after a retry or a takedown, or only by a run."""
     shows_end: ClassVar[bool] = False
-    """Whether it shows that the run has ended, and so is made after that is noted."""
+    """Whether it shows the end of the run, and so is made after the end is noted."""
     place: ClassVar[str]
     """Its folder, relative to the run's."""
 
@@ -187,7 +187,7 @@ class Single(Product):
 
     @classmethod
     def of(cls, run: Run, job: Job) -> "Single | None":
-        """The job's product; None if the job does without."""
+        """The job's product; None if the job has none."""
         return cls(run, job)
 
     @property
@@ -200,7 +200,7 @@ class Single(Product):
 
     @abstractmethod
     def recipe(self) -> dict[str, Any]:
-        """What its content depends on beside its inputs, as JSON values."""
+        """What its content depends on in addition to its inputs, as JSON values."""
 
     @abstractmethod
     def inputs(self, before: Mapping[str, Status]) -> dict[str, str | None]:
@@ -212,7 +212,7 @@ class Single(Product):
 
     @abstractmethod
     def paths(self) -> dict[str, str]:
-        """What to open, by what it is called in the answer of a run."""
+        """Paths to open, by their names in the output of `winnow run`."""
 
     @property
     def _sidecars(self) -> Folder:
@@ -227,7 +227,7 @@ class Single(Product):
         sidecar = read_sidecar(self._sidecars, self.name)
         return why_stale(sidecar, expected), sidecar
 
-    def look(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
+    def status(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
         why, sidecar = self._why(before)
         return Status({ONE: sidecar.digest} if sidecar and why is None else {}, 1)
 
@@ -235,7 +235,7 @@ class Single(Product):
         return self._why(before)[0] or CURRENT
 
     def make(self, work: Work) -> Status:
-        """Nothing is done if an input is not there. The sidecar is written last."""
+        """Does nothing if an input is missing. The sidecar is written last."""
         status = work.statuses[self.name]
         if status.current:
             return status
@@ -247,7 +247,7 @@ class Single(Product):
         return self.commit(known, lambda: self.produce(work))
 
     def commit(self, inputs: Mapping[str, str], produce: Callable[[], Made]) -> Status:
-        """Let `produce` write the files, and vouch for them."""
+        """Have `produce` write the files, then write the sidecar with their checksums."""
         folder, start = self._sidecars, time.monotonic()
         folder.remove(f"{self.name}.json")
         made = produce()
@@ -263,9 +263,9 @@ class Single(Product):
         return Status({ONE: sidecar.digest}, 1)
 
 
-def foresee(plan: "Plan", products: Sequence[Product]) -> dict[str, Status]:
+def find_statuses(plan: "Plan", products: Sequence[Product]) -> dict[str, Status]:
     """The status of each product, in order."""
     found: dict[str, Status] = {}
     for product in products:
-        found[product.name] = product.look(plan, found)
+        found[product.name] = product.status(plan, found)
     return found

@@ -31,7 +31,7 @@ from pipeline.words.errors import PartError
 class Renewal:
     """One stage's work on one shard: `stale` rows get new cells, of which `wanted` are measured.
 
-    `base` is the part whose other rows stay; None where there is none to keep.
+    `base` is the existing part whose other rows are kept; None if no row can be kept.
     """
 
     node: Node
@@ -50,19 +50,19 @@ class Renewal:
         digests: Mapping[str, str],
         again: Sequence[int] | None = None,
     ) -> "Renewal":
-        """`digests` are those of the shard (INGEST) and of the parts that the stage reads and asks.
+        """`digests` are those of the shard (INGEST) and of the parts that stage and masks read.
 
         `again` names rows to measure again though nothing has changed. PartError if there is no
         part that they could be rows of.
         """
         data, expected = plan.data(shard), plan.expected(node, digests)
-        settle(_folder(plan, node), data.name)  # of a worker that died at this very task
+        settle(_folder(plan, node), data.name)  # a worker may have been killed in this same task
         wanted = wanted_rows(plan, node, data)
         base = read_sidecar(_folder(plan, node), data.name)
         stale = _stale_rows(plan, node, data, expected, base, wanted)
         if again is not None:
             if stale is None:
-                raise PartError(f"{node.name}, shard {data.name}: the part of before is gone")
+                raise PartError(f"{node.name}, shard {data.name}: the existing part is gone")
             stale = stale | (marked(len(wanted), again) & wanted)
         if stale is None:
             return cls(node, data, expected, wanted, np.ones(len(wanted), bool), None)
@@ -111,7 +111,7 @@ class Renewal:
                 rows=output.table.num_rows, seconds=time.monotonic() - start,
                 summary=output.summary, asked=pack_rows(asked), policy=self.expected.policy,
                 patches=patches,
-                # What the web gave, or a model took hours for, stays until the new part is whole.
+                # Old pictures and measurements may be impossible or slow to get again.
                 aside=self.base is not None,
             )  # fmt: skip
         return sidecar.digest, output
@@ -149,7 +149,7 @@ def _folder(plan: Plan, node: Node) -> Folder:
 def _stale_rows(
     plan: Plan, node: Node, data: ShardData, expected: Expected, base: Sidecar | None, wanted: Rows
 ) -> Rows | None:
-    """Rows whose cells cannot stay; None if nothing of the part can."""
+    """Rows whose cells must be made again; None if no row of the part can be kept."""
     if base is None or base.fingerprint != expected.fingerprint or base.rows != len(wanted):
         return None
     stale = wanted & ~unpack_rows(base.asked, len(wanted))
@@ -168,7 +168,7 @@ def _stale_rows(
 def _changed_rows(
     plan: Plan, name: str, data: ShardData, expected: Expected, base: Sidecar
 ) -> list[int] | None:
-    """Rows in which an input differs from what the part was made from; None if all may."""
+    """Rows in which an input differs from what the part was made from; None if unknown."""
     old, today = base.inputs.get(name), expected.inputs.get(name)
     if name == INGEST or old is None or today is None:
         return None

@@ -19,12 +19,12 @@ from pipeline.engine.export import Export
 from pipeline.engine.ingest import Ingest
 from pipeline.engine.parts import recorded
 from pipeline.engine.plan import Plan, build_plan, columns_written, save_plan, shard_schema
-from pipeline.engine.product import Product, Single, foresee
+from pipeline.engine.product import Product, Single, find_statuses
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
 from pipeline.export.registry import asked as layouts_asked
 from pipeline.export.registry import check as check_layouts
-from pipeline.ingest.deal import Listing, look
+from pipeline.ingest.deal import Listing, find_listing
 from pipeline.judge.stages import stages_for
 from pipeline.measure.registry import resolve
 from pipeline.table.part import ASIDE, settle
@@ -35,7 +35,7 @@ from pipeline.words.progress import Reporter
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job that passed every check: nothing has been written yet."""
+    """A job that has passed all checks; nothing has been written yet."""
 
     job: Job
     run: Run
@@ -64,7 +64,7 @@ def prepare(job: Job) -> Prepared:
     """All checks that need no work. InputError names the key or file at fault."""
     job = with_absolute_paths(resolve(job))
     run = Run(f"{job.output.rstrip('/')}/{job.name}")
-    listing = look(job, columns_written(job))
+    listing = find_listing(job, columns_written(job))
     schema = {f.name: f.type for f in listing.schema}
     # The stages' own checks come first: a missing model says more than a missing digest.
     for stage in stages_for(job, schema):
@@ -84,9 +84,9 @@ def products_of(plan: Plan, listing: Listing | None = None) -> tuple[Product, ..
 
 
 def replan(run: Run, scheduler: str | None = None) -> Plan:
-    """The last run's plan, from its folder alone: the list is not looked at again.
+    """The last run's plan, from its folder alone: the list is not read again.
 
-    InputError if the list was never dealt, or a model or file of the job is out of reach.
+    InputError if the list was never dealt, or a model or file of the job is not available.
     """
     values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
     if scheduler is not None:
@@ -109,14 +109,14 @@ def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Re
     run = prepared.run
     claim(run, job_file)
     with run.locked():
-        claim(run, job_file)  # somebody may have been quicker
+        claim(run, job_file)  # again, since another job may have taken the folder meanwhile
         tidy(run, reporter)
         _write_job(run, prepared.job, job_file)
         return bring_up_to_date(prepared.plan, prepared.products, reporter)
 
 
 def tidy(run: Run, reporter: Reporter) -> None:
-    """Under the lock, before any work: clear away and finish what a driver that died left."""
+    """Under the lock, before any work: remove or finish what a killed driver left unfinished."""
     run.folder.sweep()
     for name in run.folder.names("parts"):
         folder = run.folder.sub(f"parts/{name}")
@@ -136,9 +136,10 @@ def bring_up_to_date(
 ) -> Result:
     """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
 
-    Unless it was `asked` for, no model is trained anew and no picture drawn: that takes hours.
+    If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
+    that takes hours.
     """
-    statuses = foresee(plan, products)
+    statuses = find_statuses(plan, products)
     write_state(plan.run, products)
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
     opening = functools.partial(open_executor, plan.job.cluster)
@@ -187,7 +188,7 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
 
 
 def claim(run: Run, job_file: Path | None) -> None:
-    """InputError if the folder is something else's: another job's, or no run folder at all."""
+    """InputError if the folder belongs to another job or is not a run folder."""
     names = [n for n in run.folder.names() if n != ".lock" and not n.endswith(".tmp")]
     if not names:
         return
@@ -199,7 +200,7 @@ def claim(run: Run, job_file: Path | None) -> None:
     try:
         owner = run.job.get("job_file")
     except DamagedError:
-        return  # it is written anew
+        return  # the damaged file is replaced
     mine = str(job_file.resolve()) if job_file is not None else None
     if owner and mine and owner != mine and Path(owner).is_file():
         raise InputError(
@@ -212,7 +213,7 @@ def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
     resolved = job.model_dump(mode="json") | {"format": FORMAT}
     if job_file is not None:
         resolved["job_file"] = str(job_file.resolve())
-    # First, for it is by this file that `claim` knows a run's folder again.
+    # Written first, because `claim` recognises a run folder by this file.
     run.write_job(resolved)
     if job_file is not None:
         run.folder.write("job.yaml", job_file.read_bytes())

@@ -1,4 +1,4 @@
-"""Products that are made as a whole after the export: a model, pictures, a report."""
+"""Products that are made after the export in one piece: a model, pictures, a report."""
 
 from functools import cache
 
@@ -14,17 +14,17 @@ GROUP = "winnow.products"
 
 @cache
 def registered() -> dict[str, type[Single]]:
-    """All by name, in the order in which they are made. InputError for one that cannot serve."""
+    """All by name, in the order in which they are made. InputError for an unusable one."""
     found = named(Single, GROUP, "product")  # type: ignore[type-abstract]
     return dict(sorted(found.items(), key=lambda entry: (entry[1].rank, entry[0])))
 
 
 def singles_for(run: Run, job: Job) -> list[Single]:
-    """Those that a job has. InputError for a section of the job that none of them makes."""
+    """A job's single products. InputError for a section of the job that no product handles."""
     for section in ("train", "sample"):
         if getattr(job, section) is not None and section not in registered():
             raise InputError(
-                f"{section}: this installation cannot do it; install winnow again, whole"
+                f"{section}: this installation lacks the package `train`; reinstall winnow"
             )
     made = (kind.of(run, job) for kind in registered().values())
     return [product for product in made if product is not None]

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.merging import (
-    Share,
+    Partition,
     by_shard,
     deal,
     dealt_file,
     prepared_name,
-    read_answer,
-    read_share,
+    read_merged,
+    read_partition,
     with_merged,
 )
 from pipeline.engine.plan import Node, Plan, load_plan
@@ -33,10 +33,10 @@ P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Worked:
+class TaskResult:
     """What a task did: digests of the parts by stage, rows, a few counts.
 
-    `untouched` are stages whose parts needed no work, or came out as they were.
+    `untouched` are stages whose parts needed no work or came out the same.
     """
 
     digests: dict[str, str]
@@ -46,19 +46,21 @@ class Worked:
 
 
 @dataclass(frozen=True)
-class Done(Worked):
+class TimedResult(TaskResult):
     """The result that the driver gets: what the task did and when, in seconds since 1970."""
 
     start: float = 0.0
     end: float = 0.0
 
 
-def timed(work: Callable[P, Worked]) -> Callable[P, Done]:
+def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
     @wraps(work)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Done:
+    def run(*args: P.args, **kwargs: P.kwargs) -> TimedResult:
         start = time.time()
         done = work(*args, **kwargs)
-        return Done(done.digests, done.rows, done.summary, done.untouched, start, time.time())
+        return TimedResult(
+            done.digests, done.rows, done.summary, done.untouched, start, time.time()
+        )
 
     return run
 
@@ -67,7 +69,7 @@ def timed(work: Callable[P, Worked]) -> Callable[P, Done]:
 def run_table(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
     again: Sequence[int] | None = None,
-) -> Worked:  # fmt: skip
+) -> TaskResult:  # fmt: skip
     """Bring a table stage's part of one shard up to date.
 
     `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
@@ -79,7 +81,7 @@ def run_table(
     renewal = Renewal.of(plan, node, shard, digests, again)
     if not renewal.is_needed:
         digest = renewal.note(plan)
-        return Worked({name: digest}, len(renewal.wanted), {}, (name,))
+        return TaskResult({name: digest}, len(renewal.wanted), {}, (name,))
     output = node.stage.run(renewal.data, renewal.measured)
     try:
         digest, _ = renewal.commit(plan, output, start)
@@ -91,13 +93,13 @@ def run_table(
         counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
     rows = len(renewal.wanted) if again is None else len(again)
     untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()
-    return Worked({name: digest}, rows, counts, untouched)
+    return TaskResult({name: digest}, rows, counts, untouched)
 
 
 @timed
 def run_pictures(
     run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
-) -> Worked:
+) -> TaskResult:
     """Bring picture stages' parts of one shard up to date, in one reading of its pictures."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     renewals = [Renewal.of(plan, plan.by_name[name], shard, digests) for name in names]
@@ -115,13 +117,13 @@ def run_pictures(
             counts[name] = output.summary
             if renewal.base is not None and done[name] == renewal.base.digest:
                 untouched.append(name)
-    return Worked(done, len(renewals[0].wanted), counts, tuple(untouched))
+    return TaskResult(done, len(renewals[0].wanted), counts, tuple(untouched))
 
 
 @timed
 def run_prepare(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str]
-) -> Worked:
+) -> TaskResult:
     """Write what a whole stage needs of one shard, unless that is up to date."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.seen(name, shard)
@@ -135,50 +137,52 @@ def run_prepare(
             dealt_file(shard): deal(prepared.dealt, node.stage.key),
         }
         sidecar = _commit_tables(plan, node, target, shard, tables, expected, start)
-    return Worked({name: sidecar.digest}, sidecar.rows, {})
+    return TaskResult({name: sidecar.digest}, sidecar.rows, {})
 
 
 @timed
 def run_merge(
-    run_url: str, plan_digest: str, name: str, share: Share, shards: Sequence[int],
+    run_url: str, plan_digest: str, name: str, partition: Partition, shards: Sequence[int],
     inputs: Mapping[str, str],
-) -> Worked:  # fmt: skip
-    """Merge one partition of what was prepared over all shards; `inputs` are the answer's."""
+) -> TaskResult:  # fmt: skip
+    """Merge one partition over all shards; `inputs` are those of the merged table."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node = plan.by_name[name]
     stage = node.stage
     assert isinstance(stage, WholeStage)
-    rows = read_share(plan.run.folder.sub(node.folder), shards, share)
+    rows = read_partition(plan.run.folder.sub(node.folder), shards, partition)
     table = by_shard(stage.merge([plan.seen(name, shard) for shard in shards], rows))
-    tables, expected = {f"{share.name}.parquet": table}, Expected(node.fingerprint, inputs)
-    sidecar = _commit_tables(plan, node, share.name, -1, tables, expected, start, share.row_group)
-    return Worked({name: sidecar.digest}, table.num_rows, {})
+    tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
+    sidecar = _commit_tables(
+        plan, node, partition.name, -1, tables, expected, start, partition.row_group
+    )
+    return TaskResult({name: sidecar.digest}, table.num_rows, {})
 
 
 @timed
 def run_whole(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
     merged: Mapping[int, str],
-) -> Worked:  # fmt: skip
+) -> TaskResult:  # fmt: skip
     """One shard's part of a merged stage; `merged` are the partitions' digests by number."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.seen(name, shard)
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
-    mine = read_answer(folder, shard, len(merged))
+    mine = read_merged(folder, shard, len(merged))
     prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)
     rows = np.ones(output.table.num_rows, bool)
     digest, _ = Renewal(node, data, expected, rows, rows, None).commit(plan, output, start)
-    return Worked({name: digest}, output.table.num_rows, output.summary)
+    return TaskResult({name: digest}, output.table.num_rows, output.summary)
 
 
 def _commit_tables(
     plan: Plan, node: Node, name: str, shard: int, tables: Mapping[str, pa.Table],
     expected: Expected, start: float, row_group: int = ROW_GROUP,
 ) -> Sidecar:  # fmt: skip
-    """Commit tables that are on the way to a part, not one themselves; the first counts rows."""
+    """Commit intermediate tables, which are no part themselves; `rows` is that of the first."""
     return commit(
         plan.run.folder.sub(node.folder), name, shard, tables, {},
         stage=node.name, fingerprint=node.fingerprint, inputs=expected.inputs,

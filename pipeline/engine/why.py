@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Status]) -> str:
     """Why not all parts of a stage are up to date; `CURRENT` if they are."""
-    status = node.look(plan, before)
+    status = node.status(plan, before)
     if status.current:
         return CURRENT
     last = plan.run.state.get("products", {}).get(node.name)
@@ -53,7 +53,7 @@ def _why_not_current(
         why = why_stale(sidecar, expected) or "follows the shards' merged answer"
         if sidecar is not None and sidecar.inputs == expected.inputs:
             changes = [text for _, text in differences(sidecar.policy or {}, expected.policy or {})]
-            why = "; ".join([*changes[:3], "only the rows that this concerns are looked at"])
+            why = "; ".join([*changes[:3], "only the rows that this concerns are done again"])
         reasons.append(why)
     return "; ".join(dict.fromkeys(reasons))
 
@@ -80,6 +80,6 @@ def differences(old: Any, new: Any, key: str = "") -> list[tuple[str, str]]:
 
 
 def short(value: Any) -> str:
-    """A value in a line of text."""
+    """A value as at most 60 characters of text."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,1 +1,1 @@
-"""The kept rows in the layouts of others' tools. A new layout is one new module in this package."""
+"""The kept rows in the layouts of other tools. A new layout is one new module in this package."""

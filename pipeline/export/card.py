@@ -1,4 +1,4 @@
-"""The dataset card beside an export: what is in it, what is not, and why."""
+"""The dataset card of an export: what is in it, what is not, and why."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pipeline.config.job import Job, Rule
 from pipeline.export.card_head import card_head
 from pipeline.words.reasons import VOCABULARY, kind_of
 
-VERSION = 1
+VERSION = 2
 """Raised when the same facts give another card, so that existing cards are written anew."""
 
 
@@ -44,8 +44,8 @@ def dataset_card(
 {manifest["rows"]:,} image-text pairs in {len(manifest["shards"])} WebDataset shards, curated by
 winnow {provenance["winnow"]} from a list of URLs and captions.
 
-- Fingerprint `{manifest["fingerprint"][:12]}` (what was done), digest `{manifest["digest"][:12]}`
-  (what came out).
+- Fingerprint `{manifest["fingerprint"][:12]}` (of settings and content), digest
+  `{manifest["digest"][:12]}` (of the content alone).
 - `00000.tar` … hold `{{key}}.jpg`, `.txt` (caption) and `.json` (all measurements);
   `00000.parquet` … the same columns; `manifest.json` the sha256 of every shard.
 - Pictures: JPEG, shorter side at most {job.download.image_size} px, resized by
@@ -60,8 +60,8 @@ table = load_dataset("parquet", data_files=f"{{FOLDER}}/*.parquet", split="train
 
 ## What is not in it
 
-{manifest["counts"].get("kept", 0):,} rows were kept. The others, by the first reason that took
-them:
+{manifest["counts"].get("kept", 0):,} rows were kept. The others, by the reason for which they were
+dropped:
 
 | reason | kind | rows | meaning |
 | --- | --- | ---: | --- |
@@ -69,7 +69,7 @@ them:
 
 ## Rules
 
-In order; a row goes with the first that is true.
+They are applied in this order; a row's reason is that of the first rule that is true.
 
 | reason | when | if unknown |
 | --- | --- | --- |
@@ -83,7 +83,7 @@ In order; a row goes with the first that is true.
 
 ## Known limits
 
-- The measurements are guesses by models with known biases: a safety classifier misses some unsafe
+- The measurements are estimates by models with known biases: a safety classifier misses some unsafe
   pictures and drops some harmless ones, more often of some groups of people than of others.
 - Language and toxicity are judged on the caption alone; short captions are judged badly.
 - Repeats are found within the thresholds above; a strong crop or edit can pass.

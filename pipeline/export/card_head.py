@@ -1,4 +1,4 @@
-"""The YAML head of a dataset card: by it dataset hubs and the library `datasets` read."""
+"""The YAML head of a dataset card, which dataset hubs and the library `datasets` read."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ _FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
 def card_head(title: str, license_name: str | None, rows: int, schema: pa.Schema | None) -> str:
-    """The head between its lines of dashes; `schema` is the exported tables', None without any.
+    """The head between its lines of dashes; `schema` is that of the exported tables, or None.
 
-    One configuration, the tars: left to itself `datasets` loads the parquet and JSON files as rows
-    of their own. It uses one reader for all configurations of a folder, so the parquet files cannot
-    be a second one. The types are given because it would guess them from the first five rows, in
-    which a column may have only nulls.
+    It names one configuration, the tars: without it `datasets` would load the parquet and JSON
+    files as further rows. `datasets` uses one reader for all configurations of a folder, so the
+    parquet files cannot be a second one. The types are given because it would infer them from the
+    first five rows, in which a column may have only nulls.
     """
     values: dict[str, Any] = {"pretty_name": title}
     if license_name:

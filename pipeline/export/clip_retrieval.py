@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.config.job import Job
-from pipeline.export.layout import Export, Layout, Taken
+from pipeline.export.layout import Export, Layout, Takedown
 from pipeline.export.shards import vectors
 from pipeline.ingest.deal import Listing
 from pipeline.table.parquet import write_parquet
@@ -15,7 +15,7 @@ _KINDS = (("img", "img"), ("txt", "text"))
 
 class ClipRetrieval(Layout):
     """`img_emb/img_emb_0.npy`, `text_emb/text_emb_0.npy` (float16, shape (rows, dim)) and
-    `metadata/metadata_0.parquet` …: one of each for every tar, row by row."""
+    `metadata/metadata_0.parquet` …: one of each for every tar, with the same rows."""
 
     name = "clip-retrieval"
     text = "`img_emb/`, `text_emb/` and `metadata/`, as clip-retrieval indexes them."
@@ -45,21 +45,21 @@ class ClipRetrieval(Layout):
                 path.write_bytes(source.read_bytes())
         return []
 
-    def erase(self, taken: Taken) -> None:
-        folder = taken.folder
-        for number in taken.shards:
-            table = taken.table(number)
-            stays = ~taken.gone(table)
+    def erase(self, takedown: Takedown) -> None:
+        folder = takedown.folder
+        for number in takedown.shards:
+            table = takedown.table(number)
+            stays = ~takedown.gone(table)
             for _, long in _KINDS:
                 file = f"{long}_emb/{long}_emb_{number}.npy"
                 if not folder.exists(file):
                     continue
                 with folder.local(file) as source:
                     array = np.load(source, allow_pickle=False)
-                if len(array) == len(stays):  # else a killed erasure was here before
+                if len(array) == len(stays):  # else an earlier, killed erasure has done it
                     with folder.create(file) as path, path.open("wb") as out:
                         np.save(out, array[stays], allow_pickle=False)
             file = f"metadata/metadata_{number}.parquet"
             if folder.exists(file):
                 with folder.create(file) as path:
-                    write_parquet(taken.left(table), path)
+                    write_parquet(takedown.left(table), path)

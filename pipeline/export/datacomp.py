@@ -1,4 +1,4 @@
-"""DataComp's layout: a subset file, by which its resharder picks rows from the pool's own tars."""
+"""DataComp's layout: a subset file, with which its resharder selects rows from the pool's tars."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.job import Job
-from pipeline.export.layout import Export, Layout, Taken
+from pipeline.export.layout import Export, Layout, Takedown
 from pipeline.ingest.deal import Listing
 from pipeline.ingest.rows import as_text
 from pipeline.table.parquet import read_parquet
@@ -47,7 +47,7 @@ class DataComp(Layout):
     def write(self, export: Export) -> list[str]:
         folder = export.folder
         column = pool_column(export.index.passthrough)
-        if column is None:  # the job changed, and its list was not dealt anew since
+        if column is None:  # the job was changed and not run since, so the list was not read again
             raise InputError(
                 f"export.formats: datacomp needs a column `uid` of the list, {_INSTEAD}"
             )
@@ -71,24 +71,24 @@ class DataComp(Layout):
             )
         return notes
 
-    def erase(self, taken: Taken) -> None:
+    def erase(self, takedown: Takedown) -> None:
         gone: set[str] = set()
-        for number in taken.shards:
-            table = taken.table(number)
-            rows = table.filter(pa.array(taken.gone(table)))
-            # The pool's own, whatever the deal at that time had to name it.
+        for number in takedown.shards:
+            table = takedown.table(number)
+            rows = table.filter(pa.array(takedown.gone(table)))
+            # The uid of the pool; `ingest` may have added the prefix several times.
             for name in (n for n in rows.column_names if re.fullmatch("(input_)+uid", n)):
                 gone.update(filter(is_pool_uid, rows[name].to_pylist()))
-        with taken.folder.local(FILE) as path:
+        with takedown.folder.local(FILE) as path:
             subset = np.load(path, allow_pickle=False)
-        with taken.folder.create(FILE) as path, path.open("wb") as out:
+        with takedown.folder.create(FILE) as path, path.open("wb") as out:
             np.save(out, subset[~np.isin(subset, halves(gone))], allow_pickle=False)
 
 
 def pool_column(sources: Mapping[str, str]) -> str | None:
-    """The shards' column of the list's own `uid`, for `uid` is winnow's.
+    """The shards' column that holds the list's `uid` (the shards' `uid` is winnow's).
 
-    `sources` are the list's columns by the shards'.
+    `sources` maps the shards' columns to the list's.
     """
     return next((name for name, source in sources.items() if source == "uid"), None)
 

@@ -70,8 +70,8 @@ def finish(
 ) -> None:
     """Write manifest, card and other layouts once all shards are up to date.
 
-    The manifest's digest covers the bytes of every tar and parquet: equal data, equal digest. What
-    a layout could not take is said, and noted in manifest and card.
+    The manifest's digest covers the bytes of every tar and parquet: equal data, equal digest. Rows
+    that a layout could not hold are reported, and noted in manifest and card.
     """
     Manifest.remove(export.folder)
     job, folder = export.job, export.folder
@@ -115,8 +115,8 @@ def finish(
 
 
 def _sweep(export: Export) -> None:
-    """Take away layouts, which are written anew if they are asked for, and shards of a longer
-    export of the same recipe (the input shrank). Files of other makers stay."""
+    """Remove layouts (those that the job names are written again) and surplus shards of an earlier,
+    larger export of the same recipe. Files that belong to no layout stay."""
     folder, layouts = export.folder, registered().values()
     for name in folder.files():
         for layout in (one for one in layouts if one.owns(name)):
@@ -129,5 +129,5 @@ def _sweep(export: Export) -> None:
 
 
 def _number(name: str) -> int:
-    """The shard whose file this is, by the digits its name begins with."""
+    """The shard that a file belongs to: its name begins with the shard's number."""
     return int(name.split(".")[0].split("_")[0])

@@ -21,7 +21,7 @@ from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder
 
 LEADERS = ("dup_group", "dup_of")
-"""Columns in which a row names another one."""
+"""Columns in which a row names another row by its uid."""
 
 
 class Export(Protocol):
@@ -35,15 +35,15 @@ class Export(Protocol):
 
     @property
     def recipe(self) -> str:
-        """The export's fingerprint: what of its content its inputs do not say."""
+        """The export's fingerprint: a digest of the settings that its content depends on."""
 
     @property
     def inputs(self) -> str:
-        """A digest over all that it is made from."""
+        """A digest over all parts that it is made from."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """What judged the rows, in order."""
+        """The rules that judged the rows, in order."""
 
     @property
     def folder(self) -> Folder: ...
@@ -59,8 +59,8 @@ class Export(Protocol):
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A takedown in one export: the uids that go, and the shards that hold or name some."""
+class Takedown:
+    """A takedown in one export: the uids to remove, and the shards that hold or name some."""
 
     folder: Folder
     uids: pa.Array
@@ -71,12 +71,12 @@ class Taken:
         return read_parquet(self.folder, f"{shard_name(number)}.parquet")
 
     def gone(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """Marks the table's rows that go, shape (rows,)."""
+        """Marks the table's rows that are to be removed; bool, shape (rows,)."""
         found = pc.is_in(table["uid"], value_set=self.uids)
         return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
     def left(self, table: pa.Table) -> pa.Table:
-        """The table without the rows that go, and without their uids as leaders of groups."""
+        """The table without the rows to remove, and without their uids as leaders of groups."""
         table = table.filter(pa.array(~self.gone(table)))
         for name in (n for n in LEADERS if n in table.column_names):
             led = pc.is_in(table[name], value_set=self.uids)
@@ -86,38 +86,39 @@ class Taken:
 
 
 class Layout(ABC):
-    """Files in an export's folder. Instances hold nothing."""
+    """A layout of files in an export's folder. Instances have no state."""
 
     name: ClassVar[str]
     """As `export.formats` names it."""
     text: ClassVar[str]
     """One line for the documentation."""
     files: ClassVar[tuple[str, ...]]
-    """Regular expressions of its files' names, relative to the folder. No other layout's match."""
+    """Regular expressions for its files' names, relative to the folder. They may match no other
+    layout's files."""
     version: ClassVar[int] = 1
     """Raised when the same rows give other files, so that existing files are written anew."""
     always: ClassVar[bool] = False
-    """Written whether or not it is asked for, by the export's own tasks."""
+    """Whether it is written for every job, by the export's own tasks."""
 
     def owns(self, name: str) -> bool:
         """Whether a file of this name, relative to the folder, is this layout's."""
         return any(re.fullmatch(pattern, name) for pattern in self.files)
 
     def needs(self, job: Job, listing: Listing) -> str | None:
-        """What it misses in a job, and the next step, in words; None if it has everything.
+        """What is missing in a job for this layout, and the next step, in words; None if nothing.
 
-        Asked before any work.
+        Called before any work.
         """
         return None
 
     @abstractmethod
     def write(self, export: Export) -> list[str]:
-        """Write its files for all rows; in words, the rows it could not take. None of its files is
-        there before, and the same rows give the same bytes."""
+        """Write its files for all rows; in words, which rows it could not hold. None of its files
+        exists before the call, and the same rows must give the same bytes."""
 
     @abstractmethod
-    def erase(self, taken: Taken) -> None:
-        """Take rows out of its files, in place; `taken.folder` may be any older export's.
+    def erase(self, takedown: Takedown) -> None:
+        """Remove rows from its files, in place; `takedown.folder` may be any older export's.
 
         If it is killed it is called again, with tables that still hold the rows, so a second call
         must have the same result as one.

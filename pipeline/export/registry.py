@@ -19,13 +19,13 @@ COMMON = frozenset({"manifest.json", "README.md"})
 
 @cache
 def registered() -> dict[str, Layout]:
-    """All layouts by name. InputError for one of another package that cannot serve."""
+    """All layouts by name. InputError for one of another package that cannot be used."""
     found = discover(export, Layout, GROUP, "layout")  # type: ignore[type-abstract]
     return {name: kind() for name, kind in found.items()}
 
 
 def asked(job: Job) -> list[Layout]:
-    """The layouts that a job asks for, each once. InputError for a name that is none."""
+    """The layouts that a job names, each once. InputError for an unknown name."""
     choices = {name: layout for name, layout in registered().items() if not layout.always}
     for name in job.export.formats:
         if name not in choices:
@@ -36,7 +36,7 @@ def asked(job: Job) -> list[Layout]:
 
 
 def check(job: Job, listing: Listing) -> None:
-    """InputError, before any work, for an unknown layout or one that misses what it needs."""
+    """InputError, before any work, for an unknown layout or one that the job lacks a need of."""
     for layout in asked(job):
         missing = layout.needs(job, listing)
         if missing:
@@ -44,7 +44,7 @@ def check(job: Job, listing: Listing) -> None:
 
 
 def unowned(names: Iterable[str]) -> list[str]:
-    """Those of an export folder's files that no layout knows how to erase."""
+    """The files of an export's folder that belong to no layout."""
     every = registered().values()
     return sorted(
         name for name in names if name not in COMMON and not any(one.owns(name) for one in every)

@@ -29,26 +29,26 @@ _LEFT_OUT = _VERDICT | {"audit", "thumb", "repeats"}  # `repeats` may grow, and 
 
 @dataclass(frozen=True)
 class Slice:
-    """The kept rows of one shard from `start` to `stop`, counted among the kept."""
+    """The kept rows of one shard from number `start` to `stop` (excluded) of its kept rows."""
 
     shard: int
     start: int
     stop: int
 
 
-def cut(kept: Sequence[tuple[int, int]], size: int) -> list[list[Slice]]:
+def slice_rows(kept: Sequence[tuple[int, int]], size: int) -> list[list[Slice]]:
     """Deal the kept rows of shards (`(shard, count)`, in order) into export shards of `size`."""
     shards: list[list[Slice]] = []
-    room = 0
+    space = 0
     for shard, count in kept:
         start = 0
         while start < count:
-            if room == 0:
+            if space == 0:
                 shards.append([])
-                room = size
-            stop = min(count, start + room)
+                space = size
+            stop = min(count, start + space)
             shards[-1].append(Slice(shard, start, stop))
-            room -= stop - start
+            space -= stop - start
             start = stop
     return shards
 
@@ -102,7 +102,7 @@ def write_shard(
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Rows as JSON can hold them: it has no NaN and no infinity."""
+    """Rows as JSON values; NaN and infinity, which JSON has not, become null."""
     for batch in table.to_batches(max_chunksize=1_000):
         for row in batch.to_pylist():
             yield {
@@ -112,7 +112,7 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _pictures(data: ShardData, places: Sequence[int]) -> Iterator[bytes]:
-    """The stored pictures of the rows at `places`, which ascend as the tar's do."""
+    """The stored pictures of the rows numbered `places`, in ascending order like the tar's."""
     remaining = iter(places)
     row = next(remaining, None)
     with data.file("download", "tar") as path, tarfile.open(path, "r|") as tar:
@@ -144,8 +144,8 @@ def shard_stats(count: int) -> dict[str, Any]:
 
 
 def vectors(slices: Sequence[tuple[ShardData, Slice]], name: str) -> Any:
-    """float16 vectors (rows, dim) of the slices' rows, `img` or `txt`; zeros where the masks hide
-    that the row was measured, as where it was not."""
+    """float16 vectors (rows, dim) of the slices' rows, `img` or `txt`; zeros for rows that were not
+    measured, and for measured rows that a mask hides."""
     parts = []
     for data, part in slices:
         reasons = data.table("reason")["reason"]
@@ -154,7 +154,7 @@ def vectors(slices: Sequence[tuple[ShardData, Slice]], name: str) -> Any:
         for mask in (mask for mask in data.masks if "clip_score" in mask.hides):
             array[~data.lets_in(mask)] = 0
         parts.append(array[kept[part.start : part.stop]])
-    # A shard of which no picture was measured has no width of its own.
+    # The array of a shard without measured pictures has width 0.
     width = max(part.shape[1] for part in parts)
     return np.concatenate(
         [part if part.shape[1] else np.zeros((len(part), width), np.float16) for part in parts]

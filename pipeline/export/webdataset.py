@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.export.layout import LEADERS, Export, Layout, Taken
+from pipeline.export.layout import LEADERS, Export, Layout, Takedown
 from pipeline.export.shards import shard_stats
 from pipeline.table.parquet import write_parquet
 from pipeline.table.part import shard_name
@@ -12,7 +12,7 @@ from pipeline.table.tars import Member, members, write_tar
 
 
 class WebDataset(Layout):
-    """`00000.tar`, `00000.parquet`, `00000_stats.json` …; `stages/export.py` makes a shard."""
+    """`00000.tar`, `00000.parquet`, `00000_stats.json` …; written by `engine/export.run_export`."""
 
     name = "webdataset"
     text = (
@@ -25,15 +25,15 @@ class WebDataset(Layout):
     def write(self, export: Export) -> list[str]:
         return []
 
-    def erase(self, taken: Taken) -> None:
-        """To be called last of all layouts. Of a shard its table goes last: both tell which rows
-        are still to go when a killed erasure goes on."""
-        uids = frozenset(taken.uids.to_pylist())
-        for number in taken.shards:
-            name, folder = shard_name(number), taken.folder
-            table = taken.table(number)
-            keys = set(table["key"].to_numpy(zero_copy_only=False)[taken.gone(table)].tolist())
-            left = taken.left(table)
+    def erase(self, takedown: Takedown) -> None:
+        """Must be called after all other layouts, and rewrites a shard's table last: the table
+        says which rows are to be removed when a killed erasure is repeated."""
+        uids = frozenset(takedown.uids.to_pylist())
+        for number in takedown.shards:
+            name, folder = shard_name(number), takedown.folder
+            table = takedown.table(number)
+            keys = set(table["key"].to_numpy(zero_copy_only=False)[takedown.gone(table)].tolist())
+            left = takedown.left(table)
             with folder.local(f"{name}.tar") as source, folder.create(f"{name}.tar") as path:
                 write_tar(path, _members(source, keys, uids))
             stats = json.dumps(shard_stats(left.num_rows), indent=1)

@@ -20,9 +20,9 @@ from pipeline.config.job import Job
 from pipeline.ingest.dealing import (
     ORDER,
     SHARD,
+    Buckets,
     Changes,
     Dealer,
-    Spread,
     apply,
     merge,
     note_changes,
@@ -41,13 +41,13 @@ from pipeline.words.errors import InputError
 VERSION = 2
 _SMALL = 256 << 20
 """Bytes of input below which few buckets are used."""
-_TAKEN_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
+_ADDED_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
 """Column names that exports, the SQL view (`file_row_number` is DuckDB's) and the dealing add."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The input before its rows are read: its files, its columns, and its digest."""
+    """The input before its rows are read: its files and their columns."""
 
     sources: tuple[Source, ...]
     pairs: tuple[tuple[str, str], ...]
@@ -78,8 +78,8 @@ class Listing:
         return []
 
 
-def look(job: Job, taken: frozenset[str]) -> Listing:
-    """Find the files and columns; InputError before any work if they cannot serve.
+def find_listing(job: Job, taken: frozenset[str]) -> Listing:
+    """Find the files and columns; InputError before any work if they cannot be used.
 
     `taken` are the column names that stages write: an input column with such a name, in any case
     (SQL ignores case), is kept as `input_<name>`.
@@ -99,9 +99,9 @@ def look(job: Job, taken: frozenset[str]) -> Listing:
     )
     others = _others(schemas, pairs)
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
-    used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _TAKEN_LATER}
+    used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _ADDED_LATER}
     for name, kind in others.items():
-        free = name or _by_place(schemas)
+        free = name or _name_by_position(schemas)
         while free.casefold() in used:
             free = f"input_{free}"
         used.add(free.casefold())
@@ -129,7 +129,7 @@ def _others(
     return others
 
 
-def _by_place(schemas: list[dict[str, pa.DataType]]) -> str:
+def _name_by_position(schemas: list[dict[str, pa.DataType]]) -> str:
     """A name for the column without one, by its position, because SQL cannot use an empty name."""
     return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
 
@@ -154,17 +154,17 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
     start = time.monotonic()
     with _scratch(run) as scratch:
         small = sum(source.size for source in listing.sources) < _SMALL
-        spread = Spread(Path(scratch), listing.schema, 8 if small else 256)
-        rows_in = _spread(listing, spread, Tombstones.read(run.folder), progress)
+        buckets = Buckets(Path(scratch), listing.schema, 8 if small else 256)
+        rows_in = _fill_buckets(listing, buckets, Tombstones.read(run.folder), progress)
         existing = _reusable_index(run, job, listing)
         kept: list[tuple[int, str]] = []
         for shard in range(len(existing.shards) if existing else 0):
             table = run.shard(shard)
             # The digest of the file itself, because a killed deal may have left an older index.
             kept.append((table.num_rows, shard_digest(table)))
-            spread.add("old", table, 0, shard=shard)
-        spread.close()
-        if existing is None or not spread.keeps_all():
+            buckets.add("old", table, 0, shard=shard)
+        buckets.close()
+        if existing is None or not buckets.keeps_all():
             # Removed first, so that shards which a kill leaves unfinished are not taken for whole.
             run.folder.remove("shards/index.json")
             run.folder.remove("shards")
@@ -172,7 +172,7 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
         if existing is not None:
             # Without inputs, so that the index of a deal killed from here on counts as stale.
             run.folder.write("shards/index.json", replace(existing, inputs={}).encode())
-        shards = _deal(run, job, listing, spread, kept)
+        shards = _deal(run, job, listing, buckets, kept)
     expected = listing.expected(job.shard_size)
     index = ShardIndex(
         expected.fingerprint, dict(expected.inputs), rows_in, tuple(shards),
@@ -192,8 +192,8 @@ def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
 
 
-def _spread(
-    listing: Listing, spread: Spread, tombstones: Tombstones, progress: Callable[[int], None]
+def _fill_buckets(
+    listing: Listing, buckets: Buckets, tombstones: Tombstones, progress: Callable[[int], None]
 ) -> int:
     """Write every row to its bucket, taken-down rows without content; the number of rows read."""
     rows_in = 0
@@ -201,22 +201,22 @@ def _spread(
         for raw in read_batches(source):
             table = to_table(raw, url, caption, listing.passthrough, listing.schema)
             table = forgotten(table, tombstones.mask(table["uid"], table["url"]))
-            spread.add("new", table, rows_in)
+            buckets.add("new", table, rows_in)
             rows_in += table.num_rows
             progress(rows_in)
     return rows_in
 
 
 def _deal(
-    run: Run, job: Job, listing: Listing, spread: Spread, kept: list[tuple[int, str]]
+    run: Run, job: Job, listing: Listing, buckets: Buckets, kept: list[tuple[int, str]]
 ) -> list[tuple[int, str]]:
     """Merge each bucket; new rows go to new shards, changed rows stay at their place."""
     changes: Changes = {}
     dealer = Dealer(run, job.shard_size, list(kept), listing.schema)
-    for bucket in range(spread.buckets):
-        merged = merge(spread.table("new", bucket))
+    for bucket in range(buckets.count):
+        merged = merge(buckets.table("new", bucket))
         if kept:
-            old = spread.table("old", bucket)
+            old = buckets.table("old", bucket)
             note_changes(merged, old, changes)
             fresh = pc.invert(pc.is_in(merged["uid"], value_set=old["uid"].combine_chunks()))
             merged = merged.filter(fresh)

@@ -19,48 +19,46 @@ Changes = dict[int, dict[int, dict[str, Any]]]
 """Rows to rewrite in existing shards: shard -> row -> values."""
 
 
-class Spread:
+class Buckets:
     """Two sets of rows on disk, `new` and `old`, in buckets by the first bits of their uid."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, buckets: int) -> None:
-        self.buckets = buckets
+    def __init__(self, folder: Path, schema: pa.Schema, count: int) -> None:
+        self.count = count
         self._folder = folder
         self._schema = schema.append(pa.field(ORDER, pa.int64())).append(
             pa.field(SHARD, pa.int32())
         )
         self._writers: dict[tuple[str, int], pa.RecordBatchStreamWriter] = {}
 
-    def add(self, heap: str, table: pa.Table, first: int, shard: int | None = None) -> None:
+    def add(self, group: str, table: pa.Table, first: int, shard: int | None = None) -> None:
         """Add rows; `first` is the order of the table's first row, `shard` that of old rows."""
         n = table.num_rows
         table = table.append_column(ORDER, pa.array(range(first, first + n), pa.int64()))
         table = table.append_column(SHARD, pa.array([shard] * n, pa.int32())).cast(self._schema)
-        bucket = pa.array(
-            [int(uid[:4], 16) * self.buckets >> 16 for uid in table["uid"].to_pylist()]
-        )
+        bucket = pa.array([int(uid[:4], 16) * self.count >> 16 for uid in table["uid"].to_pylist()])
         for value in pc.unique(bucket).to_pylist():
-            self._writer(heap, value).write_table(table.filter(pc.equal(bucket, value)))
+            self._writer(group, value).write_table(table.filter(pc.equal(bucket, value)))
 
-    def _writer(self, heap: str, bucket: int) -> pa.RecordBatchStreamWriter:
-        if (heap, bucket) not in self._writers:
-            path = str(self._folder / f"{heap}-{bucket}.arrows")
-            self._writers[heap, bucket] = pa.ipc.new_stream(path, self._schema)
-        return self._writers[heap, bucket]
+    def _writer(self, group: str, bucket: int) -> pa.RecordBatchStreamWriter:
+        if (group, bucket) not in self._writers:
+            path = str(self._folder / f"{group}-{bucket}.arrows")
+            self._writers[group, bucket] = pa.ipc.new_stream(path, self._schema)
+        return self._writers[group, bucket]
 
     def close(self) -> None:
         """Finish writing; afterwards `table` may be called."""
         for writer in self._writers.values():
             writer.close()
 
-    def table(self, heap: str, bucket: int) -> pa.Table:
-        if (heap, bucket) not in self._writers:
+    def table(self, group: str, bucket: int) -> pa.Table:
+        if (group, bucket) not in self._writers:
             return self._schema.empty_table()
-        with pa.memory_map(str(self._folder / f"{heap}-{bucket}.arrows")) as handle:
+        with pa.memory_map(str(self._folder / f"{group}-{bucket}.arrows")) as handle:
             return pa.ipc.open_stream(handle).read_all()
 
     def keeps_all(self) -> bool:
         """Whether every row of the existing shards is in the input, and is in one shard only."""
-        for bucket in range(self.buckets):
+        for bucket in range(self.count):
             old = self.table("old", bucket)["uid"]
             new = self.table("new", bucket)["uid"].combine_chunks()
             kept = pc.all(pc.is_in(old, value_set=new), min_count=0).as_py()

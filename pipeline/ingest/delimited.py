@@ -1,4 +1,4 @@
-"""Reading CSV and TSV by blocks of whole rows; every row of the file is a row or a broken line.
+"""Reading CSV and TSV by blocks of whole rows; each line is read as a row or as a broken line.
 
 In TSV a tab always separates cells and a line end always ends a row; quotes are text. For CSV,
 `pipeline.ingest.quoting` decides which quotes enclose cells. Arrow parses the blocks; the rows are
@@ -25,7 +25,7 @@ LONGEST = 32 << 20
 BOM = b"\xef\xbb\xbf"
 _HEAD = 1 << 16
 _MARKS = {"csv": b",", "tsv": b"\t"}
-_STAND_IN = "\u0100"
+_SUBSTITUTE = "\u0100"
 """Replaces a quote that is text where Arrow would take it for an opening one; not in Latin-1."""
 
 
@@ -69,7 +69,7 @@ def read_rows(source: Source, columns: int) -> Iterator[Rows]:
 
 
 def _blocks(source: Source, columns: int, size: int) -> Iterator[tuple[bytes, list[int], int]]:
-    """Blocks of whole rows, with the quotes in them that are text, and their number of rows."""
+    """Blocks of whole rows, the positions of quotes that are text, and the number of rows."""
     mark, whole = _MARKS[source.format], False
     with source.open() as handle:
         rest = handle.read(len(BOM)).removeprefix(BOM)
@@ -108,7 +108,7 @@ def _latin1(data: bytes, text: Sequence[int]) -> bytes:
     text are replaced."""
     latin = data.decode("latin-1")
     pieces = [latin[a + 1 : b] for a, b in pairwise([-1, *text, len(latin)])]
-    return _STAND_IN.join(pieces).encode()
+    return _SUBSTITUTE.join(pieces).encode()
 
 
 def _parse(source: Source, data: bytes, columns: int) -> tuple[pa.Table, list[bytes]]:
@@ -143,7 +143,7 @@ def _parse(source: Source, data: bytes, columns: int) -> tuple[pa.Table, list[by
 
 
 def _bytes_of(cell: bytes | None) -> bytes | None:
-    """The file's own bytes, from a cell that `_latin1` wrote."""
+    """The bytes in the file, from a cell that `_latin1` wrote."""
     if cell is None or cell.isascii():
         return cell
-    return cell.decode().replace(_STAND_IN, '"').encode("latin-1")
+    return cell.decode().replace(_SUBSTITUTE, '"').encode("latin-1")

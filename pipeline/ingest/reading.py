@@ -59,7 +59,7 @@ def check_source(source: Source) -> None:
                 )
             return
         if is_gzip != named_gzip:
-            says = "not gzip: take .gz off its name" if named_gzip else "gzip; name it .gz"
+            says = "not gzip: remove .gz from its name" if named_gzip else "gzip; name it .gz"
             raise InputError(f"input: {source.url} is {says}")
         with source.open() as handle:
             _check_text(source, handle.read(1 << 16))
@@ -130,9 +130,9 @@ def _kept_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _check_names(source: Source, names: list[str]) -> None:
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
-        raise InputError(f"input: {source.url} has two columns named `{twins[0]}`; rename one")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"input: {source.url} has two columns named `{repeated[0]}`; rename one")
     for name in names:
         if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise InputError(f"input: {source.url}: the column name {name!a} is no text")

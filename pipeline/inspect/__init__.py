@@ -1,1 +1,1 @@
-"""What a run did, read back from its files: stats, status, explain, sql, report."""
+"""Commands that read a run's files: stats, status, explain, sql, plan, report."""

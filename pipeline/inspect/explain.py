@@ -1,4 +1,4 @@
-"""Why one sample was kept or not: every measurement, every rule, and what each rule made of it."""
+"""Why one sample was kept or not: every measurement, and every rule with its result."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ def explain(run: Run, key: str) -> dict[str, Any]:
     `rules` [{reason, when, if_null, values, result (true, false or null), takes, first}], `fetch`
     {status, reason, message} or null, `duplicates` {group, size, kept, members} or null,
     `forgotten` [{date, kind}] (takedowns that took the row, by which kind of scope) and `missing`
-    (stages that have not finished this shard). Of a row that may not be shown, what it holds is
-    left out.
+    (stages that have not finished this shard). For a row that may not be shown, the values are left
+    out.
 
-    Raises InputError if no row fits (with the nearest) or several do (with their uids).
+    Raises InputError if no row matches (with the nearest) or several do (with their uids).
     """
     parts = stage_parts(run)
     with connect(run, parts=parts) as db:
@@ -93,7 +93,7 @@ def _find(db: duckdb.DuckDBPyConnection, key: str) -> tuple[int, int]:
         return int(found[0][0]), int(found[0][1])
     if found:
         uids = ", ".join(row[2] for row in found[:5]) + (" …" if len(found) > 5 else "")
-        raise InputError(f"explain: several rows fit {plain(key)}; name one by its uid: {uids}")
+        raise InputError(f"explain: several rows match {plain(key)}; name one by its uid: {uids}")
     column = "uid" if re.fullmatch(r"\w{0,32}", key) else "url"
     near, score = db.execute(
         f"SELECT max_by({column}, s), max(s) FROM "
@@ -139,7 +139,7 @@ def _rules(
 
 
 def _value(value: Any) -> Any:
-    """A cell as JSON can hold it."""
+    """A cell as a JSON value."""
     if isinstance(value, bytes):
         return value.hex() if len(value) <= 64 else f"{len(value)} bytes"
     return value

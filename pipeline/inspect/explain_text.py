@@ -14,7 +14,7 @@ _TOO_LONG = 60
 
 
 def render(explained: Mapping[str, Any]) -> RenderableType:
-    """The verdict first, then the rules with the numbers they looked at, then everything else."""
+    """The verdict first, then the rules with the values that they read, then everything else."""
     lines: list[RenderableType] = [_head(explained)]
     if explained["rules"] and explained["verdict"] != "unfinished":
         lines += [Text("\nRules, in order", style="bold"), _rules(explained["rules"])]

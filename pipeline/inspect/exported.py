@@ -1,4 +1,4 @@
-"""What lies in the export folder, counted from its files."""
+"""Rows, shards and bytes of the export, counted from its files."""
 
 from typing import Any
 
@@ -24,6 +24,6 @@ def exported(run: Run) -> dict[str, Any] | None:
             with place.local(f"{tar.removesuffix('.tar')}.parquet") as path:
                 rows += pq.read_metadata(path).num_rows
         except (FileNotFoundError, pa.ArrowInvalid):
-            continue  # a tar without its table holds no row that can be vouched for
+            continue  # the rows of a tar without a table are not counted
     size = sum(place.size(name) or 0 for name in tars)
     return {"folder": export["folder"], "rows": rows, "shards": len(tars), "bytes": size}

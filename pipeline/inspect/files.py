@@ -1,7 +1,7 @@
 """Gives DuckDB read-only access to a run's tables, and to no other files.
 
 DuckDB accepts a COPY inside a WITH clause, and can write to any path that it may read. So it reads
-through our own file system, which refuses to write, on disks and object stores alike.
+through our own file system, which refuses to write, both on disks and on object stores.
 """
 
 import threading
@@ -21,10 +21,10 @@ READ_ONLY = "a run's tables are only read here"
 
 
 class SharedFile:
-    """A file whose position is each thread's own.
+    """A file that has a separate position for each thread.
 
-    DuckDB reads one file from several threads, by a seek and a read of which another thread's seek
-    may come between.
+    DuckDB reads one file from several threads, each by a seek and a read; another thread's seek may
+    come between the two.
     """
 
     def __init__(self, handle: Any) -> None:
@@ -93,10 +93,11 @@ _OF_SQL = (
 )  # fmt: skip
 
 
-def blame(run: Run, error: duckdb.Error) -> None:
-    """Raise StorageError or DamagedError if that, and not the user's SQL, made a query fail.
+def raise_if_not_sql(run: Run, error: duckdb.Error) -> None:
+    """Raise StorageError or DamagedError if a full disk or a damaged file made a query fail.
 
-    What the SQL itself or a row's value breaks is known by its class, and costs no look at files.
+    Errors of the SQL itself or of a row's value are recognised by their class, without reading
+    files.
     """
     if isinstance(error, _OF_SQL) or READ_ONLY in str(error):
         return

@@ -1,4 +1,4 @@
-"""Makes text from the web safe to show: no control characters, list words or addresses."""
+"""Makes text from the web safe to show: no control characters, listed words or personal data."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ _SPACE = re.compile(r"\s+")
 def plain(text: Any, limit: int = 300) -> str:
     """One line without control, format or bidirectional characters, cut to `limit` characters.
 
-    They could recolour a terminal, turn the text around, or hide a part of it.
+    Such characters could change a terminal's colours, reverse the text, or hide a part of it.
     """
     cut = str(text)[: limit * 4]
     line = _SPACE.sub(" ", cut)
@@ -27,7 +27,7 @@ def plain(text: Any, limit: int = 300) -> str:
 
 
 def is_hidden(row: Mapping[str, Any]) -> bool:
-    """Whether a row is only ever counted, whatever its cells still hold."""
+    """Whether a row may only be counted and none of its cells shown."""
     words = {row.get("reason"), row.get("fetch_reason"), row.get("input_error")}
     return not UNSHOWN.isdisjoint(words.union(row.get("reasons") or ()))
 
@@ -35,8 +35,8 @@ def is_hidden(row: Mapping[str, Any]) -> bool:
 def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
     """The caption as a reader may see it.
 
-    Captions that use the job's word list are withheld, since the list's words are only ever
-    counted, as are those of hidden rows; e-mail addresses and phone numbers are masked.
+    Captions that use the job's word list are withheld, because the list's words are never shown,
+    and so are those of hidden rows; e-mail addresses and phone numbers are masked.
     """
     if is_hidden(row):
         return HIDDEN
@@ -80,7 +80,7 @@ def rows(number: int) -> str:
 
 
 def number(value: Any) -> str:
-    """A measurement for the eye: thousands separated, floats to four significant digits."""
+    """A measurement as text: thousands separated, floats to four significant digits."""
     if value is None:
         return "null"
     if isinstance(value, bool) or not isinstance(value, int | float):

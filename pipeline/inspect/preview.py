@@ -1,4 +1,4 @@
-"""What a run would do, and why."""
+"""`winnow plan`: what a run would do, and why."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +15,9 @@ from pipeline.table.run import Run
 
 
 def preview(job: Job) -> dict[str, Any]:
-    """Per product: keys to do, keys in all, and why. Writes nothing.
+    """For each product: keys to make, keys in all, and why. Writes nothing.
 
-    InputError for a job that could not run.
+    InputError for a job that cannot be run.
     """
     from pipeline.engine.runner import claim, prepare
 
@@ -27,7 +27,7 @@ def preview(job: Job) -> dict[str, Any]:
     found: dict[str, Status] = {}
     rows: list[dict[str, Any]] = []
     for product in prepared.products:
-        status = product.look(plan, found)
+        status = product.status(plan, found)
         why = CURRENT if status.current else product.why(plan, found)
         found[product.name] = status
         todo, total = None, status.total
@@ -39,7 +39,7 @@ def preview(job: Job) -> dict[str, Any]:
         if product.keys == "one":
             row["shards"] = None
         elif rows and rows[0]["todo"] != 0:
-            # The list is read anew, which may bring shards and take some away.
+            # The list is read again, which may add shards and remove some.
             row["todo"] = None
             row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)

@@ -1,4 +1,4 @@
-"""Free SQL over a run's samples, reading only."""
+"""`winnow sql`: read-only SQL over a run's samples."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.inspect.files import READ_ONLY, blame
+from pipeline.inspect.files import READ_ONLY, raise_if_not_sql
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import connect
 from pipeline.table.run import Run
@@ -25,8 +25,8 @@ def query(run: Run, sql: str) -> pa.Table:
     """The result of one SELECT over the view `samples` (see `pipeline.inspect.view.connect`).
 
     Raises InputError for bad SQL, with DuckDB's own first line and the nearest column or table,
-    and for a statement that is no query; DamagedError and StorageError. Nothing outside the run
-    is read; nothing is written.
+    and for a statement that is not a query; DamagedError and StorageError. No file outside the run
+    is read, and none is written.
     """
     with connect(run) as db:
         try:
@@ -38,7 +38,7 @@ def query(run: Run, sql: str) -> pa.Table:
                 raise InputError("sql: expected one SELECT over `samples` and no other statement")
             result: pa.Table = db.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            blame(run, error)
+            raise_if_not_sql(run, error)
             columns = [str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()]
             raise InputError(f"sql: {_first_line(error)}{_hint(str(error), columns)}") from error
     return result

@@ -1,4 +1,4 @@
-"""Rows that share a picture with others."""
+"""Counts rows that share a picture with given rows."""
 
 from collections.abc import Collection
 
@@ -9,7 +9,7 @@ from pipeline.table.run import Run
 
 
 def related(run: Run, uids: Collection[str]) -> int:
-    """How many rows beside these have the bytes or the duplicate group of one of them."""
+    """How many other rows have the same bytes or the same duplicate group as one of these."""
     if not uids or not run.index:
         return 0
     with connect(run) as db:

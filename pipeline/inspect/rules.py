@@ -1,4 +1,4 @@
-"""The job's rules as a reader wants them: the columns each reads and the thresholds it draws."""
+"""The job's rules, parsed for display: the columns that each reads and its thresholds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -62,7 +62,8 @@ def columns_in(sql: str, columns: Collection[str]) -> tuple[str, ...]:
 def thresholds_in(sql: str, columns: Collection[str]) -> tuple[Threshold, ...]:
     """Comparisons of a bare column with a number: `a < 1`, `1 >= a`, `a BETWEEN 1 AND 2`.
 
-    A column inside arithmetic or a function call is none: its threshold is not on its own axis.
+    A column inside arithmetic or a function call does not count: the number is not a threshold on
+    the column's own axis.
     """
     names = {name.casefold(): name for name in columns}
     tokens = _signed([*_tokens(sql)])

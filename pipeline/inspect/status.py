@@ -1,4 +1,4 @@
-"""How far a run has come, and what it takes on disk."""
+"""The progress of a run, and the disk space that it uses."""
 
 import fcntl
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def _stage(run: Run, part: Parts) -> dict[str, Any]:
 
 
 def lock_owner(run: Run) -> str | None:
-    """The process that holds the run's lock ("" if it did not say), or None if nobody does.
+    """The id of the process that holds the run's lock ("" if unknown); None if none holds it.
 
     The check takes a shared lock for a moment; a driver that starts in that moment finds the run
     locked, and can be started again.
@@ -83,7 +83,7 @@ def disk_bytes(run: Run, name: str) -> int:
 
 
 def render(status: Mapping[str, Any]) -> RenderableType:
-    """For the terminal: a line on the run, a bar per stage, what older settings still take."""
+    """For the terminal: a line on the run, a bar per stage, the disk space of earlier settings."""
     lines: list[RenderableType] = [_head(status), _stages(status["stages"])]
     old = {name: f["bytes"] for name, f in status["folders"].items() if not f["current"]}
     if old:
@@ -126,7 +126,7 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def size(value: float) -> str:
-    """Bytes for the eye, in powers of 1,000."""
+    """Bytes as text, in powers of 1,000."""
     if value < 1000:
         return f"{value:,.0f} B"
     units = iter(("kB", "MB", "GB", "TB", "PB"))

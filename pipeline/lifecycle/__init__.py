@@ -1,1 +1,1 @@
-"""What happens to a run after its end: rows fetched again, rows taken down."""
+"""Changes to existing runs: rows fetched again, rows taken down."""

@@ -1,4 +1,4 @@
-"""Taking rows down: named, found, erased from the run folder, and the export brought up to date."""
+"""Takedowns: find the named rows, erase them, and bring the export up to date."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ from pipeline.words.errors import InputError
 from pipeline.words.progress import Reporter
 
 Named = tuple[str, str, str]
-"""A kind of scope, a value in the user's words, and where it was said."""
+"""A kind of scope, a value as the user wrote it, and the option or line where it was given."""
 
 
 def read_list(path: Path) -> list[Named]:
-    """Lines `kind:value`; blank ones and comments (`#`) count for nothing.
+    """Lines `kind:value`; blank lines and comments (`#`) are ignored.
 
-    InputError for a file that cannot be read and a line that is none of these.
+    InputError for a file that cannot be read and for any other line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -46,15 +46,15 @@ def read_list(path: Path) -> list[Named]:
 def forget(
     run: Run, named: Iterable[Named], dry_run: bool, reporter: Reporter
 ) -> tuple[Result | None, dict[str, Any]]:
-    """Take the named rows out of the run folder for good.
+    """Remove the named rows from the run folder for good.
 
-    The second value holds `scopes` [{kind, value (of a URL: its sha256), rows}], `rows` (all of
-    them, each once), `before` (those that were taken down already), `rewritten` {shards, parts,
-    exports (their names)} (or, of a dry run, to be), `related` (rows left that share a picture or a
-    group with them), `tombstones` (the file), `dry_run` and `notes`. The first is None if the
-    export was not brought up to date; then a note says why.
+    The second value holds `scopes` [{kind, value (of a URL: its sha256), rows}], `rows` (how many
+    in all), `before` (how many of them were taken down already), `rewritten` {shards, parts,
+    exports (their names)} (in a dry run: what would be rewritten), `related` (how many other rows
+    share a picture or a group with them), `tombstones` (the file), `dry_run` and `notes`. The first
+    is None if the export was not brought up to date; then a note says why.
 
-    InputError, before any work, for a value that is none, and where nothing is named.
+    InputError, before any work, for an invalid value, and if nothing is named.
     """
     named = list(named)
     scopes = list({s.key: s for s in (Scope.parse(*one) for one in named)}.values())
@@ -88,7 +88,7 @@ def forget(
 
 
 def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
-    """Renew verdicts and export from the parts alone: nothing is fetched and no model runs."""
+    """Make verdicts and export again from the parts: nothing is fetched and no model runs."""
     job = run.job.get("job_file") or "JOB.yaml"
     try:
         plan = replan(run)
@@ -97,13 +97,13 @@ def _follow(run: Run, reporter: Reporter, notes: list[str]) -> Result | None:
         done = {(part.name, part.fingerprint): len(part.sidecars) for part in stage_parts(run)}
         single = [node for node in plan.nodes if not node.stage.whole]
         if any(done.get((node.name, node.fingerprint), 0) < len(index) for node in single):
-            notes.append(f"the run was not at its end; `winnow run {job}` goes on from here")
+            notes.append(f"the run was not finished before; `winnow run {job}` goes on from here")
             return None
         return bring_up_to_date(plan, products_of(plan), reporter, asked=False)
     except InputError as error:
         notes.append(
             f"the rows are erased, but the export is not up to date: {error}; "
-            f"then `winnow run {job}`"
+            f"after that, `winnow run {job}`"
         )
         return None
 
@@ -135,7 +135,7 @@ def lines(answer: dict[str, Any]) -> Sequence[str]:
     sentences.append(f"{would}rewritten: {places}, exports: {len(held['exports']):,}".strip())
     if answer["related"]:
         sentences.append(
-            f"beside them {rows(answer['related'])} with the same picture or one like it; "
-            "--sha256 takes those of the same bytes too"
+            f"in addition there are {rows(answer['related'])} with the same picture or one like "
+            "it; --sha256 takes down all rows with the same bytes"
         )
     return [*sentences, f"tombstones: {answer['tombstones']}"]

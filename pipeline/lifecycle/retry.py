@@ -1,4 +1,4 @@
-"""Trying again: rows that an SQL boolean chooses are fetched once more."""
+"""`winnow retry`: fetches the rows again that an SQL boolean selects."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pipeline.engine.parts import Parts, stage_parts
 from pipeline.engine.plan import Plan
 from pipeline.engine.renewal import wanted_rows
 from pipeline.engine.runner import Result, bring_up_to_date, products_of, replan, tidy
-from pipeline.inspect.files import blame
+from pipeline.inspect.files import raise_if_not_sql
 from pipeline.inspect.plain import rows
 from pipeline.inspect.view import connect
 from pipeline.table.run import Run
@@ -24,7 +24,7 @@ from pipeline.words.progress import Reporter
 
 PLACE = "--where"
 ONLY_IF, UNFINISHED = "only_if", "unfinished"
-"""Why a row is left out that had no error of its own: a plain run would not fetch it, or will."""
+"""Why a row without an input error is left out: `only_if` excludes it, or its shard is not done."""
 
 _CELLS = (
     "shard, row, coalesce(reason, verdict) AS reason, coalesce(input_error, "
@@ -37,7 +37,7 @@ _CELLS = (
 class Chosen:
     """The rows that the SQL matches: `table` holds shard, row, reason and `out`.
 
-    `out` says why a row is left out; null: it is fetched again.
+    `out` says why a row is left out; it is null for rows to fetch again.
     """
 
     table: pa.Table
@@ -63,16 +63,16 @@ def retry(
 
     The second value holds `matched`, `left_out`, `left_out_by` {why: rows}, `fetched` (rows that
     have a picture now), `failed_again` {reason: rows}, and `before` and `after` {reason: rows} over
-    all matched rows. The first is None if nothing was to do.
+    all matched rows. The first is None if there was nothing to do.
 
-    InputError, before any work: no finished download parts, a model out of reach, SQL that is no
-    boolean over `samples`.
+    InputError, before any work: no finished download parts, a model that is not available, SQL that
+    is not a boolean over `samples`.
     """
     plan = replan(run, scheduler)
     _check(run, plan, where)
     with run.locked():
         tidy(run, reporter)
-        chosen = _as_masked(plan, choose(run, where))
+        chosen = _apply_masks(plan, choose(run, where))
         again = chosen.again
         count = sum(map(len, again.values()))
         reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
@@ -110,16 +110,16 @@ def choose(run: Run, where: str) -> Chosen:
             query = f"SELECT {_CELLS} FROM samples WHERE ({where}\n)"  # noqa: S608 - the user's own
             found = db.sql(query).to_arrow_table()
         except duckdb.Error as error:
-            blame(run, error)
+            raise_if_not_sql(run, error)
             line = next((x for x in str(error).splitlines() if x.strip()), type(error).__name__)
             raise InputError(
-                f"{PLACE}: {line}; try_cast and `case when` spare such rows"
+                f"{PLACE}: {line}; use try_cast or `case when` for such rows"
             ) from error
     return Chosen(found)
 
 
-def _as_masked(plan: Plan, chosen: Chosen) -> Chosen:
-    """Without the rows that today's masks leave out, though they were fetched under another one."""
+def _apply_masks(plan: Plan, chosen: Chosen) -> Chosen:
+    """Mark as left out the rows that today's masks exclude, but an earlier run has fetched."""
     node, table = plan.by_name["download"], chosen.table
     if not node.masks:
         return chosen

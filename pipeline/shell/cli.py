@@ -13,7 +13,7 @@ from pipeline.words.endings import CODES, endings
 
 
 class _Commands(TyperGroup):
-    """The commands, whose endings are ours: click would say \"Aborted!\" and 1 to Ctrl-C."""
+    """The commands, ended by `endings`; click would exit with 1 at Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
         with endings():
@@ -66,7 +66,7 @@ def _load(job_file: Path, overrides: list[str], scheduler: str | None = None) ->
 
 
 def _show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
-    """The answer on stdout: JSON, or what a person reads."""
+    """Print the answer on stdout, as JSON or as text for people."""
     if as_json:
         print(json.dumps(value, indent=2, default=str))
         return
@@ -93,7 +93,7 @@ def run(
 
 @app.command()
 def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
-    """Say what `winnow run` would do, stage by stage, and why. Does no work."""
+    """Show what `winnow run` would do, stage by stage, and why. Does no work."""
     from pipeline.inspect.preview import preview, render
 
     _show(preview(_load(job_file, set_)), json_, render)
@@ -101,7 +101,7 @@ def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  
 
 @app.command()
 def status(run_folder: RunFolder, json_: Json = False) -> None:
-    """How far a run is: shards done per stage, quarantined ones, disk used."""
+    """Show the progress of a run: shards done per stage, quarantined ones, disk space used."""
     from pipeline.engine.damage import reading
     from pipeline.inspect.status import render
     from pipeline.inspect.status import status as read
@@ -127,7 +127,7 @@ def explain(
     sample_: Annotated[str, typer.Argument(metavar="SAMPLE", help="A uid, its start, or a URL.")],
     json_: Json = False,
 ) -> None:
-    """Say why one row was kept or dropped: every measurement and every rule."""
+    """Show why one row was kept or dropped: every measurement and every rule."""
     from pipeline.engine.damage import reading
     from pipeline.inspect.explain import explain as read
     from pipeline.inspect.explain_text import render
@@ -160,9 +160,9 @@ def retry(
     scheduler: Scheduler = None,
     json_: Json = False,
 ) -> None:
-    """Fetch some rows again and do what depends on them; all others keep what they have.
+    """Fetch some rows again and update what depends on them; other rows are unchanged.
 
-    Works from the run folder alone. Rows that the list or a takedown spoiled are left out.
+    Needs only the run folder. Rows with an input error and rows taken down are left out.
     """
     from pipeline.shell.commands import retry_rows
 
@@ -226,7 +226,7 @@ def sample(
     ] = [],  # noqa: B006
     json_: Json = False,
 ) -> None:
-    """Draw pictures with the trained model, rerank them, and lay out the best nine."""
+    """Draw pictures with the trained model, rerank them, and put the best nine on a sheet."""
     from pipeline.shell.commands import make_only
 
     job = _load(job_file, set_)
@@ -246,7 +246,7 @@ def demo(
     set_: Override = [],  # noqa: B006
     json_: Json = False,
 ) -> None:
-    """Draw and serve a small web full of known dirt, clean it, train on it, score the result."""
+    """Draw and serve a small web with known faults, curate it, train on it, score the result."""
     from pipeline.demo.command import run_demo
     from pipeline.shell.commands import render_answer, run_all
 
@@ -265,11 +265,11 @@ def main() -> None:
 
 
 def entry() -> None:
-    """`main` in a process of its own."""
+    """The console script: `main`, with settings for the whole process."""
     import pipeline.words.quiet_exit  # noqa: F401 - for its effect
     from pipeline.words.processes import keep_working_folder_out
 
     keep_working_folder_out()
-    # Threads that spin while they wait halve the speed of whatever else runs; before torch loads.
+    # Threads that spin while they wait would take cores from others. Set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

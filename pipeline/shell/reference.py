@@ -1,6 +1,6 @@
-"""The generated pages of docs/: the models, the commands and the vocabulary are the reference.
+"""Generates the reference pages of docs/ from the models, the commands and the vocabulary.
 
-`python -m pipeline.shell.reference docs` writes them; a test holds that they are current.
+`python -m pipeline.shell.reference docs` writes them; a test checks that they are up to date.
 """
 
 import inspect
@@ -42,8 +42,8 @@ def config_page() -> str:
     ]
     parts += _section(Job, "")
     parts.append(
-        "## Kinds of heads\n\nWhat `images.heads[].kind` may name, each with keys of its own. "
-        f"Other packages bring more by entry points `{HEADS_GROUP}`.\n"
+        "## Kinds of heads\n\nThe values of `images.heads[].kind`, each with its own keys. "
+        f"Other packages can add more by entry points `{HEADS_GROUP}`.\n"
     )
     for name, kind in head_kinds().items():
         parts += _section(kind.Config, f"images.heads[kind: {name}]")
@@ -51,7 +51,7 @@ def config_page() -> str:
     for name in optional():
         parts += _section(stages()[name].Config, f"measure.{name}")
     parts.append(
-        "## Layouts\n\nWhat `export.formats` may name. Other packages bring more by entry points "
+        "## Layouts\n\nThe values of `export.formats`. Other packages can add more by entry points "
         f"`{GROUP}`.\n\n| layout | files |\n| --- | --- |\n{rows}\n"
     )
     return "\n".join(parts)
@@ -159,8 +159,8 @@ def columns_page() -> str:
         "`samples` also has `shard` and `row`). Input columns of other names pass through under "
         "their own; one that a stage writes itself passes through as `input_<name>`. A column is "
         "there only if its stage is part of the job. In text inputs every passthrough column is "
-        "text but for those of the field that hold numbers (`similarity`, `punsafe`, `pwatermark`, "
-        "`aesthetic`, `width`, `height`).\n",
+        "text, except these of public lists, which hold numbers: `similarity`, `punsafe`, "
+        "`pwatermark`, `aesthetic`, `width`, `height`.\n",
     ]
     for stage, columns in tables:
         rows = "\n".join(f"| `{c.name}` | {c.type} | {_cell(c.text)} |" for c in columns)
@@ -169,10 +169,11 @@ def columns_page() -> str:
 
 
 def reasons_page() -> str:
-    """The vocabulary, and the rules of a job that names none."""
+    """The vocabulary, and the default rules."""
     lines = [
-        f"# Reasons\n\n{_MADE}\nA row's `reason` is the first that took it, `reasons` all of them; "
-        "null means kept. *failed*: the pair could not be had. *dropped*: it was had, and judged. "
+        f"# Reasons\n\n{_MADE}\nA row's `reason` is the first that applies, `reasons` holds all; "
+        "null means kept. *failed*: caption or picture could not be read or fetched. *dropped*: "
+        "they could, and a rule dropped the row. "
         "Rows in = kept + dropped by reason + failed by reason + repeats merged at ingest; "
         "`winnow stats` recomputes it from the files. Own words in rules start with `x_`.\n",
     ]
@@ -191,9 +192,9 @@ def reasons_page() -> str:
         for rule in fetch_rules(everything, {"sha256": "input_sha256", "md5": "input_md5"})
     )
     lines.append(
-        "## Rules of the download section\n\nOf every job, before its own, here with the "
-        "section's default values: facts are stored, and these keys judge them. A row that was not "
-        "stored has the reason that the fetch gave.\n\n| reason | when |\n| --- | --- |\n"
+        "## Rules of the download section\n\nEvery job has these rules, before its own; here with "
+        "the section's default values. They are applied to the stored facts. A row whose picture "
+        "was not stored has the reason that the fetch gave.\n\n| reason | when |\n| --- | --- |\n"
         f"{built_in}\n"
     )
     rules = "\n".join(
@@ -201,8 +202,8 @@ def reasons_page() -> str:
         for rule in default_rules(everything)
     )
     lines.append(
-        "## Default rules\n\nOf a job without `rules:`, in this order, as far as the job measures "
-        f"their columns.\n\n| reason | when | if unknown |\n| --- | --- | --- |\n{rules}\n"
+        "## Default rules\n\nThe rules of a job without `rules:`, in this order, as far as the job "
+        f"measures their columns.\n\n| reason | when | if unknown |\n| --- | --- | --- |\n{rules}\n"
     )
     return "\n".join(lines)
 

@@ -61,7 +61,9 @@ def test_paths_answer_with_their_status(
     assert (answer[2] == BODY) == (status == 200)
 
 
-def test_type_goes_by_the_file_and_headers_by_the_route(site: http.client.HTTPConnection) -> None:
+def test_type_goes_by_the_file_and_headers_by_the_route(
+    site: http.client.HTTPConnection,
+) -> None:
     _, headers, _ = get(site, "/view?id=1")
     assert headers["Content-Type"] == "image/webp"
     assert headers["X-Robots-Tag"] == "noai"

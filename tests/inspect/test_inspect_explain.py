@@ -109,7 +109,7 @@ def test_a_strange_key_gets_no_suggestion(made: Made) -> None:
 
 def test_several_rows_of_one_url_are_listed_by_uid(make) -> None:
     rows = [sample(i, url="https://one.example/a.jpg") for i in range(3)]
-    with pytest.raises(InputError, match="several rows fit") as error:
+    with pytest.raises(InputError, match="several rows match") as error:
         explain(make(rows).run, "https://one.example/a.jpg")
     assert all(row["uid"] in str(error.value) for row in rows)
 

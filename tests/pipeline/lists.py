@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.load import parse_job
-from pipeline.ingest.deal import Listing, look
+from pipeline.ingest.deal import Listing, find_listing
 from pipeline.ingest.reading import read_batches
 from pipeline.ingest.rows import to_table
 
@@ -54,7 +54,9 @@ WRITERS = {
 
 
 def listing(source, **values) -> Listing:
-    return look(parse_job({"input": source, "name": "x", **values}, "job.yaml"), frozenset())
+    return find_listing(
+        parse_job({"input": source, "name": "x", **values}, "job.yaml"), frozenset()
+    )
 
 
 def read(found: Listing) -> list[dict]:

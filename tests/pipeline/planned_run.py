@@ -19,7 +19,7 @@ from pipeline.config.job import Job
 from pipeline.config.load import parse_job
 from pipeline.engine.driver import Driver
 from pipeline.engine.executors.inline import InlineExecutor
-from pipeline.engine.export import Cut, Export, run_export
+from pipeline.engine.export import Export, SlicedExport, run_export
 from pipeline.engine.plan import Plan, save_plan
 from pipeline.engine.product import Status
 from pipeline.engine.runner import prepare
@@ -214,16 +214,16 @@ class PlannedRun:
             found[node.name] = Status(dict(self.digests.get(node.name, not_made)), len(shards))
         return found
 
-    def cut(self) -> Cut:
-        return Cut.of(Export(self.plan), self.statuses(), self.shards)
+    def sliced(self) -> SlicedExport:
+        return SlicedExport.of(Export(self.plan), self.statuses(), self.shards)
 
-    def export(self) -> Cut:
-        cut = self.cut()
-        for number, slices in enumerate(cut.slices):
-            inputs = cut.shard_inputs[number]
+    def export(self) -> SlicedExport:
+        sliced = self.sliced()
+        for number, slices in enumerate(sliced.slices):
+            inputs = sliced.shard_inputs[number]
             run_export(self.plan.run.folder.url, self.plan.digest, number, slices, inputs)
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
         facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
-        finish(cut, counts, facts, self.notes.append)
-        return cut
+        finish(sliced, counts, facts, self.notes.append)
+        return sliced

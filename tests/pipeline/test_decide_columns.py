@@ -13,7 +13,7 @@ from planned_run import BARE
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
-from pipeline.engine.merging import deal, shares_for
+from pipeline.engine.merging import deal, partitions_for
 from pipeline.judge.decide import DecideStage
 from pipeline.table.columns import check_columns
 
@@ -141,7 +141,7 @@ def verdicts(stage: DecideStage, shards: list[Shard], count: int) -> list[dict[s
         for number, own in prepared.items()
     )
     answers = []
-    for share in shares_for(count):
+    for share in partitions_for(count):
         low, high = share.bounds
         mine = pc.and_(pc.greater_equal(dealt["_hash"], low), pc.less(dealt["_hash"], high))
         answers.append(stage.merge(shards, dealt.filter(mine).drop_columns(["_hash"])))

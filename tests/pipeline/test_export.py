@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from planned_run import jpeg, pairs
 
-from pipeline.export.shards import cut, write_shard
+from pipeline.export.shards import slice_rows, write_shard
 from pipeline.words.errors import PartError
 
 
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 30))
 def test_kept_rows_are_cut_into_full_shards_in_order(counts, size):
     kept = list(enumerate(counts))
-    shards = cut(kept, size)
+    shards = slice_rows(kept, size)
     dealt = [(s.shard, row) for part in shards for s in part for row in range(s.start, s.stop)]
     assert dealt == [(shard, row) for shard, count in kept for row in range(count)]
     sizes = [sum(s.stop - s.start for s in part) for part in shards]
@@ -185,11 +185,11 @@ def test_shards_of_a_longer_export_do_not_stay(exported):
 
 def test_an_export_is_finished_only_when_all_of_it_is_current(exported):
     planned = exported(export={"formats": ["datacomp"]})
-    cut = planned.export()
-    assert cut.look().current
-    (Path(cut.folder.path()) / "00001.tar").write_bytes(b"short")
-    assert not cut.look().current
-    assert sorted(cut.current_shards()) == [0]
+    sliced = planned.export()
+    assert sliced.status().current
+    (Path(sliced.folder.path()) / "00001.tar").write_bytes(b"short")
+    assert not sliced.status().current
+    assert sorted(sliced.current_shards()) == [0]
 
 
 def test_values_that_json_has_no_word_for_become_null(exported):
@@ -221,11 +221,11 @@ def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
 
 def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
     planned = exported(count=3)
-    cut = planned.export()
+    sliced = planned.export()
     tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
     with tarfile.open(tar, "w") as empty:
         empty.addfile(tarfile.TarInfo("000009.jpg"), io.BytesIO())
-    slices = [(planned.plan.data(part.shard), part) for part in cut.slices[0]]
+    slices = [(planned.plan.data(part.shard), part) for part in sliced.slices[0]]
     first = next(row for row in planned.rows(0) if row["caption"] in kept_captions(planned))
     row = planned.rows(0).index(first)
     told = f"the picture of row {row} of shard 00000 is not in its tar"
@@ -247,11 +247,11 @@ def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings)
 
 
 def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
-    cut = exported().export()
+    sliced = exported().export()
     retitled = exported(export={"title": "Another"})
-    again = retitled.cut()
-    assert again.recipe == cut.recipe
-    assert not again.look().current
+    again = retitled.sliced()
+    assert again.recipe == sliced.recipe
+    assert not again.status().current
     assert len(again.current_shards()) == len(again.slices)
 
 

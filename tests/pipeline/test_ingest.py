@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from planned_run import make_job, pairs, write_rows
 
 from pipeline.config.job import Job
-from pipeline.engine.ingest import _account
-from pipeline.ingest.deal import deal, look, why_not_current
+from pipeline.engine.ingest import _check_all_dealt
+from pipeline.ingest.deal import deal, find_listing, why_not_current
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run, ShardIndex
 from pipeline.words.errors import PartError
@@ -28,14 +28,14 @@ class Dealt:
         self.source = Path(job.inputs()[0])
 
     def deal(self) -> ShardIndex:
-        return deal(self.run, self.job, look(self.job, frozenset()), lambda rows: None)
+        return deal(self.run, self.job, find_listing(self.job, frozenset()), lambda rows: None)
 
     def rewrite(self, rows) -> ShardIndex:
         write_rows(self.source, rows)
         return self.deal()
 
     def is_current(self) -> bool:
-        return why_not_current(self.run, self.job, look(self.job, frozenset())) is None
+        return why_not_current(self.run, self.job, find_listing(self.job, frozenset())) is None
 
     def shards(self) -> list[list[dict]]:
         return [self.run.shard(i).to_pylist() for i in range(len(self.run.index))]
@@ -96,11 +96,11 @@ def test_a_shard_that_lost_a_row_fails_the_account(dealt_of):
     rows = pairs(5)
     dealt = dealt_of([*rows, rows[0]], shard_size=2)
     index = dealt.deal()
-    _account(dealt.run, index)
+    _check_all_dealt(dealt.run, index)
     path = dealt.run.folder.path("shards/00001.parquet")
     pq.write_table(dealt.run.shard(1).slice(0, 1), path)
     with pytest.raises(PartError, match=r"ingest: 6 rows read, but [45] dealt"):
-        _account(dealt.run, index)
+        _check_all_dealt(dealt.run, index)
     assert not dealt.run.folder.exists("shards/index.json")
 
 
@@ -245,7 +245,7 @@ def test_a_kill_between_new_shards_and_index_loses_nothing(dealt_of, monkeypatch
 def test_an_unreadable_list_leaves_the_shards_alone(dealt_of):
     dealt = dealt_of(pairs(5))
     before, old = dealt.deal(), dealt.rows()
-    broken = look(dealt.job, frozenset())
+    broken = find_listing(dealt.job, frozenset())
     dealt.source.unlink()
     with pytest.raises(Exception, match="cannot be read"):
         deal(dealt.run, dealt.job, broken, lambda rows: None)
@@ -278,7 +278,7 @@ def test_many_buckets_deal_the_same_rows(dealt_of, monkeypatch: pytest.MonkeyPat
 def test_progress_is_reported(dealt_of):
     dealt = dealt_of(pairs(12))
     reported: list[int] = []
-    deal(dealt.run, dealt.job, look(dealt.job, frozenset()), reported.append)
+    deal(dealt.run, dealt.job, find_listing(dealt.job, frozenset()), reported.append)
     assert reported[-1] == 12
 
 

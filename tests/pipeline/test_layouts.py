@@ -118,11 +118,11 @@ def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, e
 
 def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
     planned = exported(export={"formats": ["datacomp"]})
-    cut = planned.export()
-    assert cut.look().current
+    sliced = planned.export()
+    assert sliced.status().current
     monkeypatch.setattr(type(registry.registered()["datacomp"]), "version", 2)
-    assert not cut.look().current
-    assert len(cut.current_shards()) == len(cut.slices)
+    assert not sliced.status().current
+    assert len(sliced.current_shards()) == len(sliced.slices)
 
 
 def test_what_others_lay_into_the_folder_stays(exported):

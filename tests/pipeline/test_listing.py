@@ -22,7 +22,7 @@ from lists import (
 )
 
 from pipeline.config.load import parse_job
-from pipeline.ingest.deal import look
+from pipeline.ingest.deal import find_listing
 from pipeline.words.errors import InputError
 from pipeline.words.uid import make_uid
 
@@ -145,7 +145,7 @@ def test_a_taken_name_gets_a_prefix_in_whatever_case(tmp_path: Path):
     header = ("url", "caption", "WIDTH", "uid", "URL", "sha256", "input_sha256", "key")
     (tmp_path / "x.csv").write_bytes(csv_bytes([("u", "c", "1", "2", "3", "4", "5", "6")], header))
     job = parse_job({"input": str(tmp_path / "x.csv"), "name": "x"}, "job.yaml")
-    found = look(job, frozenset({"width", "sha256"}))
+    found = find_listing(job, frozenset({"width", "sha256"}))
     assert {name: source for name, (source, _) in found.passthrough.items()} == {
         "input_WIDTH": "WIDTH", "input_uid": "uid", "input_URL": "URL", "input_sha256": "sha256",
         "input_input_sha256": "input_sha256", "input_key": "key",

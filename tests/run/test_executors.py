@@ -13,7 +13,7 @@ from pipeline.config.load import load_job
 from pipeline.engine.executors.base import Failed
 from pipeline.engine.executors.inline import InlineExecutor
 from pipeline.engine.runner import replan
-from pipeline.engine.tasks import Done
+from pipeline.engine.tasks import TimedResult
 from pipeline.table.part import read_sidecar
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError
@@ -103,18 +103,18 @@ def test_inline_on_a_scheduler_is_refused_before_any_work(lab):
         replan(result.run, "tcp://127.0.0.1:9")
 
 
-def _done(word: str) -> Done:
-    return Done({"word": word}, 0, {})
+def _done(word: str) -> TimedResult:
+    return TimedResult({"word": word}, 0, {})
 
 
-def _fails(error: BaseException) -> Done:
+def _fails(error: BaseException) -> TimedResult:
     raise error
 
 
 def test_inline_runs_the_highest_priority_first_and_nothing_before_it_is_asked():
     executor, ran = InlineExecutor(), []
 
-    def work(word: str) -> Done:
+    def work(word: str) -> TimedResult:
         ran.append(word)
         return _done(word)
 
@@ -162,7 +162,7 @@ def test_inline_threads_run_side_by_side_and_no_more_than_asked_for():
     executor, running, most = InlineExecutor(2), set(), []
     meet = threading.Barrier(2, timeout=20)
 
-    def work(word: str) -> Done:
+    def work(word: str) -> TimedResult:
         running.add(word)
         most.append(len(running))
         meet.wait()  # raises unless two run at once
@@ -179,7 +179,7 @@ def test_cancelling_waits_for_what_runs():
     executor, ended = InlineExecutor(2), []
     started = threading.Event()
 
-    def slow() -> Done:
+    def slow() -> TimedResult:
         started.set()
         time.sleep(0.2)
         ended.append("slow")

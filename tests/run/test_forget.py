@@ -228,7 +228,7 @@ def test_a_part_patched_by_a_retry_is_still_up_to_date(copy, asked):
 def test_a_model_cannot_unlearn(copy):
     (folder(copy) / "train" / "model").mkdir(parents=True)
     _, answer = take(copy, ("uid", one(copy, "3.jpg")["uid"]))
-    assert "a model cannot unlearn" in answer["notes"][0]
+    assert "rows cannot be removed from a trained model" in answer["notes"][0]
 
 
 def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
@@ -238,7 +238,7 @@ def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
         path.unlink()
     result, answer = take(copy, ("uid", row["uid"]))
     assert (result, asked) == (None, [])
-    assert "the run was not at its end; `winnow run " in answer["notes"][0]
+    assert "the run was not finished before; `winnow run " in answer["notes"][0]
     assert leaks(folder(copy), secret) == []
     assert stats(copy.run(copy.folder / "job.yaml").run)["reasons"]["forgotten"] == 1
 
@@ -302,7 +302,7 @@ def test_stopped_at_any_write_it_is_finished(copy, monkeypatch, asked, moment, g
     else:
         result, answer = take(copy, named)
         assert answer["rows"] == 1
-    assert bool(begun) == any("finishing what was begun on" in line for line in copy.said)
+    assert bool(begun) == any("finishing the takedown of" in line for line in copy.said)
     assert leaks(folder(copy), secret) == []
     assert asked == []
     assert not {"captions", "download", "embed", "images"} & {
@@ -333,7 +333,7 @@ def test_killed_for_good_it_is_finished(own_cluster, goes_on):
     job = str(copy.folder / "job.yaml")
     done = copy.winnow(*(words if goes_on == "forget" else ["run", job, "--json"]))
     assert done.returncode == 0, done.stderr
-    assert "forget: finishing what was begun on" in done.stderr
+    assert "forget: finishing the takedown of" in done.stderr
     answer = json.loads(done.stdout)
     assert (answer["reasons"]["forgotten"], answer["conserved"]) == (1, True)
     assert leaks(folder(copy), secret) == []

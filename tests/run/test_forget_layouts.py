@@ -102,7 +102,7 @@ def test_a_file_that_no_layout_knows_is_named_and_left(copy):
     _, dry = take(copy, ("uid", row["uid"]), dry_run=True)
     _, answer = take(copy, ("uid", row["uid"]))
     expected = re.escape(
-        f"left as they are, for no layout knows how to take rows out of them: "
+        f"left as they are, because no layout can remove rows from them: "
         f"export/{place.name}/00000.tfrecord, export/{place.name}/shards/00000.tar (2); "
     )
     assert [bool(re.match(expected, note)) for note in answer["notes"]] == [True]
@@ -123,4 +123,4 @@ def test_such_a_file_is_named_too_when_a_run_finishes_the_takedown(copy, monkeyp
         with pytest.raises(KilledError):
             take(copy, ("uid", row["uid"]))
     copy.run(copy.folder / "job.yaml")
-    assert any("mine.txt" in line and "no layout knows" in line for line in copy.said)
+    assert any("mine.txt" in line and "no layout can" in line for line in copy.said)

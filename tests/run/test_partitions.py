@@ -12,7 +12,7 @@ from takedown import folder, take
 
 from pipeline.config.load import load_job
 from pipeline.engine.damage import find_damage
-from pipeline.engine.merging import Share, deal
+from pipeline.engine.merging import Partition, deal
 from pipeline.engine.parts import stage_parts
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
@@ -168,5 +168,5 @@ def test_the_deal_is_the_same_in_every_process():
     dealt = deal(rows, "group")
     assert dealt["uid"].to_pylist() == ["3", "1", "4"]
     assert dealt["_hash"].to_pylist() == [3391310933, 4254941009, 4254941009]
-    assert [Share(n, 3).bounds for n in range(3)] == [(0, 2**32 // 3), (2**32 // 3, 2**33 // 3),
+    assert [Partition(n, 3).bounds for n in range(3)] == [(0, 2**32 // 3), (2**32 // 3, 2**33 // 3),
                                                      (2**33 // 3, 2**32)]  # fmt: skip

@@ -95,22 +95,22 @@ def test_the_pages_product_is_planned_made_and_followed_like_every_other(own, in
     installed(page_points())
     job = own.job(own.site.rows[:4])
 
-    def foreseen(*overrides: str) -> dict[str, str]:
+    def planned(*overrides: str) -> dict[str, str]:
         rows = preview(load_job(job, overrides))["stages"]
         return {row["stage"]: row["why"] for row in rows}
 
-    assert foreseen()["lengths"] == "waits for ingest"
+    assert planned()["lengths"] == "waits for ingest"
     result = own.run(job)
     page = Path(result.paths["lengths"])
     lengths = sorted(len(row["caption"]) for row in own.site.rows[:4])
     lines = [line.split(",") for line in page.read_text().splitlines()[1:]]
     assert [int(n) for n, count in lines for _ in range(int(count))] == lengths
     assert status(result.run)["stages"]["lengths"]["rows"] == 4
-    assert foreseen("rules=[]")["lengths"] == "up to date"
+    assert planned("rules=[]")["lengths"] == "up to date"
     own.write(own.site.rows[:5])
     assert not own.run(job).cached["lengths"]
     page.write_text("cut")
-    assert foreseen()["lengths"] == "missing or unfinished"
+    assert planned()["lengths"] == "missing or unfinished"
     again = own.run(job)
     assert [name for name, cached in again.cached.items() if not cached] == ["lengths"]
     assert len(page.read_text().splitlines()) > 1

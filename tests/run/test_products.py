@@ -30,7 +30,7 @@ def with_report(no_report):
         yield
 
 
-def foreseen(job: Path, *overrides: str) -> dict[str, str]:
+def planned(job: Path, *overrides: str) -> dict[str, str]:
     return {row["stage"]: row["why"] for row in preview(load_job(job, overrides))["stages"]}
 
 
@@ -41,7 +41,7 @@ def test_plan_state_status_and_stats_know_every_product_by_the_same_list(lab):
     assert not any(result.cached.values())
     assert list(result.run.state["products"]) == ORDER
     assert all(one["current"] for one in result.run.state["products"].values())
-    assert foreseen(job) == dict.fromkeys(ORDER, "up to date")
+    assert planned(job) == dict.fromkeys(ORDER, "up to date")
     seen = status(result.run)["stages"]
     assert list(seen) == list(stats(result.run)["stages"]) == ORDER
     assert {name: one["done"] == one["total"] > 0 for name, one in seen.items()} == (
@@ -69,12 +69,12 @@ def test_a_lost_file_makes_its_product_due_and_plan_says_so(lab, file, made):
     first = lab.run(job)
     (path,) = Path(first.run.folder.path()).glob(file)
     path.unlink()
-    why = foreseen(job)
+    why = planned(job)
     assert why[made[0]] not in ("up to date", "waits for the verdicts")
     again = lab.run(job)
     assert [name for name, cached in again.cached.items() if not cached] == made
     assert again.digest == first.digest
-    assert foreseen(job) == dict.fromkeys(ORDER, "up to date")
+    assert planned(job) == dict.fromkeys(ORDER, "up to date")
 
 
 def test_what_is_on_record_in_the_folder_is_what_the_plan_finds(lab):
@@ -82,7 +82,7 @@ def test_what_is_on_record_in_the_folder_is_what_the_plan_finds(lab):
     plan = replan(result.run)
     found = {}
     for product in products_of(plan):
-        found[product.name] = product.look(plan, found)
+        found[product.name] = product.status(plan, found)
     there = recorded(result.run)
     assert {name: one.digest for name, one in found.items()} == {
         name: one.digest for name, one in there.items()
@@ -120,7 +120,7 @@ def test_a_list_that_grows_is_named_and_what_follows_is_made(lab):
     job = lab.job(lab.site.rows[:24], **SMALL)
     lab.run(job)
     lab.write(lab.site.rows[:26])
-    assert foreseen(job)["ingest"] == "the input changed: rows.parquet"
+    assert planned(job)["ingest"] == "the input changed: rows.parquet"
     again = lab.run(job)
     assert not any(again.cached.values())
     assert stats(again.run)["kept"] == 26
@@ -134,7 +134,7 @@ def test_a_takedown_empties_every_product_and_makes_the_report_anew(lab):
     with (lab.folder / "said.txt").open("w") as stream:
         after, answer = forget(result.run, [("uid", uid, "--uid")], False, Lines(stream))
     assert answer["rewritten"]["exports"] == [result.export.folder.removeprefix("export/")]
-    assert "a model cannot unlearn" in " ".join(answer["notes"])
+    assert "rows cannot be removed from a trained model" in " ".join(answer["notes"])
     assert after.cached["report"] is False
     assert uid not in page.read_text()
     assert stats(after.run)["reasons"]["forgotten"] == 1

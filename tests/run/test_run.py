@@ -62,10 +62,10 @@ def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
     values = yaml.safe_load(job.read_text())
     values["rules"].insert(0, {"reason": "caption_long", "when": "caption_words > 8"})
     job.write_text(yaml.safe_dump(values))
-    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
-    assert [name for name in NAMES if foreseen[name]["todo"] != 0] == ["decide", "export"]
-    assert foreseen["decide"]["why"].startswith("rules: ")
-    assert foreseen["export"]["why"] == "waits for the verdicts"
+    planned = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert [name for name in NAMES if planned[name]["todo"] != 0] == ["decide", "export"]
+    assert planned["decide"]["why"].startswith("rules: ")
+    assert planned["export"]["why"] == "waits for the verdicts"
     second = lab.run(job)
     assert [name for name in NAMES if not second.cached[name]] == ["decide", "export"]
     assert second.digest != first.digest
@@ -91,8 +91,8 @@ def test_rows_added_to_the_input_touch_new_shards_only(lab, counts):
     first = lab.run(job)
     before = list(Run(first.run.folder.url).index.shards)
     lab.write(rows)
-    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
-    assert foreseen["ingest"]["why"] == "the input changed: rows.parquet"
+    planned = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert planned["ingest"]["why"] == "the input changed: rows.parquet"
     second = lab.run(job)
     after = second.run.index.shards
     assert after[: len(before)] == tuple(before)
@@ -118,9 +118,9 @@ def test_a_changed_model_reruns_what_depends_on_it(lab):
     tensors = load_file(weights)
     tensors["visual.proj"] *= 0.5  # other weights, though not other cosines
     save_file(tensors, weights)
-    foreseen = {row["stage"]: row for row in preview(load_job(job))["stages"]}
-    assert foreseen["embed"]["why"].startswith(f"models.clip: {model}: ")
-    assert (foreseen["captions"]["todo"], foreseen["download"]["todo"]) == (0, 0)
+    planned = {row["stage"]: row for row in preview(load_job(job))["stages"]}
+    assert planned["embed"]["why"].startswith(f"models.clip: {model}: ")
+    assert (planned["captions"]["todo"], planned["download"]["todo"]) == (0, 0)
     result = lab.run(job)
     again = [name for name, cached in result.cached.items() if not cached]
     assert again == ["embed", "dedup", "decide", "export"]

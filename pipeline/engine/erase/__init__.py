@@ -1,1 +1,1 @@
-"""Taking rows out of a run folder: out of its shards, parts and exports, and finishing that."""
+"""Removing rows from a run folder: from its shards, parts and exports."""

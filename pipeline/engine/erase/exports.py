@@ -1,4 +1,4 @@
-"""Taking rows out of an export that lies in a run folder, in place: no gap in its shards."""
+"""Removes rows from the exports of a run folder, in place."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.finish import MANIFEST
-from pipeline.export.layout import Taken
+from pipeline.export.layout import Takedown
 from pipeline.export.registry import registered, unowned
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
@@ -25,14 +25,14 @@ from pipeline.table.part import (
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
 
-CARD, HEAD = "README.md", "\n## Taken down\n"
+CARD, HEAD = "README.md", "\n## Takedown down\n"
 SHOWN = 5
 
 
 def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
     """`exports` {name: shards that hold or name some of the rows}, `manifests` {name: as they
-    were}, `torn` (files that no sidecar vouches for) and `unowned` (files that no layout knows:
-    they stay as they are)."""
+    were}, `torn` (unfinished files, which no sidecar names) and `unowned` (files that belong to no
+    layout: they stay as they are)."""
     wanted = pa.array(sorted(uids), pa.string())
     found: dict[str, Any] = {"exports": {}, "manifests": {}, "torn": [], "unowned": []}
     for name in run.folder.names("export"):
@@ -44,20 +44,20 @@ def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
 
 
 def notes(held: Mapping[str, Any]) -> list[str]:
-    """What the erasure cannot see to, in words."""
+    """What the erasure does not remove, in words for a user."""
     left = held["unowned"]
     if not left:
         return []
     shown = ", ".join(left[:SHOWN]) + (", …" if len(left) > SHOWN else "")
     them = "it" if len(left) == 1 else "each"
     return [
-        f"left as they are, for no layout knows how to take rows out of them: {shown} "
-        f"({len(left):,}); look whether {them} holds the rows, and remove it"
+        f"left as they are, because no layout can remove rows from them: {shown} "
+        f"({len(left):,}); check whether {them} holds the rows, and remove it"
     ]
 
 
 def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
-    """Take the rows out of every export that holds some; the manifest is written last."""
+    """Remove the rows from every export that holds some; the manifest is written last."""
     for file in held["torn"]:
         run.folder.remove(file)
     taken = pa.array(sorted(uids), pa.string())
@@ -70,7 +70,7 @@ def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
         files = folder.files()
         for layout in layouts:
             if any(map(layout.owns, files)):
-                layout.erase(Taken(folder, taken, touched))
+                layout.erase(Takedown(folder, taken, touched))
         for number in touched:
             _note(folder, sidecars, number)
         if name in held["manifests"]:
@@ -81,7 +81,7 @@ def _look(run: Run, name: str, wanted: pa.Array, found: dict[str, Any]) -> None:
     folder = run.folder.sub(f"export/{name}")
     names, torn = folder.files(), set()
     if MANIFEST not in names:
-        # Stopped while it was written: a table may lie beside another's tar.
+        # Killed while it was written: a new table may be there with an old tar.
         torn = _unvouched(folder, names, run.folder.sub(f"parts/{EXPORT}{name}"))
         found["torn"].extend(f"export/{name}/{file}" for file in sorted(torn))
     whole = [file for file in names if file not in torn]
@@ -93,7 +93,7 @@ def _look(run: Run, name: str, wanted: pa.Array, found: dict[str, Any]) -> None:
 
 
 def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[str]:
-    """Files of an unfinished export that no sidecar vouches for; it is written again anyway."""
+    """Files of an unfinished export that no sidecar names; it is written again anyway."""
     read = (
         read_sidecar(sidecars, shard_name(number), data=folder)
         for number in numbers(sidecars.names(), ".json")
@@ -104,7 +104,7 @@ def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[st
 
 
 def _is_in_export(folder: Folder, number: int, uids: pa.Array) -> bool:
-    """Whether an export's shard holds such a row, or one whose group such a row leads."""
+    """Whether an export's shard holds such a row, or one whose group's leader is such a row."""
     name = f"{shard_name(number)}.parquet"
     if rows_of(folder, name, uids):
         return True
@@ -116,7 +116,7 @@ def _is_in_export(folder: Folder, number: int, uids: pa.Array) -> bool:
 
 
 def _note(folder: Folder, sidecars: Folder, number: int) -> None:
-    """Bring the shard's sidecar to its files, so that the export is counted as it is."""
+    """Update the shard's sidecar to its files, so that the export is counted correctly."""
     name = shard_name(number)
     try:
         sidecar = Sidecar(**json.loads(sidecars.read(f"{name}.json")))
@@ -132,7 +132,7 @@ def _note(folder: Folder, sidecars: Folder, number: int) -> None:
 
 
 def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any]) -> None:
-    """The old manifest with today's sums and counts, and a word on the card."""
+    """Write the old manifest with new checksums and counts, and add a note to the card."""
     shards = [dict(shard) for shard in old["shards"]]
     for number in (n for n in touched if n < len(shards)):
         name = shard_name(number)

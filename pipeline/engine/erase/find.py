@@ -1,4 +1,4 @@
-"""Which rows a takedown takes: looked for in the shards, and in what older runs left behind."""
+"""Finds the rows of a takedown: in the shards, and in parts and exports of earlier settings."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Rows = Iterator[pa.Table]
 
 @dataclass
 class Found:
-    """The uids that each scope takes, by its kind and value."""
+    """The uids of the rows that each scope matches, by the scope's kind and value."""
 
     by_scope: dict[tuple[str, str], set[str]]
 
@@ -34,16 +34,16 @@ class Found:
 
 
 def find(run: Run, scopes: Sequence[Scope], hosts: Iterable[str | None]) -> Found:
-    """The rows that the scopes take, over shards, download parts and exports of all settings.
+    """The rows that the scopes match, over shards, download parts and exports of all settings.
 
-    `hosts` are those of the URLs named, None for one that has none: with them few of the rows'
-    URLs need a closer look.
+    `hosts` are those of the URLs named, None for one that has none: with them only few of the
+    rows' URLs need to be parsed.
     """
     seeker = _Seeker(scopes, list(hosts))
     for source in (_shards(run), _downloads(run), _exports(run)):
         for table in source:
             seeker.look(table)
-    # What an earlier takedown took under the same scope no longer shows its URL or sum.
+    # Rows that an earlier takedown erased under the same scope have no URL or checksum any more.
     for stone in Tombstones.read(run.folder).stones:
         for scope in stone.scopes:
             if scope.key in seeker.found.by_scope:
@@ -109,4 +109,4 @@ def _tables(run: Run, folder: str, columns: tuple[str, ...]) -> Rows:
             if "uid" in here:
                 yield read_parquet(run.folder, name, ["uid", *here.intersection(columns)])
         except pa.ArrowInvalid:
-            continue  # torn: no sidecar vouches for it, and the erasure removes it
+            continue  # an unfinished file, which no sidecar names; the erasure removes it

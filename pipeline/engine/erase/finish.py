@@ -1,4 +1,4 @@
-"""An erasure from its tombstone to its end, and the end of one that was killed."""
+"""Carries out an erasure after its tombstone is written, and finishes one that was killed."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from pipeline.table.tombstones import Tombstones
 
 
 def finish_undone(run: Run, say: Callable[[str], None]) -> None:
-    """Under the run's lock: bring takedowns that were killed on their way to their end."""
+    """Under the run's lock: finish takedowns that were killed."""
     undone = Tombstones.read(run.folder).undone
     if undone:
         dates = ", ".join(stone.date for stone in undone)
-        say(f"forget: finishing what was begun on {dates}")
+        say(f"forget: finishing the takedown of {dates}")
         for note in erase(run).notes:
             say(f"forget: {note}")
 
 
 def erase(run: Run, journal: Journal | None = None) -> Journal:
-    """Take the rows of all tombstones that are not done out of the run folder; what was touched.
+    """Erase the rows of all tombstones that are not done yet; the journal of what was changed.
 
     Under the run's lock, after `settle`. If it is killed, it is repeated from its journal; every
     step has the same result when it is done twice.

@@ -17,14 +17,14 @@ NAME = "forgetting.json"
 
 @dataclass(frozen=True)
 class Journal:
-    """The rows to erase, and by each kind of product what of it holds some."""
+    """The rows to erase, and for each kind of product what its files hold of them."""
 
     uids: list[str]
     held: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
-        """What the erasure cannot do, in words for a user."""
+        """What the erasure does not remove, in words for a user."""
         noted = (kind.erasure_notes(self.held[name]) for name, kind in kinds().items())
         return [note for some in noted for note in some]
 

@@ -8,5 +8,5 @@ from pipeline.engine.singles import registered
 
 
 def kinds() -> dict[str, type[Product]]:
-    """By the name under which an erasure notes them."""
+    """By their names in the journal."""
     return {"ingest": Ingest, "stages": Node, "export": Export, **registered()}

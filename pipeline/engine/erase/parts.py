@@ -29,7 +29,7 @@ from pipeline.table.storage import Folder
 from pipeline.table.tars import members, row_of, write_tar
 
 EXPORT = "export-"
-"""Begins the name of a folder of sidecars that are an export's."""
+"""Prefix of the names of folders that hold an export's sidecars."""
 
 
 def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
     if any(is_of_whole(name) for name in names):
         found["whole"].append(path)
         return
-    vouched = {"recipe.json"}
+    named = {"recipe.json"}
     for number in numbers(names, ".json"):
         name = shard_name(number)
         sidecar = read_sidecar(folder, name)
         if sidecar is None:
             continue
-        vouched.update((f"{name}.json", *sidecar.files))
+        named.update((f"{name}.json", *sidecar.files))
         if rows := rows_of(folder, f"{name}.parquet", wanted):
             shard = index.shards[number][1] if index and number < len(index) else None
             inputs = part_inputs(run, upstream_of(run, path), name, shard)
@@ -92,7 +92,7 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
             )
             part = {"rows": rows, "current": current, "asked": _asked(run, sidecar, name)}
             found["parts"].setdefault(path, {})[name] = part
-    found["torn"].extend(f"{path}/{n}" for n in names if n not in vouched)
+    found["torn"].extend(f"{path}/{n}" for n in names if n not in named)
 
 
 def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
@@ -116,7 +116,7 @@ def upstream_of(run: Run, path: str) -> dict[str, str]:
 
 
 def _asked(run: Run, sidecar: Sidecar, name: str) -> dict[str, str]:
-    """Where the parts lie that said which rows this one was to measure."""
+    """The folders of the parts that decided which rows this one measured, by stage."""
     found = {}
     for stage, digest in (sidecar.policy or {}).get("asked", {}).items():
         for folder in run.folder.names("parts"):
@@ -133,7 +133,7 @@ def part_inputs(
     """What a shard's part would be made from today: the digests of the shard and of its parts.
 
     `folders` are those of the stages it is made from, `shard` is the digest of its rows. None if
-    one of them is not there.
+    one of them is missing.
     """
     found = {stage: read_sidecar(run.folder.sub(path), name) for stage, path in folders.items()}
     known = {stage: sidecar.digest for stage, sidecar in found.items() if sidecar is not None}
@@ -141,7 +141,7 @@ def part_inputs(
 
 
 def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> None:
-    """Say of a part that its masks were read from the parts as they are now."""
+    """Note on a part's sidecar that its masks were read from the parts as they are now."""
     folder = run.folder.sub(path)
     sidecar = read_sidecar(folder, name)
     digests = {}
@@ -157,9 +157,9 @@ def _note_asked(run: Run, path: str, name: str, asked: Mapping[str, str]) -> Non
 def erase_part(
     folder: Folder, name: str, rows: Sequence[int], inputs: Mapping[str, str] | None
 ) -> None:
-    """Empty rows of one part's files; `inputs` are the sidecar's new ones (None: they stay).
+    """Empty rows of one part's files; `inputs` are the sidecar's new ones (None: unchanged).
 
-    The sidecar is written last. A part with files of a kind unknown here goes altogether.
+    The sidecar is written last. A part with files of an unknown kind is removed as a whole.
     """
     sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
     kinds = {target: Path(target).suffix for target in sidecar.files}
@@ -192,7 +192,7 @@ def erase_part(
 def _emptied(table: pa.Table, rows: Sequence[int], stage: str) -> pa.Table:
     mask = marked(table.num_rows, rows)
     table = blank(table, mask)
-    if stage == "download":  # as the stage itself says of a row with an input error
+    if stage == "download":  # the status that the stage gives to a row with an input error
         cells = np.where(mask, "invalid", np.array(table["status"].to_pylist(), object))
         place = table.column_names.index("status")
         table = table.set_column(place, "status", pa.array(cells.tolist(), pa.string()))

@@ -1,4 +1,4 @@
-"""Logged errors may quote a row; quotes of rows that were taken down are removed from the logs."""
+"""Removes logged errors that quote rows which were taken down."""
 
 import json
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ CUT = "[cut: it quoted a row that was taken down]"
 
 
 def cut_quotes(run: Run, journal: Journal) -> None:
-    """Cut the log's and the state's errors that quote one of the rows.
+    """Remove the errors in the log and the state that quote one of the rows.
 
-    To be done first: the shards still hold the words to look for.
+    This is the first step of an erasure: the shards still hold the text to look for.
     """
     words = sorted({*journal.uids, *_words(run, journal)})
     state = run.state

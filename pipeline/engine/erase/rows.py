@@ -1,4 +1,4 @@
-"""Where rows lie in a file, by their uids."""
+"""Finds rows in a file by their uids."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from pipeline.table.storage import Folder
 
 
 def rows_of(folder: Folder, name: str, uids: pa.Array) -> list[int]:
-    """Places of these uids (sorted) in a parquet file; a look at its footer often is enough."""
+    """Row numbers of these uids (sorted) in a parquet file; often its footer alone is read."""
     if len(uids) == 0:
         return []
     with folder.local(name) as path, pq.ParquetFile(path) as file:

@@ -6,28 +6,28 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
-from pipeline.engine.tasks import Done
+from pipeline.engine.tasks import TimedResult
 from pipeline.words.errors import StoppedError
 
 Kind = Literal["net", "compute"]
-"""What a task mostly waits for. An executor may keep workers apart for each."""
+"""What a task mostly uses: network or CPU. An executor may have separate workers for each."""
 
 Handle = Hashable
-"""A task in flight, as its executor knows it again; nothing else can be asked of it."""
+"""Identifies a submitted task; it has no other use."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The answer of a task that raised."""
+    """The result of a task that raised an exception."""
 
     error: BaseException
     trace: TracebackType | None
 
 
 class Executor(ABC):
-    """Runs tasks, one or many at a time. What a task makes does not depend on which executor it is.
+    """Runs tasks, one or many at a time. The executor has no influence on a task's result.
 
-    Both methods that reach for workers raise ClusterLostError if there are none any more.
+    `submit` and `next` raise ClusterLostError if there are no workers any more.
     """
 
     workers: int
@@ -35,23 +35,27 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(
-        self, work: Callable[..., Done], *args: Any, kind: Kind = "compute", priority: int = 0
+        self,
+        work: Callable[..., TimedResult],
+        *args: Any,
+        kind: Kind = "compute",
+        priority: int = 0,
     ) -> Handle:
-        """Let `work(*args)` be run once; of those that wait, the highest priority goes first."""
+        """Queue `work(*args)` to be run once; tasks of higher priority are run first."""
 
     @abstractmethod
-    def next(self) -> tuple[Handle, Done | Failed]:
-        """The next task that ended and its answer: waits for one, and gives each only once.
+    def next(self) -> tuple[Handle, TimedResult | Failed]:
+        """Wait for the next task to end; its handle and result. Each is returned once.
 
-        A task must be in flight. Ctrl-C is no task's answer: KeyboardInterrupt passes through.
+        At least one task must be pending. KeyboardInterrupt passes through.
         """
 
     @abstractmethod
     def cancel(self) -> None:
-        """Let go of all that is in flight: a task of a run that ended must not write."""
+        """Cancel all pending tasks: after the end of a run none of its tasks may write."""
 
     def fault(self, error: BaseException, every_shard: bool) -> StoppedError | None:
-        """A task's error as the executor's own, which ends the run; None if it is the task's.
+        """The StoppedError for an error that the executor caused; None if the task caused it.
 
         `every_shard` says that the task works on all shards at once.
         """

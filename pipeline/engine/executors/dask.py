@@ -15,7 +15,7 @@ from distributed.scheduler import NoValidWorkerError
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
-from pipeline.engine.tasks import Done
+from pipeline.engine.tasks import TimedResult
 from pipeline.words.errors import GOES_ON, ClusterLostError, InputError
 from pipeline.words.processes import keep_working_folder_out
 from pipeline.words.threads import VARIABLE
@@ -35,14 +35,14 @@ class Shape:
 
     @classmethod
     def of(cls, config: ClusterConfig) -> "Shape":
-        """Threads that add up to the cores: more would halve the speed."""
+        """As many threads in all as there are cores: more would halve the speed."""
         cores = len(os.sched_getaffinity(0))
         workers = config.compute_workers or max(1, cores // 4)
         return cls(workers, config.threads or max(1, cores // workers))
 
 
 class DaskExecutor(Executor):
-    """Hands tasks to a client's workers; `has_resources` says that these declare kinds of task."""
+    """Runs tasks on a client's workers; `has_resources`: these declare the kinds of their tasks."""
 
     def __init__(self, client: Client, workers: int, has_resources: bool) -> None:
         self.workers = workers
@@ -51,7 +51,11 @@ class DaskExecutor(Executor):
         self._flying: set[Any] = set()
 
     def submit(
-        self, work: Callable[..., Done], *args: Any, kind: Kind = "compute", priority: int = 0
+        self,
+        work: Callable[..., TimedResult],
+        *args: Any,
+        kind: Kind = "compute",
+        priority: int = 0,
     ) -> Handle:
         resources = {kind: 1.0} if self._has_resources else None
         with _reaching():
@@ -62,13 +66,13 @@ class DaskExecutor(Executor):
         self._completed.add(future)
         return future
 
-    def next(self) -> tuple[Handle, Done | Failed]:
+    def next(self) -> tuple[Handle, TimedResult | Failed]:
         with _reaching():
             future = next(self._completed)
             self._flying.discard(future)
             if future.status in ("cancelled", "lost"):
                 raise ClusterLostError(GONE)
-            answer: Done | Failed
+            answer: TimedResult | Failed
             if future.status == "finished":
                 answer = future.result()
             else:
@@ -92,7 +96,7 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """
     settings = {
-        # With 0, tasks that only waited on a worker that died would fail too.
+        # With 0, tasks that were only queued on a worker that died would fail too.
         "distributed.scheduler.allowed-failures": 3,
         # If no worker for a kind of task comes back, fail instead of waiting for ever.
         "distributed.scheduler.no-workers-timeout": "5 minutes",
@@ -121,7 +125,7 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
 
 @contextlib.contextmanager
 def _reaching() -> Iterator[None]:
-    """Ask the scheduler in the block; ClusterLostError if it is gone, however Dask then fails."""
+    """Turns the errors that Dask raises in the block if the scheduler is gone: ClusterLostError."""
     try:
         yield
     except (OSError, TimeoutError, ClosedClientError) as error:
@@ -129,7 +133,7 @@ def _reaching() -> Iterator[None]:
 
 
 def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError | None:
-    """A task's error as the cluster's, if no worker could do it; None if it is the task's own.
+    """ClusterLostError if no worker was able to run the task; None for the task's own error.
 
     If a task of one shard kills its workers, that shard is quarantined; a task on `every_shard` has
     no shard to quarantine, so its loss ends the run.
@@ -165,14 +169,14 @@ def _starting() -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise ClusterLostError(
-            f"a local worker could not be started ({type(cause).__name__}: {cause}); it may say "
-            "why above. Give it more room (`cluster.memory_limit`) or start fewer "
+            f"a local worker could not be started ({type(cause).__name__}: {cause}); it may have "
+            "printed why above. Give it more memory (`cluster.memory_limit`) or start fewer "
             f"(`cluster.compute_workers`), and {GOES_ON}"
         ) from error
 
 
 def _share_host_limiter(client: Client) -> None:
-    """Have the workers keep hosts' limits together; a local cluster has one that fetches."""
+    """Make the workers share the limits for hosts; in a local cluster only one worker fetches."""
     from pipeline.engine.executors.sharing import HostLimiterPlugin, HostLimiterWorkerPlugin
 
     try:

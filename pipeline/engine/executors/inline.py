@@ -1,4 +1,4 @@
-"""Tasks run in this very process, without Dask: for tests, notebooks, small jobs, light stages.
+"""Tasks run in this process, without Dask: for tests, notebooks, small jobs, light stages.
 
 Models and decoding use the cores of this process (`pipeline.words.threads`), so such tasks run one
 at a time. The tasks of light stages use one core each and may run in threads side by side.
@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
-from pipeline.engine.tasks import Done
+from pipeline.engine.tasks import TimedResult
 from pipeline.words.processes import keep_working_folder_out
 
 
@@ -20,20 +20,24 @@ class InlineExecutor(Executor):
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
-        self._waiting: list[tuple[int, int, Callable[[], Done]]] = []
+        self._waiting: list[tuple[int, int, Callable[[], TimedResult]]] = []
         self._numbers = count()
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        self._running: dict[Future[Done | Failed], int] = {}
+        self._running: dict[Future[TimedResult | Failed], int] = {}
         keep_working_folder_out()
 
     def submit(
-        self, work: Callable[..., Done], *args: Any, kind: Kind = "compute", priority: int = 0
+        self,
+        work: Callable[..., TimedResult],
+        *args: Any,
+        kind: Kind = "compute",
+        priority: int = 0,
     ) -> Handle:
         number = next(self._numbers)
         heapq.heappush(self._waiting, (-priority, number, lambda: work(*args)))
         return number
 
-    def next(self) -> tuple[Handle, Done | Failed]:
+    def next(self) -> tuple[Handle, TimedResult | Failed]:
         if self._pool is None:
             _, number, work = heapq.heappop(self._waiting)
             return number, _answer(work)
@@ -50,10 +54,10 @@ class InlineExecutor(Executor):
         self._running.clear()
 
 
-def _answer(work: Callable[[], Done]) -> Done | Failed:
+def _answer(work: Callable[[], TimedResult]) -> TimedResult | Failed:
     try:
         return work()
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # as Dask does: a panic in Rust is no Exception
+    except BaseException as error:  # as Dask does: a panic in Rust is not an Exception
         return Failed(error, error.__traceback__)

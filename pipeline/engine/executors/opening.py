@@ -10,10 +10,10 @@ from pipeline.words.threads import worker_threads
 
 @contextlib.contextmanager
 def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Executor]:
-    """Start what runs tasks; on leaving the block nothing of it is left in flight.
+    """Start the executor; at the end of the block pending tasks are cancelled.
 
-    `light` work is done before a local cluster would have started; `executor: auto` then does it
-    in threads of this process.
+    `light` work takes less time than starting a local cluster, so `executor: auto` runs it in
+    threads of this process.
 
     InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
     """

@@ -18,11 +18,11 @@ _ATTRIBUTE = "winnow_host_limiter"
 _ANSWER_TIMEOUT = 60.0
 """Seconds to wait for the scheduler's answer."""
 _POLL = 0.05
-"""Seconds between two questions about a host that is busy with another worker's requests."""
+"""Seconds after which a worker asks again for a permit of a host that is busy."""
 
 
 class HostLimiterPlugin(SchedulerPlugin):
-    """The limiter, behind two calls of the scheduler. Jobs that run side by side share it."""
+    """The limiter, with two calls of the scheduler. Jobs on one scheduler share it."""
 
     name = "winnow-host-limiter"
     idempotent = True
@@ -70,7 +70,7 @@ class RemoteHostLimiter(HostLimiter):
                 worker.loop, getattr(worker.scheduler, name), holder=worker.address, **arguments,
                 callback_timeout=_ANSWER_TIMEOUT,
             )  # fmt: skip
-        except Exception as error:  # a lost scheduler shows as many kinds of error
+        except Exception as error:  # a lost scheduler causes many kinds of error
             raise FetchStoppedError(
                 f"the scheduler does not answer about hosts: {error!r}"
             ) from error
@@ -88,7 +88,7 @@ class HostLimiterWorkerPlugin(WorkerPlugin):
 
 
 def this_workers_limiter() -> HostLimiter | None:
-    """The limiter of the worker whose task this is; None outside a task of such a worker."""
+    """The limiter of the worker that runs this task; None outside a task or without a limiter."""
     try:
         worker = get_worker()
     except ValueError:  # no task
