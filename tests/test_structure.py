@@ -1,4 +1,4 @@
-"""No package imports one on a higher floor, and no two import each other in a circle."""
+"""No package imports one of a higher layer, and no two import each other in a circle."""
 
 import ast
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Lowest first. A room may import from its own floor and below, but not in a circle.
-FLOORS = (
+# Lowest first. A package may import from its own layer and lower ones, but not in a circle.
+LAYERS = (
     ("words",),
     ("table", "config"),
     ("ingest", "fetch", "models"),
@@ -23,7 +23,7 @@ FLOORS = (
     ("shell",),
     ("__main__",),
 )
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 
 
 def _files(package: str) -> list[Path]:
@@ -48,38 +48,40 @@ def _imports(path: Path) -> list[str]:
     return found
 
 
-def _room(name: str) -> str | None:
-    """The room of a module's dotted name; None for `pipeline` itself and other packages."""
+def _package(name: str) -> str | None:
+    """The package within `pipeline` of a module's dotted name; None for any other module."""
     parts = name.split(".")
     return parts[1] if parts[0] == "pipeline" and len(parts) > 1 else None
 
 
-def _room_of(path: Path) -> str | None:
-    return _room(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+def _package_of(path: Path) -> str | None:
+    return _package(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    )
 
 
 @pytest.mark.parametrize("path", _files("pipeline"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_pipeline_imports_go_down(path):
-    own = _room_of(path)
+    own = _package_of(path)
     if own is None:
         return
-    assert own in FLOOR, f"{own}: a new room; give it a floor here and a line in the docs"
+    assert own in LAYER, f"{own}: a new package; give it a layer here and a line in the docs"
     for name in _imports(path):
         assert name.split(".")[0] != "train", f"{path.name} imports {name}"
-        room = _room(name)
-        if room is not None:
-            assert FLOOR[room] <= FLOOR[own], f"{path.name} imports {name}, on a higher floor"
+        package = _package(name)
+        if package is not None:
+            assert LAYER[package] <= LAYER[own], f"{path.name} imports {name}, of a higher layer"
 
 
-def test_no_rooms_import_each_other_in_a_circle():
+def test_no_packages_import_each_other_in_a_circle():
     graph: dict[str, set[str]] = {}
     for path in _files("pipeline"):
-        own = _room_of(path)
+        own = _package_of(path)
         if own is not None:
-            rooms = {_room(name) for name in _imports(path)} - {None, own}
-            graph.setdefault(own, set()).update(rooms)
+            packages = {_package(name) for name in _imports(path)} - {None, own}
+            graph.setdefault(own, set()).update(packages)
     order = [*TopologicalSorter(graph).static_order()]  # CycleError names the circle
-    assert set(order) == set(FLOOR)
+    assert set(order) == set(LAYER)
 
 
 def test_an_import_is_seen_in_every_form(tmp_path):
@@ -88,18 +90,18 @@ def test_an_import_is_seen_in_every_form(tmp_path):
         "from pipeline import shell\nimport pipeline.demo\n"
         "def late():\n    from pipeline.engine import plan\n"
     )
-    assert {_room(name) for name in _imports(file)} == {"shell", "demo", "engine"}
+    assert {_package(name) for name in _imports(file)} == {"shell", "demo", "engine"}
 
 
 @pytest.mark.parametrize("path", _files("train"), ids=lambda p: p.name)
-def test_train_leans_on_low_rooms_only(path):
-    """But where it hands its products to the engine, and where the demo's models are made."""
+def test_train_imports_only_low_packages(path):
+    """Except where it defines products for the engine, and where the demo's models are made."""
     for name in _imports(path):
-        room = _room(name)
-        if room is not None and FLOOR[room] >= FLOOR["engine"]:
+        package = _package(name)
+        if package is not None and LAYER[package] >= LAYER["engine"]:
             allowed = {"handover.py": {"engine"}}.get(path.name, set())
             allowed = {"demo"} if path.parent.name == "demo" else allowed
-            assert room in allowed, f"{path.name} imports {name}"
+            assert package in allowed, f"{path.name} imports {name}"
 
 
 @pytest.mark.slow
@@ -115,17 +117,17 @@ def test_importing_the_command_line_loads_neither_torch_nor_dask(module):
     assert result.stdout.strip() == "[]"
 
 
-def test_only_executors_know_dask():
-    knowing = {
+def test_only_executors_import_dask():
+    importing = {
         str(path.relative_to(ROOT).parent)
         for package in ("pipeline", "train")
         for path in _files(package)
         if any(name.split(".")[0] in ("dask", "distributed") for name in _imports(path))
     }
-    assert knowing == {"pipeline/engine/executors"}
+    assert importing == {"pipeline/engine/executors"}
 
 
-def test_files_are_small_rooms():
+def test_files_are_short():
     long = {
         str(path.relative_to(ROOT)): lines
         for package in ("pipeline", "train")

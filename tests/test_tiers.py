@@ -11,7 +11,7 @@ TESTS = Path(__file__).parent
 
 
 @pytest.mark.slow
-def test_the_fast_tier_is_a_part_that_covers_most_files():
+def test_the_fast_tier_covers_most_test_files():
     words = [sys.executable, "-m", "pytest", "--collect-only", "-o", "addopts=", "-qm", "not slow"]
     ran = subprocess.run(words, cwd=TESTS.parent, capture_output=True, text=True, check=True)
     fast = {line for line in ran.stdout.splitlines() if "::" in line}

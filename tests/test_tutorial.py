@@ -38,7 +38,7 @@ def _block(outputs: list[str], start: str) -> str:
     )
 
 
-def test_the_demo_ends_with_the_truth_and_the_paths(outputs):
+def test_the_demo_prints_scores_and_paths_at_its_end(outputs):
     out = _block(outputs, "winnow demo")
     assert "against the planted truth" in out
     assert re.search(r"report: runs/demo/report\.html|report: .*/runs/demo/report\.html", out)
@@ -57,7 +57,7 @@ def test_plan_says_that_only_the_verdicts_are_to_do(outputs):
     assert any("rules[9].when: clip_score < 0.4 → clip_score < 0.5" in line for line in lines)
 
 
-def test_own_rows_all_have_a_reason(outputs):
+def test_all_rows_of_the_users_list_have_a_reason(outputs):
     out = _block(outputs, "cat > pairs.csv")
     for reason in ("address_forbidden", "url_missing", "pii"):
         assert reason in out

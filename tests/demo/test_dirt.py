@@ -65,7 +65,7 @@ def test_planted_reasons_are_words_of_the_vocabulary() -> None:
     assert len(planted) >= 25
 
 
-def test_full_plan_plants_each_kind_as_often_as_it_says() -> None:
+def test_a_full_plan_has_the_given_number_of_each_kind() -> None:
     plan = make_plan(BASE_URL, 0, 2_000, FULL)
     found = Counter(row.kind for row in plan.rows)
     assert len(plan.order) == 2_000
@@ -85,7 +85,7 @@ def test_plan_depends_on_the_seed_and_on_nothing_else() -> None:
     assert [row.caption for row in moved.rows] == [row.caption for row in one.rows]
 
 
-def test_nothing_held_out_is_shown_or_named() -> None:
+def test_held_out_compositions_are_neither_drawn_nor_named() -> None:
     plan = make_plan(BASE_URL, 1, 2_000, FULL)
     shown = {(p.scene.subject, p.scene.material) for p in plan.pictures if p.scene}
     named = [parse_caption(row.caption) for row in plan.rows if row.caption]
@@ -106,13 +106,13 @@ def test_repeats_point_to_clean_originals_of_the_same_scene() -> None:
         assert row.url != original.url
 
 
-def test_urls_do_not_tell_their_kind() -> None:
+def test_urls_do_not_reveal_the_kind_of_their_row() -> None:
     plan = make_plan(BASE_URL, 0, 2_000, FULL)
     for row in plan.rows:
         assert row.kind == "page" or row.kind not in (row.url or "")
 
 
-def test_second_call_with_the_same_arguments_touches_nothing(tmp_path: Path) -> None:
+def test_a_second_call_with_the_same_arguments_changes_no_file(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
 
     def make(base_url: str) -> None:
@@ -166,7 +166,7 @@ def test_repeats_look_like_their_original_but_have_other_bytes(change: str) -> N
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.8
 
 
-def test_turned_picture_stands_upright_once_its_exif_tag_is_heeded() -> None:
+def test_a_turned_picture_is_upright_after_its_exif_orientation_is_applied() -> None:
     data = render(picture("turned", shape=1.2))
     upright, plain = decode(data), decode(render(picture("none", shape=1.2)))
     assert np.abs(upright.astype(int) - plain).mean() < 6
@@ -180,7 +180,7 @@ def test_truncated_picture_cannot_be_decoded() -> None:
         Image.open(io.BytesIO(data)).load()
 
 
-def test_translations_cover_the_world_and_differ() -> None:
+def test_translations_cover_all_scenes_and_differ() -> None:
     assert set(phrases._SUBJECTS) == set(SUBJECTS)
     assert set(phrases._MATERIALS) == set(MATERIALS)
     assert set(phrases._PLACES) == set(PLACES)

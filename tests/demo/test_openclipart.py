@@ -97,7 +97,7 @@ def test_packages_become_a_served_list_once(debian: Path) -> None:
 
 
 @pytest.mark.parametrize(("user", "words"), [(0, 3), (1000, 1)])
-def test_failing_apt_says_what_to_do_and_only_root_tries_an_update(
+def test_a_failing_apt_names_the_next_step_and_only_root_updates(
     debian: Path, monkeypatch: pytest.MonkeyPatch, user: int, words: int
 ) -> None:
     (debian / "bin" / "apt-get").write_text(

@@ -30,7 +30,7 @@ def spoilt(at: int, noise: bytes) -> bytes:
     return data[:at] + noise + data[at:]
 
 
-def test_title_and_keywords_are_the_works_not_its_makers() -> None:
+def test_title_and_keywords_are_those_of_the_work_and_not_of_its_author() -> None:
     assert read(WORK.format(title="Apple &amp; leaf")) == Metadata(
         "Apple & leaf", ("fruit", "a green apple")
     )
@@ -59,7 +59,7 @@ def test_prefixes_need_not_be_declared() -> None:
         ('<?xml version="1.0" encoding="klingon"?><svg/>', None, "unknown encoding"),
     ],
 )
-def test_broken_files_give_what_can_be_had(
+def test_broken_files_give_what_comes_before_the_fault(
     text: str, title: str | None, problem: str | None
 ) -> None:
     found = read(text)
@@ -67,7 +67,7 @@ def test_broken_files_give_what_can_be_had(
     assert (found.problem is None) if problem is None else (problem in str(found.problem))
 
 
-def test_entities_that_grow_or_reach_out_are_refused() -> None:
+def test_expanding_and_external_entities_are_refused() -> None:
     laughs = '<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><svg><title>&b;</title></svg>'
     assert read(laughs) == Metadata(None, (), "entity `b` refused")
     outside = (
@@ -96,14 +96,14 @@ def test_any_bytes_are_read_without_an_exception(data: bytes) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=80))
-def test_any_title_comes_back_with_its_spaces_tidied(title: str) -> None:
+def test_any_title_is_read_with_normalised_spaces(title: str) -> None:
     expected = " ".join(title.split()) or "the drawing's own"
     assert read(WORK.format(title=escape(title))).title == expected
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(WORK)))
-def test_a_cut_file_gives_the_title_once_it_is_complete(length: int) -> None:
+def test_a_truncated_file_gives_the_title_if_that_is_complete(length: int) -> None:
     text = WORK.format(title="Apple")
     found = read(text[:length])
     if length >= text.index("</dc:title>") + len("</dc:title>"):

@@ -42,7 +42,7 @@ SINGLES = truth(
 )
 
 
-def test_figures_of_single_rows() -> None:
+def test_precision_and_recall_of_single_rows() -> None:
     found = scores(SINGLES, b=("pii",), d=("timeout",), e=("not_an_image",), f=("pii",))
     pii, timeout, stray, kept = (found[r] for r in ("pii", "timeout", "not_an_image", "kept"))
     assert (pii.planted, pii.found, pii.wrong, pii.precision, pii.recall) == (2, 1, 1, 0.5, 0.5)
@@ -53,20 +53,20 @@ def test_figures_of_single_rows() -> None:
     assert kept.precision == pytest.approx(2 / 3)
 
 
-def test_reason_that_takes_nothing_has_no_precision() -> None:
+def test_a_reason_without_rows_has_no_precision() -> None:
     found = scores(SINGLES)
     assert found["pii"].precision is None
     assert found["pii"].recall == 0
     assert [s.reason for s in score(SINGLES, verdicts(SINGLES))] == ["pii", "timeout", "kept"]
 
 
-def test_own_reason_behind_another_counts_as_found_and_blames_nobody() -> None:
+def test_a_planted_reason_after_another_counts_as_found_and_the_other_not_as_wrong() -> None:
     found = scores(SINGLES, f=("toxic_caption", "pii"), g=("pii",))
     assert (found["pii"].found, found["pii"].recall) == (2, 1.0)
     assert "toxic_caption" not in found
 
 
-def test_only_the_first_of_strange_reasons_is_blamed() -> None:
+def test_only_the_first_of_several_wrong_reasons_counts_as_wrong() -> None:
     found = scores(SINGLES, a=("nsfw", "pii"))
     assert found["nsfw"].wrong == 1
     assert found["pii"].wrong == 0
@@ -83,7 +83,7 @@ GROUP = truth(
 
 
 @pytest.mark.parametrize("kept", ["o", "r", "s"])
-def test_any_one_member_of_a_group_may_stay(kept: str) -> None:
+def test_any_one_member_of_a_group_may_be_kept(kept: str) -> None:
     taken = {uid: ("duplicate",) for uid in "orsq" if uid != kept}
     found = scores(GROUP, **taken)
     duplicate = found["duplicate"]
@@ -92,7 +92,7 @@ def test_any_one_member_of_a_group_may_stay(kept: str) -> None:
     assert (found["kept"].planted, found["kept"].found, found["kept"].wrong) == (3, 3, 0)
 
 
-def test_missed_repeat_lowers_recall_of_its_kind_and_dirties_what_was_kept() -> None:
+def test_a_missed_repeat_lowers_the_recall_of_its_kind_and_the_precision_of_kept() -> None:
     found = scores(GROUP, r=("duplicate",), q=("duplicate",))
     kinds = {k.kind: k.recall for k in found["duplicate"].kinds}
     assert kinds == {"resized": 1.0, "cropped": 0.0, "same_bytes": 1.0}
@@ -100,7 +100,7 @@ def test_missed_repeat_lowers_recall_of_its_kind_and_dirties_what_was_kept() -> 
     assert (found["kept"].found, found["kept"].wrong) == (3, 1)
 
 
-def test_whole_group_and_a_stranger_called_duplicates_cost_precision() -> None:
+def test_a_whole_group_and_an_unrelated_row_as_duplicates_lower_precision() -> None:
     found = scores(GROUP, **dict.fromkeys("orsqx", ("duplicate",)))
     duplicate = found["duplicate"]
     assert (duplicate.found, duplicate.wrong) == (3, 2)
@@ -108,13 +108,13 @@ def test_whole_group_and_a_stranger_called_duplicates_cost_precision() -> None:
     assert found["kept"].found == 1
 
 
-def test_member_taken_by_another_reason_is_blamed_on_it() -> None:
+def test_a_group_member_dropped_for_another_reason_counts_as_wrong() -> None:
     found = scores(GROUP, r=("low_clip_score",), s=("duplicate",), q=("duplicate",))
     assert found["low_clip_score"].wrong == 1
     assert (found["duplicate"].planted, found["duplicate"].found) == (3, 2)
 
 
-def test_other_rows_are_refused_with_their_number() -> None:
+def test_verdicts_of_other_rows_are_refused_with_their_number() -> None:
     other = truth(("a", None, "clean", None), ("z", None, "clean", None))
     with pytest.raises(ValueError, match="6 planted rows have no verdict, 1 verdicts no planted"):
         score(SINGLES, verdicts(other))

@@ -61,7 +61,7 @@ def test_paths_answer_with_their_status(
     assert (answer[2] == BODY) == (status == 200)
 
 
-def test_type_goes_by_the_file_and_headers_by_the_route(
+def test_the_content_type_depends_on_the_file_and_headers_on_the_route(
     site: http.client.HTTPConnection,
 ) -> None:
     _, headers, _ = get(site, "/view?id=1")
@@ -70,7 +70,7 @@ def test_type_goes_by_the_file_and_headers_by_the_route(
     assert get(site, "/a%20b.jpg")[1]["Content-Type"] == "image/jpeg"
 
 
-def test_head_sends_the_length_alone(site: http.client.HTTPConnection) -> None:
+def test_a_head_request_gets_the_length_but_no_body(site: http.client.HTTPConnection) -> None:
     status, headers, body = get(site, "/a.webp", "HEAD")
     assert (status, headers["Content-Length"], body) == (200, str(len(BODY)), b"")
 
@@ -80,7 +80,7 @@ def test_redirect_names_its_target(site: http.client.HTTPConnection) -> None:
     assert (status, headers["Location"]) == (302, "/a.webp")
 
 
-def test_busy_page_recovers_after_its_failures(site: http.client.HTTPConnection) -> None:
+def test_a_busy_page_is_served_after_its_failures(site: http.client.HTTPConnection) -> None:
     assert [get(site, "/busy")[0] for _ in range(3)] == [503, 503, 200]
 
 
@@ -91,25 +91,25 @@ def test_one_connection_serves_many_requests(site: http.client.HTTPConnection) -
     assert site.sock is socket is not None
 
 
-def test_late_page_takes_its_time(site: http.client.HTTPConnection) -> None:
+def test_a_late_page_is_delayed(site: http.client.HTTPConnection) -> None:
     start = time.monotonic()
     assert get(site, "/late")[2] == BODY
     assert 0.4 <= time.monotonic() - start < 2
 
 
-def test_dripping_body_comes_second_by_second(site: http.client.HTTPConnection) -> None:
+def test_a_dripping_body_is_sent_at_the_given_rate(site: http.client.HTTPConnection) -> None:
     start = time.monotonic()
     assert get(site, "/drip")[2] == BODY
     assert 0.9 <= time.monotonic() - start < 3
 
 
-def test_cut_body_ends_before_its_length(site: http.client.HTTPConnection) -> None:
+def test_a_cut_body_ends_before_its_content_length(site: http.client.HTTPConnection) -> None:
     with pytest.raises(http.client.IncompleteRead) as broken:
         get(site, "/cut")
     assert len(broken.value.partial) == len(BODY) // 2
 
 
-def test_end_does_not_wait_for_answers_in_flight(tmp_path: Path) -> None:
+def test_stopping_does_not_wait_for_responses_in_progress(tmp_path: Path) -> None:
     write_site(tmp_path, {"/never": Route(delay=60)})
     threads = set(threading.enumerate())
     start = time.monotonic()
@@ -139,7 +139,7 @@ def test_port_is_remembered_and_routes_may_come_later(tmp_path: Path) -> None:
         assert second == first
 
 
-def test_taken_port_is_replaced_if_remembered_and_an_error_if_asked_for(tmp_path: Path) -> None:
+def test_a_port_in_use_is_replaced_if_remembered_and_an_error_if_given(tmp_path: Path) -> None:
     with serve(tmp_path / "one") as first:
         port = urlsplit(first).port
         (tmp_path / "two").mkdir()

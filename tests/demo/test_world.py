@@ -43,7 +43,7 @@ def test_a_seed_gives_one_picture_and_another_seed_another():
 
 @pytest.mark.parametrize("material", MATERIALS)
 @pytest.mark.parametrize("size", [96, 128, 256])
-def test_size_changes_how_fine_a_picture_is_and_not_what_it_shows(material, size):
+def test_the_size_changes_only_the_resolution_of_a_picture(material, size):
     scene = Scene("rabbit", material, PLACES[MATERIALS.index(material) % len(PLACES)])
     small = draw(scene, np.random.default_rng(1), 64)
     large = draw(scene, np.random.default_rng(1), size)
@@ -63,7 +63,7 @@ def test_graphic_pictures_are_red_on_grey(size):
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_every_subject_has_a_body_and_looks_to_the_right(name):
+def test_every_subject_fills_part_of_the_picture_and_looks_to_the_right(name):
     shape = SHAPES[name]
     cover = silhouette(shape, Pose((0.5, 0.5), 0.8, 0.0), 160)
     assert 0.08 < cover.mean() < 0.5
@@ -87,7 +87,7 @@ def test_cheese_has_separate_dark_holes_and_gold_has_none():
     assert holes(gold) <= 6
 
 
-def test_captions_are_grammatical_different_and_can_be_read_back():
+def test_captions_are_grammatical_distinct_and_can_be_parsed():
     seen = set()
     for scene in all_scenes():
         for template in range(N_TEMPLATES):
@@ -120,7 +120,7 @@ WORDS = st.sampled_from([*SUBJECTS, *MATERIALS, "on a hill", "in the sea", "a", 
 
 
 @given(st.lists(WORDS | st.text(max_size=6), max_size=12).map(" ".join))
-def test_what_is_read_stands_in_the_caption(text):
+def test_a_parsed_scene_is_named_in_the_caption(text):
     scene = parse_caption(text)
     if scene is not None:
         assert scene.subject in text.lower()

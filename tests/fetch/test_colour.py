@@ -97,13 +97,13 @@ def test_transparent_pixels_are_converted_before_they_are_mixed_with_white():
 
 
 @pytest.mark.parametrize("profile", [SRGB, b"no profile", DARK_GREY, SRGB[:200]])
-def test_profiles_that_change_nothing_or_belong_elsewhere_leave_the_values(profile):
+def test_profiles_of_srgb_or_of_another_colour_space_change_no_value(profile):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
 
     assert np.array_equal(np.asarray(to_srgb(image, profile)), np.asarray(image))
 
 
-def test_sixteen_bit_grey_is_rounded_not_cut():
+def test_sixteen_bit_grey_is_rounded_and_not_clipped():
     values = np.array([[0, 127, 128, 384, 385, 65535 - 128, 65535]], np.uint16).repeat(64, axis=0)
     data = encoded(Image.fromarray(values.repeat(16, axis=1)), "PNG")
 

@@ -35,7 +35,7 @@ def test_connections_are_kept_alive(serve, fetch, config):
     assert server.connections <= 4
 
 
-def test_a_connection_with_an_unread_rest_is_not_used_again(serve, fetch, config):
+def test_a_connection_with_unread_bytes_is_not_reused(serve, fetch, config):
     lies = {f"/{i}.lie": lambda h: h.answer(200, GOOD, {"Content-Length": "600"}) for i in range(4)}
     server = serve(lies | {f"/{i}.jpg": good for i in range(4)})
     urls = [f"{server.base}/{i}.{kind}" for i in range(4) for kind in ("lie", "jpg")]
@@ -45,7 +45,7 @@ def test_a_connection_with_an_unread_rest_is_not_used_again(serve, fetch, config
     assert [r.reason for r in results] == ["decode_error", None] * 4
 
 
-def test_a_kept_connection_that_the_server_closed_costs_no_row(serve, fetch, config):
+def test_a_request_is_repeated_if_the_server_closed_a_kept_connection(serve, fetch, config):
     def closes(h: Handler) -> None:
         h.close_connection = True  # and says nothing of it
         good(h)
@@ -82,7 +82,7 @@ def test_no_more_connections_to_a_host_than_agreed(serve, fetch, config):
     assert most[0] == 2
 
 
-def test_hosts_take_turns():
+def test_urls_are_interleaved_over_their_hosts():
     hosts = {
         f"{host}{i}": host for host, count in (("a", 4), ("b", 1), ("c", 2)) for i in range(count)
     }
@@ -91,7 +91,7 @@ def test_hosts_take_turns():
 
 
 @pytest.mark.slow
-def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
+def test_a_slow_host_does_not_delay_the_others(serve, fetch, config):
     finished: dict[str, float] = {}
 
     def page(name: str, pause: float) -> Any:
@@ -114,7 +114,7 @@ def test_a_slow_host_does_not_stall_the_others(serve, fetch, config):
     assert finished["quick"] - started < 1.2 < finished["slow"] - started
 
 
-def test_the_host_hears_who_asks(serve, fetch, config):
+def test_the_host_gets_the_user_agent_with_contact(serve, fetch, config):
     server: Site = serve({"/good.jpg": good})
 
     formats = ("jpeg", "avif")
@@ -130,7 +130,7 @@ def test_the_host_hears_who_asks(serve, fetch, config):
     assert server.headers["Accept"] == "image/jpeg,image/avif,*/*;q=0.1"
 
 
-def test_the_opener_reaches_nothing_but_http_and_goes_away_again(tmp_path, config):
+def test_the_opener_allows_only_http_and_is_uninstalled_afterwards(tmp_path, config):
     secret = tmp_path / "secret"
     secret.write_text("s")
     fetcher = opener.Fetcher(config())

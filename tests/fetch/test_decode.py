@@ -37,7 +37,7 @@ def test_turning_agrees_with_pillow(orientation):
     assert np.array_equal(turn(np.asarray(turned), orientation), np.asarray(image))
 
 
-def test_broken_exif_says_nothing_about_the_pixels():
+def test_a_picture_with_broken_exif_is_decoded():
     data = jpeg(exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
 
     assert_same(stored(data), scene())

@@ -44,7 +44,7 @@ def children() -> set[int]:
 
 
 @pytest.mark.parametrize("data", [GOOD, b"<html>", jpeg(20, 20), GOOD[:-100]])
-def test_a_process_makes_of_a_picture_what_the_function_makes(decoders, data):
+def test_a_decoding_process_gives_the_same_result_as_the_function(decoders, data):
     assert decoders.make(data) == make_picture(data, recipe())
 
 
@@ -56,7 +56,7 @@ def test_one_process_serves_one_picture_after_another(decoders):
     assert len(children() - before) == 1
 
 
-def test_a_decoder_that_is_killed_costs_its_picture_alone(decoders):
+def test_a_killed_decoder_fails_only_its_own_picture(decoders):
     before = children()
     assert decoders.make(GOOD).reason is None
     [pid] = children() - before
@@ -71,7 +71,7 @@ def test_a_decoder_that_is_killed_costs_its_picture_alone(decoders):
     assert pid not in children()
 
 
-def test_a_decoder_that_died_at_rest_costs_nothing(decoders):
+def test_a_decoder_that_died_while_idle_fails_no_picture(decoders):
     before = children()
     assert decoders.make(GOOD).reason is None
     [pid] = children() - before
@@ -100,7 +100,7 @@ def test_a_decoder_that_hangs_is_ended():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's data")
-def test_a_decoder_that_asks_for_too_much_memory_is_refused_it():
+def test_a_decoder_cannot_allocate_more_than_its_limit():
     small = Decoders(recipe(decode_memory_mb=256), 1, 20.0)
 
     made = small.make(encoded(np.zeros((9000, 9900, 3), np.uint8), "PNG"))
@@ -130,7 +130,7 @@ def _program(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_decoders_execute_nothing_of_the_working_folder(tmp_path, monkeypatch):
+def test_decoders_import_nothing_from_the_working_folder(tmp_path, monkeypatch):
     for name in ("pipeline", "cv2", "json", "numpy", "socket", "dataclasses"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('executed')")
     monkeypatch.chdir(tmp_path)
@@ -140,7 +140,7 @@ def test_decoders_execute_nothing_of_the_working_folder(tmp_path, monkeypatch):
     decoders.close()
 
 
-def test_decoders_that_cannot_start_are_no_pictures_fault(tmp_path, monkeypatch):
+def test_decoders_that_cannot_start_raise_an_error_and_give_no_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", _program(tmp_path / "dead", "raise SystemExit(1)"))
 
     with pytest.raises(FetchStoppedError, match="did not start"):
@@ -166,7 +166,7 @@ sock.sendall({answer!r})
         b'\0\0\0\x1e\0\0\0\0{"sizes":[99999999999,0,0,0]} ',
     ],
 )
-def test_a_decoder_that_a_picture_took_over_is_not_believed(tmp_path, monkeypatch, answer):
+def test_invalid_answers_of_a_decoder_are_not_used(tmp_path, monkeypatch, answer):
     program = _program(tmp_path / "liar", LIAR.format(answer=answer))
     monkeypatch.setattr(sys, "executable", program)
 

@@ -120,7 +120,9 @@ def test_every_row_is_accounted_for_in_order(serve, run_stage, config):
     assert np.abs(stored - scene(85, 64).astype(int)).mean() < 6
 
 
-def test_a_url_is_fetched_once_however_often_and_however_spelt(serve, run_stage, config):
+def test_a_url_that_is_listed_several_times_or_in_other_spellings_is_fetched_once(
+    serve, run_stage, config
+):
     server = serve(PAGES)
     urls = [f"{server.base}/good.jpg", f"{server.base}/good.jpg#x", f" {server.base}/a/../good.jpg"]
 
@@ -164,7 +166,7 @@ def test_a_row_that_img2dataset_loses_is_found_again(serve, run_stage, config, m
     assert list(members(output)) == ["000000.jpg"]
 
 
-def test_a_picture_other_than_the_input_promised_is_refused(serve, run_stage, config):
+def test_a_picture_with_another_hash_than_the_lists_is_refused(serve, run_stage, config):
     base = serve(PAGES).base
     digest = hashlib.sha256(GOOD).hexdigest()
 

@@ -43,7 +43,7 @@ def succeed(limiter: LocalHostLimiter, host: str, times: int) -> None:
         limiter.release(host, limits(), "", "", 0)
 
 
-def test_a_host_has_so_many_connections_and_each_host_its_own():
+def test_each_host_has_its_own_limit_of_connections():
     limiter = LocalHostLimiter()
 
     assert [limiter.acquire("a", limits()).wait > 0 for _ in range(3)] == [False, False, True]
@@ -52,7 +52,7 @@ def test_a_host_has_so_many_connections_and_each_host_its_own():
     assert limiter.acquire("a", limits()) == Permit()
 
 
-def test_starts_keep_their_distance():
+def test_requests_to_a_host_start_at_the_given_rate():
     limiter, slow = LocalHostLimiter(), limits(per_host=9, per_host_rate=20)
 
     assert limiter.acquire("a", slow) == Permit()
@@ -61,7 +61,7 @@ def test_starts_keep_their_distance():
     assert limiter.acquire("a", slow) == Permit()
 
 
-def test_failures_in_a_row_are_followed_by_a_rest_and_one_more_by_another():
+def test_failures_in_a_row_start_a_cooldown_and_one_more_starts_another():
     limiter = LocalHostLimiter()
     fail(limiter, "a", 2)
     succeed(limiter, "a", 1)  # an answer: the count begins again
@@ -77,7 +77,7 @@ def test_failures_in_a_row_are_followed_by_a_rest_and_one_more_by_another():
     assert limiter.acquire("a", limits()).reason == "host_failing"
 
 
-def test_the_last_stragglers_of_a_host_that_mostly_answers_are_no_sign():
+def test_late_failures_of_a_host_that_mostly_succeeds_start_no_cooldown():
     limiter = LocalHostLimiter()
     succeed(limiter, "a", 20)
     fail(limiter, "a", 15)
@@ -90,7 +90,7 @@ def test_the_last_stragglers_of_a_host_that_mostly_answers_are_no_sign():
     assert limiter.acquire("a", limits()).reason == "host_failing"
 
 
-def test_a_host_that_asks_for_a_pause_gets_it_from_all():
+def test_all_threads_wait_when_a_host_asks_for_a_pause():
     limiter = LocalHostLimiter()
     fail(limiter, "a", 1, "http_rate_limited", pause=0.2)
 
@@ -101,7 +101,7 @@ def test_a_host_that_asks_for_a_pause_gets_it_from_all():
     assert limiter.acquire("a", limits()) == Permit()
 
 
-def test_a_dead_workers_connections_come_back():
+def test_the_connections_of_a_dead_worker_are_freed():
     limiter = LocalHostLimiter()
     for _ in range(2):
         assert limiter.acquire("a", limits(), "tcp://dead") == Permit()
@@ -112,7 +112,7 @@ def test_a_dead_workers_connections_come_back():
     assert limiter.acquire("a", limits(), "tcp://other") == Permit()
 
 
-def test_hosts_that_say_nothing_are_forgotten_when_there_are_too_many(monkeypatch):
+def test_idle_hosts_are_evicted_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr("pipeline.fetch.web.hosts._REMEMBERED", 50)
     limiter = LocalHostLimiter()
     fail(limiter, "failing", 3)
@@ -132,7 +132,7 @@ def waits(total: float) -> WaitLimits:
     return WaitLimits(total, 1, 1, 1, 1000)
 
 
-def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
+def test_waiting_for_our_own_limit_does_not_count_against_the_deadline():
     way = gate(per_host=1)
     entered = threading.Event()
 
@@ -152,7 +152,7 @@ def test_waiting_for_our_own_limit_is_not_the_hosts_fault():
 
 
 @pytest.mark.parametrize(("pause", "total", "comes_in"), [(0.2, 5.0, True), (3.0, 1.0, False)])
-def test_a_pause_is_sat_out_where_the_deadline_allows_it(pause, total, comes_in):
+def test_a_pause_is_waited_for_if_the_deadline_allows_it(pause, total, comes_in):
     way = gate()
     clock.start(waits(total))
     with pytest.raises(FetchError, match="busy"), way.permit("a"):
@@ -169,7 +169,7 @@ def test_a_pause_is_sat_out_where_the_deadline_allows_it(pause, total, comes_in)
         assert time.monotonic() - started < 0.5
 
 
-def test_a_files_own_failure_says_nothing_about_its_host():
+def test_a_failure_of_one_file_does_not_count_against_its_host():
     way = gate(host_failures=1)
     for reason in ("http_not_found", "too_large", "opted_out_robots_tag", "http_forbidden"):
         clock.start(waits(5))
@@ -179,7 +179,7 @@ def test_a_files_own_failure_says_nothing_about_its_host():
         pass
 
 
-def test_a_fetch_asks_the_limiter_that_its_process_shares(fetch, serve, config):
+def test_a_fetch_uses_the_shared_limiter(fetch, serve, config):
     shared = LocalHostLimiter()
     site = serve({"/a.jpg": lambda page: page.answer(404)})
     host = site.base.split("//")[1]

@@ -7,7 +7,7 @@ from pipeline.fetch.lists import DomainList, read_domains, read_hashes
 from pipeline.words.errors import InputError
 
 
-def test_a_domain_covers_what_is_below_it_and_nothing_else(tmp_path):
+def test_a_domain_covers_its_subdomains_and_nothing_else(tmp_path):
     path = tmp_path / "domains.txt"
     path.write_text("# asked us in May\nExample.com\n*.photos.example.org.\n\nbücher.example # x\n")
 
@@ -29,7 +29,7 @@ def test_a_domain_covers_what_is_below_it_and_nothing_else(tmp_path):
     }  # fmt: skip
 
 
-def test_no_list_matches_nothing():
+def test_without_a_list_nothing_matches():
     assert read_domains(None) == DomainList(frozenset())
     assert read_hashes(None, 31) is None
 
@@ -37,7 +37,7 @@ def test_no_list_matches_nothing():
 @pytest.mark.parametrize(
     "line", ["http://example.com", "example.com/path", "a b", "example.com:80"]
 )
-def test_a_line_that_is_no_domain_is_named(tmp_path, line):
+def test_a_line_that_is_not_a_domain_is_named(tmp_path, line):
     path = tmp_path / "domains.txt"
     path.write_text(f"example.org\n{line}\n")
 
@@ -77,7 +77,7 @@ def test_near_pdq_hashes_match_up_to_the_distance(tmp_path, bits, near):
 @pytest.mark.parametrize(
     "line", ["deadbeef" * 8, "sha1:" + "ab" * 20, "sha256:" + "ab" * 31, "md5:" + "zz" * 16]
 )
-def test_a_line_that_is_no_hash_is_named_by_its_number_alone(tmp_path, line):
+def test_a_line_that_is_not_a_hash_is_named_only_by_its_number(tmp_path, line):
     path = tmp_path / "hashes.txt"
     path.write_text(f"{line}\n")
 
@@ -86,6 +86,6 @@ def test_a_line_that_is_no_hash_is_named_by_its_number_alone(tmp_path, line):
     assert line not in str(error.value)
 
 
-def test_a_list_that_is_not_there_is_named(tmp_path):
+def test_a_missing_list_is_named(tmp_path):
     with pytest.raises(InputError, match=r"download\.blocklist: cannot read .*none\.txt"):
         read_hashes(str(tmp_path / "none.txt"), 31)

@@ -27,7 +27,7 @@ from sklearn.datasets import load_sample_image
         ("border", False, (50, 40), (64, 64)),
     ],
 )
-def test_resize_modes_mean_what_they_mean_in_img2dataset(mode, bigger, size, wanted):
+def test_resize_modes_give_the_sizes_of_img2dataset(mode, bigger, size, wanted):
     data = jpeg(*size)
     made = resize(data, resize_mode=mode, resize_only_if_bigger=bigger)
 
@@ -72,7 +72,7 @@ def _png_header(width: int, height: int) -> bytes:
         (b"<html></html>", {}, "not_an_image", (None, None)),
     ],
 )
-def test_refusals_name_their_reason_and_what_was_learned(data, options, reason, size):
+def test_refusals_have_a_reason_and_the_facts_of_the_header(data, options, reason, size):
     made = resize(data, **options)
 
     assert made.reason == reason, made.detail
@@ -80,7 +80,7 @@ def test_refusals_name_their_reason_and_what_was_learned(data, options, reason, 
     assert (made.jpeg, made.phash, made.thumb, made.width) == (b"", b"", b"", None)
 
 
-def test_fingerprints_hold_against_resizing_and_part_other_pictures():
+def test_fingerprints_are_near_after_resizing_and_far_for_other_pictures():
     def facts(pixels: np.ndarray, scale: float = 1.0, **options: Any) -> Any:
         image = Image.fromarray(pixels)
         image = image.resize((int(image.width * scale), int(image.height * scale)))
@@ -102,7 +102,7 @@ def test_fingerprints_hold_against_resizing_and_part_other_pictures():
     assert np.abs(thumb - np.asarray(boxed).astype(int)).mean() < 3
 
 
-def test_the_same_bytes_give_the_same_bytes():
+def test_the_same_input_bytes_give_the_same_output_bytes():
     data = jpeg(301, 203)
     first, second = (resize(data, resize_mode="keep_ratio") for _ in range(2))
 

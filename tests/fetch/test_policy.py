@@ -27,7 +27,7 @@ from pipeline.words.urls import check_url, redirect_target
         "ff0e::1",
     ],
 )  # fmt: skip
-def test_addresses_that_are_not_the_open_internet(address):
+def test_private_and_reserved_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))
 
 
@@ -35,7 +35,7 @@ def test_addresses_that_are_not_the_open_internet(address):
     "address",
     ["1.1.1.1", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::", "2606:4700::1"],
 )
-def test_addresses_of_the_open_internet(address):
+def test_public_addresses_are_recognised(address):
     assert is_public(ipaddress.ip_address(address))
 
 
@@ -56,7 +56,7 @@ def test_a_host_without_permitted_address_is_named_with_what_it_resolves_to(monk
         AddressGuard(Resolver((), 1.0)).resolve("rebind.example", 80)
 
 
-def test_a_broken_allow_list_is_an_error_of_the_job(config):
+def test_an_invalid_allow_list_is_a_job_error(config):
     with pytest.raises(ValidationError, match="allow_addresses"):
         config(allow_addresses=("127.0.0.1/33",))
 
@@ -160,7 +160,7 @@ _HARMLESS = st.sampled_from(
 
 @given(st.lists(_HARMLESS, max_size=4), st.sampled_from(sorted(OPT_OUT)), st.randoms())
 @settings(max_examples=200, deadline=None)
-def test_an_opt_out_is_found_at_any_place_in_the_page(harmless, word, random):
+def test_an_opt_out_is_found_at_any_position_in_the_header(harmless, word, random):
     assert opt_out([", ".join(harmless)], "winnow") is None
     items = [*harmless, random.choice([word, word.upper(), f" {word} "])]
     random.shuffle(items)
@@ -188,7 +188,7 @@ def test_details_are_one_printable_line(text):
     assert len(printable(text)) <= 300
 
 
-def test_messages_that_are_not_ours_are_the_downloaders_own():
+def test_unknown_messages_get_the_reason_download_internal():
     assert split_message("timeout: slow") == ("timeout", "slow")
     assert split_message("<urlopen error x>")[0] == "download_internal"
     assert split_message("") == ("download_internal", "no message")

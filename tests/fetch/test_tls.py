@@ -63,7 +63,7 @@ def https(server: Site, host: str, path: str = "/a.jpg") -> str:
     return f"https://{host}:{server.server_address[1]}{path}"
 
 
-def test_a_site_with_a_known_authority_is_fetched_under_its_name(
+def test_a_site_with_a_trusted_certificate_is_fetched(
     site, authority, fetch, config, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))
@@ -102,7 +102,7 @@ def test_the_deadline_holds_under_tls_too(site, authority, fetch, config, monkey
     assert time.monotonic() - started < 1.5
 
 
-def test_a_server_that_speaks_no_tls(serve, fetch, config):
+def test_a_server_without_tls_is_a_tls_error(serve, fetch, config):
     server = serve({})
 
     [result] = fetch([https(server, "localhost")], config())
@@ -110,7 +110,7 @@ def test_a_server_that_speaks_no_tls(serve, fetch, config):
     assert result.reason == "tls_error"
 
 
-def test_a_handshake_that_never_comes_ends_in_time(fetch: Callable, config: Callable):
+def test_a_missing_handshake_ends_at_the_timeout(fetch: Callable, config: Callable):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         [result] = fetch([f"https://localhost:{silent.getsockname()[1]}/"], config())

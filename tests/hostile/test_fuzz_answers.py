@@ -103,7 +103,7 @@ def refusing_answers(draw: st.DrawFn) -> bytes:
 
 @given(batch=st.lists(refusing_answers(), min_size=12, max_size=12))
 @settings(FIXED, max_examples=40)
-def test_a_sites_no_is_heard_among_any_headers(batch, site, run):
+def test_an_opt_out_is_found_among_any_headers(batch, site, run):
     site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
 
     roots = [site.under(f"host-{next(_hosts)}.test") for _ in batch]
@@ -123,7 +123,7 @@ _date = st.builds(
 
 @given(st.text(max_size=40) | st.integers().map(str) | _date)
 @settings(FIXED, max_examples=600)
-def test_any_wish_to_wait_is_a_number_of_seconds(text):
+def test_any_retry_after_is_parsed_to_seconds(text):
     wait = retry_after(text)
 
     assert math.isfinite(wait)

@@ -121,7 +121,7 @@ def test_damaged_pictures_are_made_or_refused(data, recipe):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_every_picture_of_the_fuzz_is_a_good_one_before_it(name, recipe):
+def test_the_fuzzed_pictures_are_valid_before_fuzzing(name, recipe):
     """Else damage would only ever be refused for the same reason."""
     wanted = "metadata_oversize" if name == "png-profile" else None
 

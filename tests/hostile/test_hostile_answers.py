@@ -85,7 +85,7 @@ HAZARDS: dict[str, Hazard] = {
 
 
 @pytest.mark.parametrize("name", by_options(HAZARDS))
-def test_an_answer_gets_its_reason_in_time(name, serve, run):
+def test_each_hostile_response_gets_its_reason_in_time(name, serve, run):
     outcome = assert_as_expected(HAZARDS[name], serve, run)
 
     if HAZARDS[name].reason is None:

@@ -70,7 +70,7 @@ HAZARDS: dict[str, Hazard] = {
 
 
 @pytest.mark.parametrize("name", by_options(HAZARDS))
-def test_a_body_gets_its_reason_in_time(name, serve, run):
+def test_each_hostile_body_gets_its_reason_in_time(name, serve, run):
     outcome = assert_as_expected(HAZARDS[name], serve, run)
 
     if HAZARDS[name].reason is None:

@@ -163,7 +163,7 @@ def test_a_picture_looks_as_it_should(name, stored):
         assert np.abs(area - asked).max() <= TOLERANCE, (area[10, 10], asked[10, 10])
 
 
-def test_the_profiles_here_would_be_missed():
+def test_ignoring_the_test_profiles_would_change_the_pictures():
     """Each changes some quarter by far more than the tolerance: else it would prove nothing."""
     for name in ("display-p3", "swapped", "linear", "grey-with-profile", "cmyk-with-profile"):
         [data, wanted] = next(case for key, case in CASES.items() if key.endswith(name))

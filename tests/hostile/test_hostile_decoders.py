@@ -55,7 +55,7 @@ def broken(tmp_path_factory, serve, run):
 
 
 @pytest.mark.parametrize("fault", DETAILS)
-def test_a_decoder_that_breaks_takes_one_row_with_it(fault, broken):
+def test_a_broken_decoder_fails_only_one_row(fault, broken):
     row = broken[0][fault]
 
     assert row["fetch_reason"] == "decoder_crash", row["error_message"]
@@ -64,7 +64,7 @@ def test_a_decoder_that_breaks_takes_one_row_with_it(fault, broken):
     assert (row["phash"], row["thumb"], row["width"]) == (None, None, None)
 
 
-def test_pictures_beside_and_after_broken_decoders_are_kept(broken):
+def test_pictures_during_and_after_a_decoder_crash_are_kept(broken):
     rows, outcome, after = broken
 
     assert [rows[i]["status"] for i in range(len(DETAILS))] == ["success"] * len(DETAILS)
@@ -96,7 +96,7 @@ def test_a_picture_beyond_the_decoders_time(serve, run):
     assert outcome.seconds < 6
 
 
-def test_a_picture_that_is_drawn_a_thousand_times_over(serve, run):
+def test_a_jpeg_with_a_thousand_scans_ends_at_the_time_limit(serve, run):
     """31 bytes of a progressive JPEG cost 20 ms of decoding, as often as they are repeated."""
     site = serve({"/scans": picture(jpeg_of_scans(1_000)), "/a": good})
 
@@ -109,7 +109,7 @@ def test_a_picture_that_is_drawn_a_thousand_times_over(serve, run):
     assert outcome.seconds < 6
 
 
-def test_a_picture_within_both(serve, run):
+def test_a_picture_within_memory_and_time_limits(serve, run):
     """The same picture is a good one where there is room for it."""
     site = serve({"/huge": picture(HUGE)})
 
@@ -120,7 +120,7 @@ def test_a_picture_within_both(serve, run):
     assert outcome.memory.grown_mb < 48
 
 
-def test_decoders_that_are_killed_between_shards_are_started_anew(serve, run):
+def test_decoders_killed_between_shards_are_started_again(serve, run):
     site = serve({f"/{i}": good for i in range(4)})
     assert run([f"{site.base}/0"], {}).reasons == [None]
     for pid in children():

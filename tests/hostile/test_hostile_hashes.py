@@ -21,7 +21,7 @@ FACTS = (
 
 
 @pytest.mark.parametrize("kind", ["input_sha256", "input_md5"])
-def test_bytes_other_than_promised_are_refused(kind, serve, run):
+def test_bytes_with_another_hash_than_the_lists_are_refused(kind, serve, run):
     right = MD5 if kind == "input_md5" else SHA256
     promised = [right, right.upper(), "0" * len(right), None, "", "no hash", right]
     site = serve({f"/{i}": good for i in range(7)})
@@ -36,7 +36,7 @@ def test_bytes_other_than_promised_are_refused(kind, serve, run):
     assert sorted(outcome.pictures) == [0, 1, 3, 4, 6]
 
 
-def test_both_hashes_are_held_against_the_bytes(serve, run):
+def test_both_hashes_are_compared_with_the_bytes(serve, run):
     site = serve({f"/{i}": good for i in range(3)})
 
     outcome = run(
@@ -49,7 +49,7 @@ def test_both_hashes_are_held_against_the_bytes(serve, run):
     assert outcome.reasons == [None, "hash_mismatch", "hash_mismatch"]
 
 
-def test_one_url_may_be_promised_with_two_hashes(serve, run):
+def test_one_url_may_be_listed_with_two_hashes(serve, run):
     site = serve({"/a": good})
 
     outcome = run([f"{site.base}/a"] * 2, {}, input_sha256=[SHA256, "0" * 64])
@@ -58,7 +58,7 @@ def test_one_url_may_be_promised_with_two_hashes(serve, run):
     assert site.requests["/a"] == 1
 
 
-def test_a_job_that_does_not_care_for_the_promise(serve, run):
+def test_hashes_are_not_compared_if_the_job_says_so(serve, run):
     site = serve({"/a": good})
 
     outcome = run([f"{site.base}/a"], {"verify_hash": False}, input_sha256=["0" * 64])
@@ -103,7 +103,7 @@ def blocked(serve, run, blocklist):
 
 
 @pytest.mark.parametrize("name", ["by-sha256", "by-md5", *COPIES])
-def test_nothing_is_kept_of_a_picture_on_the_list(name, blocked, blocklist):
+def test_nothing_is_kept_of_a_blocklisted_picture(name, blocked, blocklist):
     row = blocked[name]
 
     assert row["fetch_reason"] == "blocklisted", row["error_message"]
@@ -112,11 +112,11 @@ def test_nothing_is_kept_of_a_picture_on_the_list(name, blocked, blocklist):
         assert len(word) < 32 or word.lower() not in row["error_message"].lower()
 
 
-def test_a_picture_that_is_not_on_the_list_is_kept(blocked):
+def test_a_picture_that_is_not_blocklisted_is_kept(blocked):
     assert blocked["free"]["status"] == "success"
 
 
-def test_a_picture_on_the_list_is_blocked_whatever_else_is_wrong_with_it(serve, run, blocklist):
+def test_a_blocklisted_picture_is_blocked_even_if_it_has_other_faults(serve, run, blocklist):
     site = serve({"/a": good, "/b": good})
 
     outcome = run(

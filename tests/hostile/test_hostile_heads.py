@@ -147,7 +147,7 @@ def rows(serve, run):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_is_read_or_refused(name, rows):
+def test_each_response_head_is_read_or_refused(name, rows):
     row = rows[name]
 
     assert row["fetch_reason"] == HEADS[name][1], row["error_message"]
@@ -155,7 +155,7 @@ def test_a_head_is_read_or_refused(name, rows):
 
 
 @pytest.mark.parametrize("odd", ["space-in-the-name", "no-colon"])
-def test_a_wish_to_wait_behind_an_odd_line(odd, serve, run):
+def test_retry_after_is_found_after_a_malformed_line(odd, serve, run):
     refusal = _answer(ODD[odd], b"Retry-After: 1", start=b"HTTP/1.1 503 Busy", body=b"")
 
     def page(h):
@@ -169,7 +169,7 @@ def test_a_wish_to_wait_behind_an_odd_line(odd, serve, run):
     assert second - first >= 1
 
 
-def test_a_robots_txt_behind_an_odd_line_is_heeded(serve, run):
+def test_a_robots_txt_with_a_malformed_header_line_is_respected(serve, run):
     rules = b"User-agent: *\nDisallow: /"
     packed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(rules), rules)
     robots = _answer(b"X Odd: y", b"Transfer-Encoding: chunked", body=packed)
@@ -181,7 +181,7 @@ def test_a_robots_txt_behind_an_odd_line_is_heeded(serve, run):
     assert site.requests["/a"] == 0
 
 
-def test_early_hints_leave_no_answer_for_the_next_request(serve, run):
+def test_early_hints_do_not_disturb_the_next_request(serve, run):
     """A kept connection on which an answer is left would give it to another URL."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     length = b"Content-Length: %d" % len(GOOD)

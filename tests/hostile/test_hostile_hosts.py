@@ -26,7 +26,7 @@ def _rows(site, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_a_host_that_keeps_failing_is_left_alone(name, serve, run):
+def test_a_host_that_keeps_failing_gets_no_more_requests(name, serve, run):
     page, reason = FAILING[name]
     site = serve({f"/{i}.jpg": page for i in range(8)})
     quiet = serve({"/good.jpg": good})
@@ -48,7 +48,7 @@ def test_names_without_address_fail_too(run, loopback_dns):
     assert outcome.reasons == ["dns_failure"] * 2 + ["host_failing"] * 3, outcome.rows
 
 
-def test_what_is_no_fault_of_the_host_does_not_count(serve, run):
+def test_failures_that_do_not_concern_the_host_are_not_counted(serve, run):
     answers = [status(404), status(403), lambda h: h.answer(200, b"<html>"), status(410)]
     site = serve({f"/{i}.jpg": answers[i % 4] for i in range(12)})
 
@@ -58,7 +58,7 @@ def test_what_is_no_fault_of_the_host_does_not_count(serve, run):
     assert sum(site.requests.values()) == 12
 
 
-def test_a_success_between_them_ends_the_count(serve, run):
+def test_a_success_between_failures_resets_the_count(serve, run):
     pages = {f"/{i}.jpg": (good if i % 3 == 2 else status(500)) for i in range(9)}
     site = serve(pages)
 
@@ -68,7 +68,7 @@ def test_a_success_between_them_ends_the_count(serve, run):
     assert sum(site.requests.values()) == 9
 
 
-def test_a_failing_host_may_come_back(serve, run):
+def test_a_failing_host_is_tried_again_after_the_cooldown(serve, run):
     """One thread takes hosts in turns: two failures, a rest, then a second chance."""
 
     def nap(h: Handler) -> None:
@@ -85,7 +85,7 @@ def test_a_failing_host_may_come_back(serve, run):
     assert outcome.reasons[1::2] == [None] * 4
 
 
-def test_no_number_of_failures_is_too_many_if_the_job_says_so(serve, run):
+def test_with_host_failures_null_no_host_is_avoided(serve, run):
     site = serve({f"/{i}.jpg": status(500) for i in range(12)})
 
     outcome = run(_rows(site, 12), IN_TURN | {"host_failures": None})
@@ -97,7 +97,7 @@ def test_no_number_of_failures_is_too_many_if_the_job_says_so(serve, run):
 @pytest.mark.parametrize(
     ("code", "reason"), [(429, "http_rate_limited"), (503, "http_server_error")]
 )
-def test_a_host_that_asks_for_a_long_wait_gets_it(code, reason, serve, run):
+def test_a_host_with_a_long_retry_after_gets_no_more_requests(code, reason, serve, run):
     site = serve({f"/{i}.jpg": status(code, Retry_After="3600") for i in range(6)})
     quiet = serve({"/good.jpg": good})
 
@@ -111,7 +111,7 @@ def test_a_host_that_asks_for_a_long_wait_gets_it(code, reason, serve, run):
     assert outcome.seconds < 4
 
 
-def test_a_short_wait_is_waited_out_by_all_rows_of_the_host(serve, run):
+def test_all_rows_of_a_host_wait_for_a_short_retry_after(serve, run):
     pages = {f"/{i}.jpg": good for i in range(1, 6)}
     site = serve({"/0.jpg": after_refusals(429, 1, Retry_After="1")} | pages)
 
@@ -123,7 +123,7 @@ def test_a_short_wait_is_waited_out_by_all_rows_of_the_host(serve, run):
     assert not [when for when, _ in site.order if refused + 0.3 < when < refused + 0.9]
 
 
-def test_requests_to_a_host_keep_the_agreed_pace(serve, run):
+def test_requests_to_a_host_keep_per_host_rate(serve, run):
     site, other = (serve({f"/{i}.jpg": good for i in range(9)}) for _ in range(2))
 
     outcome = run([*_rows(site, 9), *_rows(other, 9)], {"per_host_rate": 10.0})
@@ -137,7 +137,7 @@ def test_requests_to_a_host_keep_the_agreed_pace(serve, run):
     assert outcome.seconds < 4  # side by side
 
 
-def test_a_host_has_no_more_connections_than_agreed(serve, run):
+def test_a_host_has_at_most_per_host_connections(serve, run):
     now, most = [0], [0]
 
     def busy(h: Handler) -> None:

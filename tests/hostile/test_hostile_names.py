@@ -85,7 +85,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(serve, run, dns, op
     assert site.headers["Host"] == f"once.test:{site.port}"
 
 
-def test_a_name_that_changed_its_mind_is_checked_anew(serve, run, dns, options):
+def test_a_name_whose_address_changed_is_checked_again(serve, run, dns, options):
     site = serve({f"/{i}": closing for i in range(3)})
 
     outcome = run([f"{site.under('thrice.test')}/{i}" for i in range(3)], options)
@@ -96,7 +96,7 @@ def test_a_name_that_changed_its_mind_is_checked_anew(serve, run, dns, options):
     assert site.connections == 1
 
 
-def test_an_answer_holds_for_its_time_to_live(serve, run, dns, options):
+def test_a_dns_answer_is_kept_for_its_time_to_live(serve, run, dns, options):
     site = serve({f"/{i}": closing for i in range(3)})
 
     outcome = run([f"{site.under('minute.test')}/{i}" for i in range(3)], options)
@@ -106,7 +106,7 @@ def test_an_answer_holds_for_its_time_to_live(serve, run, dns, options):
     assert site.connections == 3
 
 
-def test_a_kept_connection_asks_no_question(serve, run, dns, options):
+def test_a_reused_connection_needs_no_dns_query(serve, run, dns, options):
     site = serve({f"/{i}": good for i in range(3)})
 
     outcome = run([f"{site.under('kept.test')}/{i}" for i in range(3)], options)
@@ -116,7 +116,7 @@ def test_a_kept_connection_asks_no_question(serve, run, dns, options):
     assert site.connections == 1
 
 
-def test_robots_txt_gives_no_second_chance(serve, run, dns, options):
+def test_the_address_is_checked_again_after_robots_txt(serve, run, dns, options):
     """The answer for robots.txt is harmless, that for the picture is not."""
     site = serve({"/robots.txt": lambda h: h.answer(404, b"", {"Connection": "close"})})
 
@@ -136,7 +136,7 @@ def test_a_redirect_to_a_name_with_a_private_address(serve, run, options):
 
 
 @pytest.mark.parametrize("name", LOOKUPS)
-def test_what_a_name_leads_to(name, serve, run, options):
+def test_each_kind_of_dns_answer_gets_its_reason(name, serve, run, options):
     _, reason, detail = LOOKUPS[name]
     site, other = serve({"/a": good}), serve({"/b": good}, name="localhost")
 
@@ -152,7 +152,7 @@ def test_what_a_name_leads_to(name, serve, run, options):
         assert outcome.seconds < 4.5
 
 
-def test_a_name_that_does_not_exist_is_asked_for_once(run, dns, options):
+def test_a_missing_name_is_queried_once(run, dns, options):
     outcome = run([f"http://gone.test/{i}.jpg" for i in range(5)], options)
 
     assert outcome.reasons == ["dns_failure"] * 5

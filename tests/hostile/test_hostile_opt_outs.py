@@ -85,7 +85,7 @@ def test_reservations_of_text_and_data_mining(number, text, reserved):
     assert row["fetch_reason"] == RESERVATIONS[text], row["error_message"]
 
 
-def test_opt_outs_are_not_tried_again_and_read_no_body(serve, run):
+def test_an_opt_out_is_not_retried_and_its_body_not_read(serve, run):
     pages = {
         "/tag": picture(X_Robots_Tag="noai", Content_Length="900000000"),
         "/tdm": picture(TDM_Reservation="1", Content_Length="900000000"),
@@ -96,7 +96,7 @@ def test_opt_outs_are_not_tried_again_and_read_no_body(serve, run):
     assert (site.requests["/tag"], site.requests["/tdm"]) == (1, 1)
 
 
-def test_an_opt_out_on_a_redirect_holds_for_what_it_leads_to(serve, run):
+def test_an_opt_out_on_a_redirect_applies_to_its_target(serve, run):
     moved = {"Location": "/good", "X_Robots_Tag": "noai"}
     pages = {
         "/tag": status(302, **moved),
@@ -111,7 +111,7 @@ def test_an_opt_out_on_a_redirect_holds_for_what_it_leads_to(serve, run):
     assert site.requests["/good"] == 1
 
 
-def test_opt_outs_that_the_job_does_not_heed(serve, run):
+def test_opt_outs_that_the_job_does_not_respect(serve, run):
     options = {"respect_robots_tag": False, "respect_tdm_reservation": False}
     pages = {"/a": picture(X_Robots_Tag="noai"), "/b": picture(TDM_Reservation="1")}
     rows, _ = _site(serve, run, pages, options)
@@ -119,7 +119,7 @@ def test_opt_outs_that_the_job_does_not_heed(serve, run):
     assert [row["fetch_reason"] for row in rows.values()] == [None, None]
 
 
-def test_a_refusal_stays_a_refusal_whatever_it_says_of_use(serve, run):
+def test_an_error_status_is_the_reason_even_with_an_opt_out_header(serve, run):
     rows, _ = _site(serve, run, {"/a": status(404, X_Robots_Tag="noindex")})
 
     assert rows["/a"]["fetch_reason"] == "http_not_found"
@@ -145,7 +145,7 @@ def domains(tmp_path_factory):
         ("blocked.test.other.test", None),
     ],
 )
-def test_domains_on_the_list_hear_nothing_from_us(name, reason, serve, run, domains, loopback_dns):
+def test_listed_domains_get_no_request(name, reason, serve, run, domains, loopback_dns):
     site, other = serve({"/a": good}), serve({"/b": good})
     loopback_dns.questions.clear()
 

@@ -98,7 +98,7 @@ HAZARDS: dict[str, Hazard] = {
 
 
 @pytest.mark.parametrize("name", by_options(HAZARDS))
-def test_a_picture_gets_its_reason_in_time(name, serve, run):
+def test_each_hostile_picture_gets_its_reason_in_time(name, serve, run):
     outcome = assert_as_expected(HAZARDS[name], serve, run)
 
     row = outcome.rows[1]
@@ -108,7 +108,7 @@ def test_a_picture_gets_its_reason_in_time(name, serve, run):
         assert (row["width"], row["phash"], row["thumb"]) == (None, None, None)
 
 
-def test_nothing_that_an_svg_names_is_asked_for(serve, run):
+def test_urls_named_in_an_svg_are_not_requested(serve, run):
     site = serve({"/a.svg": _outside, "/entity": picture()})
 
     outcome = run([f"{site.base}/a.svg"], {})

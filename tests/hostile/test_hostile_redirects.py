@@ -54,11 +54,11 @@ HAZARDS: dict[str, Hazard] = {
 
 
 @pytest.mark.parametrize("name", by_options(HAZARDS))
-def test_a_redirect_gets_its_reason_in_time(name, serve, run):
+def test_each_redirect_gets_its_reason_in_time(name, serve, run):
     assert_as_expected(HAZARDS[name], serve, run)
 
 
-def test_a_redirect_to_another_site_is_followed_and_asked_there(serve, run):
+def test_a_redirect_to_another_site_is_followed_with_the_host_header_of_that_site(serve, run):
     other = serve({"/there.jpg": good})
     site = serve({"/here.jpg": redirect(f"{other.base}/there.jpg")})
 
@@ -69,7 +69,7 @@ def test_a_redirect_to_another_site_is_followed_and_asked_there(serve, run):
     assert other.headers["Host"] == other.base.removeprefix("http://")
 
 
-def test_line_ends_in_a_redirect_write_no_header_of_ours(serve, run):
+def test_line_ends_in_a_redirect_do_not_inject_headers(serve, run):
     site = serve({"/a": redirect("/good%0d%0aX-Own: 1"), "/good%0D%0AX-Own:%201": good})
 
     outcome = run([f"{site.base}/a"], {})

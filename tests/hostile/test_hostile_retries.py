@@ -79,7 +79,7 @@ def tried(serve, run):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_tries_and_pauses(name, tried):
+def test_retries_and_their_pauses(name, tried):
     sites, rows, _ = tried
     case = CASES[name]
     times = [when for when, path in sites[name].order if path == "/hazard"]
@@ -91,7 +91,7 @@ def test_tries_and_pauses(name, tried):
         assert after - before <= most + SLACK
 
 
-def test_pauses_differ_so_that_not_all_come_back_together(tried):
+def test_pauses_have_jitter(tried):
     sites, _, _ = tried
     seconds = []
     for name, case in CASES.items():
@@ -102,7 +102,7 @@ def test_pauses_differ_so_that_not_all_come_back_together(tried):
     assert max(seconds) - min(seconds) > 0.1
 
 
-def test_the_pauses_are_not_added_up_over_the_rows(tried):
+def test_rows_wait_for_their_pauses_in_parallel(tried):
     _, _, outcome = tried
 
     assert 1.5 <= outcome.seconds < 6

@@ -134,7 +134,7 @@ def test_what_robots_txt_allows(name, serve, run):
     assert outcome.seconds < case.most
 
 
-def test_it_is_asked_once_and_before_everything_else(serve, run):
+def test_robots_txt_is_requested_once_and_first(serve, run):
     site = serve({f"/{i}.jpg": good for i in range(20)})
 
     outcome = run([f"{site.base}/{i}.jpg" for i in range(20)], {"thread_count": 8})
@@ -144,7 +144,7 @@ def test_it_is_asked_once_and_before_everything_else(serve, run):
     assert site.requests["/robots.txt"] == 1
 
 
-def test_each_origin_has_its_own(serve, run):
+def test_each_origin_has_its_own_robots_txt(serve, run):
     """Another port or another name is another site, although it is the same machine."""
     closed, open_ = serve({"/a": good, "/robots.txt": says(ALL)}), serve({"/a": good})
     urls = [f"{closed.base}/a", closed.under("other.test") + "/a", f"{open_.base}/a"]
@@ -155,7 +155,7 @@ def test_each_origin_has_its_own(serve, run):
     assert (closed.requests["/robots.txt"], open_.requests["/robots.txt"]) == (2, 1)
 
 
-def test_a_redirect_leads_through_nobodys_closed_door(serve, run):
+def test_a_redirect_target_is_checked_by_its_own_robots_txt(serve, run):
     target = serve({"/a": good, "/robots.txt": says(ALL)})
     site = serve(
         {
@@ -172,7 +172,7 @@ def test_a_redirect_leads_through_nobodys_closed_door(serve, run):
     assert (target.requests["/a"], site.requests["/closed"]) == (0, 0)
 
 
-def test_robots_txt_leads_into_no_private_network(serve, run):
+def test_a_redirect_of_robots_txt_into_a_private_network_is_refused(serve, run):
     site = serve({"/a": good, "/robots.txt": redirect("http://10.0.0.1/robots.txt")})
 
     outcome = run([f"{site.base}/a"], {})

@@ -26,7 +26,7 @@ def test_repeated_rows_share_one_request_and_one_result(serve, run):
     assert len(set(outcome.pictures.values())) == 1
 
 
-def test_a_row_that_cannot_be_written_is_found_again(serve, run, monkeypatch):
+def test_a_row_whose_writing_fails_gets_the_reason_download_internal(serve, run, monkeypatch):
     write = SampleWriter.write
 
     def full(self: SampleWriter, img: Any, key: str, caption: Any, meta: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def test_a_row_that_cannot_be_written_is_found_again(serve, run, monkeypatch):
     assert list(outcome.pictures) == [0]
 
 
-def test_rows_that_are_broken_or_not_wanted_are_asked_of_nobody(serve, run):
+def test_invalid_and_masked_rows_cause_no_request(serve, run):
     site = serve({"/good.jpg": good, "/other.jpg": picture(OTHER)})
     urls = [f"{site.base}/good.jpg", f"{site.base}/other.jpg", None, f"{site.base}/other.jpg"]
 
@@ -60,7 +60,7 @@ def test_rows_that_are_broken_or_not_wanted_are_asked_of_nobody(serve, run):
     assert site.requests["/other.jpg"] == 0
 
 
-def test_a_shard_of_nothing_but_hazards_is_a_shard_all_the_same(serve, run):
+def test_a_shard_of_only_hostile_urls_is_completed(serve, run):
     site = serve({})
 
     outcome = run([None, "file:///etc/passwd", f"{site.base}/none.jpg"], {})

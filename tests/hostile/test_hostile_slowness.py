@@ -35,7 +35,7 @@ def slow(serve, run):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_comes_too_slowly_ends_at_the_deadline(name, slow):
+def test_slow_responses_end_at_the_deadline(name, slow):
     sites, rows, _ = slow
 
     assert rows[name]["fetch_reason"] == "timeout", rows[name]["error_message"]
@@ -43,7 +43,7 @@ def test_what_comes_too_slowly_ends_at_the_deadline(name, slow):
     assert sites[name].requests["/hazard"] == 1
 
 
-def test_all_of_them_together_take_no_longer_than_one(slow):
+def test_slow_responses_are_waited_for_in_parallel(slow):
     _, _, outcome = slow
 
     assert outcome.rows[0]["status"] == "success"

@@ -58,7 +58,7 @@ def test_a_certificate_of_a_known_authority_is_good(serve, run, contexts, trusti
 
 
 @pytest.mark.parametrize("which", ["of another name", "self-signed", "of old TLS"])
-def test_a_certificate_that_proves_nothing_is_refused(which, serve, run, contexts, trusting):
+def test_an_invalid_certificate_is_refused(which, serve, run, contexts, trusting):
     site = serve({"/a": good}, tls=contexts[which], name="localhost")
     neighbour = serve({"/b": good})
 
@@ -95,7 +95,7 @@ def test_hazards_under_tls_get_the_same_reasons(serve, run, contexts, trusting):
     assert outcome.seconds < 4
 
 
-def test_plain_http_where_tls_was_said(serve, run):
+def test_plain_http_on_an_https_url_is_a_tls_error(serve, run):
     site = serve({"/a": good})
 
     outcome = run([f"https://localhost:{site.port}/a"], {"retries": 2})
@@ -135,7 +135,9 @@ def listener() -> Iterator[Callable[[bytes], int]]:
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "tls_error", id="no TLS"),
     ],
 )
-def test_a_handshake_that_never_ends(words: bytes, reason: str, listener: Any, run: Any):
+def test_an_endless_handshake_ends_at_the_deadline(
+    words: bytes, reason: str, listener: Any, run: Any
+):
     options = IMPATIENT | {"respect_robots_txt": False}
 
     outcome = run([f"https://localhost:{listener(words)}/a"], options)
@@ -144,7 +146,7 @@ def test_a_handshake_that_never_ends(words: bytes, reason: str, listener: Any, r
     assert outcome.seconds < 4
 
 
-def test_certificates_are_checked_before_anything_is_said(serve, run, contexts, trusting):
+def test_certificates_are_checked_before_a_request_is_sent(serve, run, contexts, trusting):
     """Not even robots.txt is asked of a site that cannot prove its name."""
     site: Site = serve({"/a": good}, tls=contexts["of another name"], name="localhost")
 

@@ -76,7 +76,7 @@ def refused(run):
 
 
 @pytest.mark.parametrize("url", REFUSED, ids=lambda url: ascii(url)[:40])
-def test_a_url_that_leads_nowhere_allowed_is_refused(url, refused):
+def test_urls_to_forbidden_places_are_refused(url, refused):
     row = refused[0][url]
 
     assert row["fetch_reason"] == REFUSED[url], row["error_message"]
@@ -84,7 +84,7 @@ def test_a_url_that_leads_nowhere_allowed_is_refused(url, refused):
     assert row["sha256"] is None
 
 
-def test_refusing_takes_no_time(refused):
+def test_urls_are_refused_quickly(refused):
     assert refused[1].seconds < 3
     assert refused[1].pictures == {}
 

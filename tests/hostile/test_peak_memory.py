@@ -14,7 +14,7 @@ def _known(memory: PeakMemory) -> None:
         pytest.skip(memory.unknown)
 
 
-def test_what_is_held_for_a_moment_is_seen():
+def test_a_short_allocation_is_in_the_peak():
     with PeakMemory() as memory:
         held = b"1" * (150 << 20)
         del held
@@ -23,7 +23,7 @@ def test_what_is_held_for_a_moment_is_seen():
     assert 140 < memory.grown_mb < 200
 
 
-def test_what_was_held_before_is_not():
+def test_an_earlier_allocation_is_not_in_the_peak():
     held = b"1" * (150 << 20)
     del held
     with PeakMemory() as memory:
@@ -33,7 +33,7 @@ def test_what_was_held_before_is_not():
     assert memory.grown_mb < 20
 
 
-def test_what_a_child_holds_is_seen():
+def test_an_allocation_of_a_child_process_is_in_the_peak():
     with PeakMemory() as memory:
         command = [sys.executable, "-c", HOLD, DECODER.decode()]  # known by its command line
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -42,13 +42,15 @@ def test_in_a_browser_charts_are_drawn_and_captions_do_nothing(make, tmp_path: P
     assert not re.search(r"<img[^>]+onerror", dom)
 
 
-def test_without_our_policy_the_captions_are_harmless_as_well(made: Made, tmp_path: Path) -> None:
+def test_without_the_content_security_policy_captions_are_harmless_too(
+    made: Made, tmp_path: Path
+) -> None:
     bare = tmp_path / "bare.html"
     bare.write_text(without_policy(made), encoding="utf-8")
     assert "<title>made · winnow report</title>" in chromium(bare.as_uri(), tmp_path)
 
 
-def test_a_click_unveils_one_picture_and_a_link_opens_what_is_folded(
+def test_a_click_shows_one_hidden_picture_and_a_link_opens_a_closed_section(
     made: Made, tmp_path: Path
 ) -> None:
     page = tmp_path / "clicked.html"

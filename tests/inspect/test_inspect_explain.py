@@ -27,7 +27,7 @@ def shown(explained) -> str:
         (51, "failed: url_missing — The row has no URL."),
     ],
 )
-def test_one_line_says_why(made: Made, i: int, summary: str) -> None:
+def test_the_summary_gives_the_reason_in_one_line(made: Made, i: int, summary: str) -> None:
     explained = explain(made.run, made.row(i)["uid"])
     assert explained["summary"] == summary
     assert summary in shown(explained)
@@ -46,7 +46,7 @@ def test_a_duplicate_names_the_member_that_is_kept(made: Made) -> None:
     ]
 
 
-def test_every_rule_comes_with_its_values_and_its_answer(made: Made) -> None:
+def test_every_rule_is_shown_with_its_values_and_result(made: Made) -> None:
     explained = explain(made.run, made.row(42)["uid"])
     rules = {rule["reason"]: rule for rule in explained["rules"]}
     assert [rule["reason"] for rule in explained["rules"]] == [rule["reason"] for rule in RULES]
@@ -60,7 +60,7 @@ def test_every_rule_comes_with_its_values_and_its_answer(made: Made) -> None:
     assert (rules["toxic_caption"]["result"], rules["toxic_caption"]["takes"]) == (False, False)
 
 
-def test_an_unknown_answer_that_drops_is_distinguished(make) -> None:
+def test_an_unknown_result_that_drops_a_row_is_marked(make) -> None:
     rows = [sample(0, clip_score=None, reason="low_clip_score")]
     explained = explain(make(rows).run, rows[0]["uid"])
     (rule,) = [rule for rule in explained["rules"] if rule["reason"] == "low_clip_score"]
@@ -70,7 +70,7 @@ def test_an_unknown_answer_that_drops_is_distinguished(make) -> None:
     )
 
 
-def test_a_failed_row_is_not_held_against_what_it_could_not_have(made: Made) -> None:
+def test_rules_with_unknown_results_do_not_apply_to_a_failed_row(made: Made) -> None:
     explained = explain(made.run, made.row(48)["uid"])
     (rule,) = [rule for rule in explained["rules"] if rule["reason"] == "low_clip_score"]
     assert (rule["result"], rule["takes"]) == (None, False)
@@ -79,7 +79,7 @@ def test_a_failed_row_is_not_held_against_what_it_could_not_have(made: Made) -> 
     }  # fmt: skip
 
 
-def test_measurements_stand_under_their_stage_and_the_inputs_own_apart(made: Made) -> None:
+def test_measurements_are_grouped_by_stage_and_input_columns_are_separate(made: Made) -> None:
     explained = explain(made.run, made.row(3)["uid"])
     assert explained["measurements"]["captions"]["caption_words"] == 10
     assert explained["measurements"]["embed"]["clip_score"] == pytest.approx(
@@ -95,13 +95,13 @@ def test_a_uid_prefix_and_a_url_find_the_row_too(made: Made) -> None:
     assert explain(made.run, row["url"])["uid"] == row["uid"]
 
 
-def test_a_near_miss_is_suggested(made: Made) -> None:
+def test_the_nearest_key_is_suggested(made: Made) -> None:
     url = made.row(7)["url"]
     with pytest.raises(InputError, match=rf"no row .*the nearest is {url}"):
         explain(made.run, url[:-1])
 
 
-def test_a_strange_key_gets_no_suggestion(made: Made) -> None:
+def test_a_key_unlike_any_other_gets_no_suggestion(made: Made) -> None:
     with pytest.raises(InputError) as error:
         explain(made.run, "zzzz")
     assert "nearest" not in str(error.value)
@@ -114,7 +114,7 @@ def test_several_rows_of_one_url_are_listed_by_uid(make) -> None:
     assert all(row["uid"] in str(error.value) for row in rows)
 
 
-def test_a_row_of_an_unfinished_shard_says_which_stage(make) -> None:
+def test_for_a_row_of_an_unfinished_shard_the_missing_stage_is_named(make) -> None:
     made = make(many_samples(), skip=frozenset({("decide", 0)}))
     explained = explain(made.run, made.row(3)["uid"])
     assert explained["summary"] == "unfinished: decide did not finish shard 0"

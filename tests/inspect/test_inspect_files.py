@@ -9,7 +9,7 @@ import pytest
 from pipeline.inspect.files import RunFiles, SharedFile
 
 
-def test_threads_do_not_move_each_others_position() -> None:
+def test_each_thread_has_its_own_file_position() -> None:
     data = bytes(range(256)) * 4_000
     shared = SharedFile(io.BytesIO(data))
     wrong: list[int] = []
@@ -45,13 +45,13 @@ def test_files_outside_the_run_and_writing_are_refused(tmp_path) -> None:
         files.open("run://a.txt", "wb")
 
 
-def test_modification_times_are_the_stores_own() -> None:
+def test_modification_times_are_those_of_the_store() -> None:
     store = fsspec.filesystem("memory")
     store.pipe("/run-files/a", b"x")
     assert RunFiles("memory://run-files").modified("run://a") == store.modified("/run-files/a")
 
 
-def test_a_store_without_modification_times_will_do(tmp_path) -> None:
+def test_a_store_without_modification_times_can_be_read(tmp_path) -> None:
     """DuckDB asks for them; the same answer each time says that a file has not changed."""
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as made:
         made.writestr("a", b"x")

@@ -47,7 +47,7 @@ def test_the_terminal_shows_rows_without_control_characters() -> None:
     assert "00ff" in out.getvalue()
 
 
-def test_the_terminal_is_not_flooded() -> None:
+def test_the_terminal_shows_a_limited_number_of_rows() -> None:
     out = io.StringIO()
     Console(file=out, width=120).print(render(pa.table({"n": range(ROWS_SHOWN + 5)})))
     assert "and 5 more rows" in out.getvalue()

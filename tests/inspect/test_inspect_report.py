@@ -32,7 +32,7 @@ def examples(page: str, reason: str) -> str:
     return page.split(f'<div id="example-{reason}" class="examples">')[1].split("<h3>")[1]
 
 
-def test_the_law_is_spelled_out(page: str) -> None:
+def test_the_conservation_law_is_shown_with_its_figures(page: str) -> None:
     text = body(section(page, "summary"))
     assert "63 rows in = 44 kept + 10 dropped + 6 failed + 3 repeats merged" in text
     assert "Every row is accounted for" in text
@@ -48,7 +48,7 @@ def test_the_funnel_ends_at_the_kept_rows(page: str) -> None:
     assert int(counts[0]) + sum(int(c.replace("−", "-")) for c in counts[1:-1]) == int(counts[-1])
 
 
-def test_each_rule_comes_with_its_line_and_its_figures(page: str) -> None:
+def test_each_rule_is_shown_with_its_threshold_and_figures(page: str) -> None:
     row = next(r for r in section(page, "reasons").split("<tr>") if "low_clip_score" in r)
     assert "clip_score &lt; 0.2" in row
     figures = dict(re.findall(r'data-label="(\w+)">(?:<b>)?([^<]+)', row))
@@ -67,7 +67,7 @@ def test_every_threshold_has_its_histogram(page: str) -> None:
     assert "low_clip_score: clip_score &lt; 0.2" in lines
 
 
-def test_unsafe_pictures_are_veiled_until_asked_for(page: str) -> None:
+def test_unsafe_pictures_are_hidden_until_clicked(page: str) -> None:
     nsfw = examples(page, "nsfw")
     assert nsfw.count('class="veil"') == 2
     assert nsfw.count('class="picture"') == 0
@@ -76,12 +76,12 @@ def test_unsafe_pictures_are_veiled_until_asked_for(page: str) -> None:
     assert kept.count('class="picture"') == 6
 
 
-def test_a_kept_picture_with_a_high_score_is_veiled_too(make) -> None:
+def test_a_kept_picture_with_a_high_unsafe_score_is_hidden_too(make) -> None:
     page = Path(write_report(make([sample(0, punsafe=0.7)]).run)).read_text(encoding="utf-8")
     assert page.count('class="veil"') == 1
 
 
-def test_the_vocabularys_words_and_personal_data_are_nowhere(page: str) -> None:
+def test_listed_words_and_personal_data_are_not_in_the_page(page: str) -> None:
     assert "glorbex" not in page
     assert "withheld: uses the job&#39;s word list" in page
     assert "jane.doe" not in page
@@ -96,14 +96,14 @@ def test_text_from_the_web_is_escaped(page: str) -> None:
     )
 
 
-def test_the_page_asks_the_network_for_nothing(page: str) -> None:
+def test_the_page_makes_no_network_request(page: str) -> None:
     shown = re.sub(r"(?s)<script>.*?</script>", "", page)
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)""", shown) == []
     assert "default-src &#39;none&#39;" in page
     assert "@import" not in page
 
 
-def test_duplicate_groups_stand_side_by_side_with_the_kept_one_first(page: str) -> None:
+def test_duplicate_groups_are_shown_with_the_kept_row_first(page: str) -> None:
     group = section(page, "duplicates").split('class="panel group"')[1]
     assert re.findall(r'<span class="chip \w+">(\w+)</span>', group) == [
         "kept", "duplicate", "duplicate",
@@ -118,7 +118,7 @@ def test_balance_shows_shares_before_and_after(page: str) -> None:
     assert re.search(r"source a column of the input", text)
 
 
-def test_a_group_that_suffers_is_marked(make) -> None:
+def test_a_group_that_loses_many_rows_is_marked(make) -> None:
     rows = [sample(i) for i in range(60)]
     rows += [sample(i, language="de", reason="caption_language") for i in range(60, 100)]
     page = Path(write_report(make(rows, pictures=False).run)).read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def test_the_same_run_gives_the_same_examples(made: Made, page: str) -> None:
     assert re.findall(ids, again) == re.findall(ids, page) != []
 
 
-def test_a_report_knows_what_it_was_made_from(make) -> None:
+def test_a_report_is_stale_when_its_inputs_change(make) -> None:
     made = make([sample(0), sample(1, reason="nsfw")])
 
     def why() -> str:
@@ -192,7 +192,7 @@ def test_training_and_samples_are_shown_where_there_are_any(make) -> None:
     ids=["one row", "no pictures", "none kept, no rules", "no vectors", "only captions",
          "nothing done yet", "no score", "no finite score", "no text at all"],
 )  # fmt: skip
-def test_meagre_runs_have_a_report_too(make, rows, options) -> None:
+def test_runs_with_few_measurements_have_a_report(make, rows, options) -> None:
     page = Path(write_report(make(rows, **options).run)).read_text(encoding="utf-8")
     assert f"{len(rows)} rows in =" in body(page)
     assert page.rstrip().endswith("</html>")

@@ -25,7 +25,7 @@ images: {{nsfw: null}}
 
 
 @pytest.mark.parametrize("command", ["status", "stats", "plan", "explain", "sql"])
-def test_reading_loads_nothing_heavy(made, tmp_path: Path, command: str):
+def test_reading_commands_import_no_heavy_package(made, tmp_path: Path, command: str):
     words = [made.run.folder.url]
     if command == "plan":
         (tmp_path / "list.csv").write_text("url,caption\nhttps://a.example/1.jpg,a cat\n")

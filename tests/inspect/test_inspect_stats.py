@@ -28,7 +28,7 @@ def test_every_row_of_the_input_is_accounted_for(made: Made) -> None:
     assert found["kept"] + sum(found["reasons"].values()) + found["merged_repeats"] == 63
 
 
-def test_reasons_count_first_anywhere_and_alone(made: Made) -> None:
+def test_reasons_are_counted_as_first_as_any_and_as_only_reason(made: Made) -> None:
     found = stats(made.run)
     assert found["reasons"]["low_clip_score"] == 2
     assert found["reasons_any"]["low_clip_score"] == 3
@@ -52,7 +52,7 @@ def test_stages_come_with_rows_seconds_and_whether_they_were_cached(made: Made) 
     assert stages["decide"]["cached"] is False
 
 
-def test_unfinished_rows_keep_the_law_and_are_named(make) -> None:
+def test_unfinished_rows_are_counted_in_the_conservation_law(make) -> None:
     found = stats(make(many_samples(), skip=frozenset({("decide", 0)})).run)
     assert found["unfinished"] == 25
     assert found["conserved"] is True
@@ -60,7 +60,7 @@ def test_unfinished_rows_keep_the_law_and_are_named(make) -> None:
     assert "decide shard 0: worker died" in shown(render(found))
 
 
-def test_a_lost_row_breaks_the_law_aloud(make) -> None:
+def test_a_lost_row_is_reported_as_a_violation_of_the_law(make) -> None:
     made = make(many_samples())
     index = made.run.index
     changed = index.encode().replace(b'"rows_in": 63', b'"rows_in": 64')
@@ -70,7 +70,7 @@ def test_a_lost_row_breaks_the_law_aloud(make) -> None:
     assert "1 rows unaccounted for" in law(found)
 
 
-def test_a_part_in_another_order_breaks_the_law_aloud(make) -> None:
+def test_a_part_in_another_order_is_reported_as_a_violation_of_the_law(make) -> None:
     made = make(many_samples())
     (path,) = Path(made.run.folder.path("parts")).glob("embed-*/00001.parquet")
     table = pa.parquet.read_table(path)

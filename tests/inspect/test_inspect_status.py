@@ -38,7 +38,7 @@ def test_a_held_lock_means_running_and_names_the_process(make) -> None:
     assert status(made.run)["running"] is False
 
 
-def test_asking_leaves_the_lock_free(make) -> None:
+def test_asking_for_the_status_releases_the_lock(make) -> None:
     made = make([sample(0)])
     for _ in range(2):
         with made.run.locked():
@@ -63,7 +63,7 @@ def test_before_the_input_is_dealt(make) -> None:
     assert "not dealt into shards yet" in shown(render(found))
 
 
-def test_sizes_for_the_eye() -> None:
+def test_sizes_as_text() -> None:
     assert [size(n) for n in (0, 999, 1_500, 2_500_000, 7e15)] == [
         "0 B", "999 B", "1.5 kB", "2.5 MB", "7.0 PB",
     ]  # fmt: skip

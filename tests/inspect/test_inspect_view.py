@@ -15,7 +15,7 @@ from pipeline.table.run import Run
 from pipeline.words.errors import InputError
 
 
-def test_every_row_stands_beside_its_own_measurements(made: Made) -> None:
+def test_every_row_is_joined_with_its_own_measurements(made: Made) -> None:
     with connect(made.run) as db:
         rows = db.sql("SELECT * FROM samples ORDER BY shard, row").to_arrow_table().to_pylist()
     assert [(row["shard"], row["row"]) for row in rows] == [(i // 25, i % 25) for i in range(60)]
@@ -108,7 +108,7 @@ def test_a_remote_run_reads_the_same(made: Made) -> None:
         assert remote.equals(db.sql("SELECT * FROM samples ORDER BY shard, row").to_arrow_table())
 
 
-def test_large_shards_keep_their_order_across_row_groups(tmp_path: Path) -> None:
+def test_rows_of_large_shards_keep_their_order_across_row_groups(tmp_path: Path) -> None:
     rows = 250_000
     made = make_run(tmp_path, [sample(0)], stages=("captions",))
     shard = Path(made.run.folder.path("shards/00000.parquet"))

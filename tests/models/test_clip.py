@@ -62,7 +62,7 @@ def texts_of(clip):
     return lambda texts: clip.encode_texts(texts).astype(np.float32)
 
 
-def test_what_a_model_says_of_itself(clip):
+def test_the_attributes_of_a_loaded_model(clip):
     assert (clip.name, clip.dim, clip.image_size) == ("winnow-tiny", 128, 64)
     assert (clip.context_length, clip.text_width) == (20, 128)
     assert 5 < clip.logit_scale <= 100.5
@@ -166,7 +166,7 @@ def test_a_model_is_loaded_once():
     assert load_clip("winnow-tiny") is load_clip("winnow-tiny")
 
 
-def test_reads_compositions_it_has_never_seen(clip, world):
+def test_the_model_recognises_held_out_compositions(clip, world):
     pixels, scenes = world
     images, embed = vectors_of(clip, pixels), texts_of(clip)
     full = accuracy_by_captions(images, scenes, embed, clip.logit_scale)
@@ -235,7 +235,7 @@ def test_weights_of_another_shape_are_refused(copy):
         load_clip(str(copy))
 
 
-def test_a_digest_follows_the_weights_and_the_config(copy):
+def test_a_digest_depends_on_the_weights_and_the_config(copy):
     before = clip_digest(str(copy))
     weights = copy / "open_clip_model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -289,7 +289,7 @@ print("torch" in sys.modules)
     assert torch_imported == "False"
 
 
-def test_torchvision_can_be_imported_beside_any_torch():
+def test_torchvision_can_be_imported_with_any_torch():
     code = """
 from pipeline.models.torchvision_shim import ensure_torchvision
 ensure_torchvision()

@@ -66,7 +66,7 @@ def test_phone_numbers(text: str, count: int):
 @pytest.mark.parametrize(
     "text", ["1" * MEASURED, "1 " * 1000, "a." * 1000, "a@" * 1000, "at" * 1000]
 )
-def test_hostile_captions_take_no_time(text: str):
+def test_hostile_captions_are_searched_quickly(text: str):
     start = time.monotonic()
     count_emails(text)
     count_phones(text)
@@ -74,7 +74,7 @@ def test_hostile_captions_take_no_time(text: str):
 
 
 @given(st.text())
-def test_any_text_is_counted(text: str):
+def test_any_text_can_be_measured(text: str):
     assert count_emails(f"{text} | me@home.example") == count_emails(text) + 1
     assert count_phones(f"{text} | +49 30 1234567") == count_phones(text) + 1
 
@@ -171,7 +171,7 @@ def test_the_language_is_a_column(plan_run):
     assert 0.5 < cells["language_score"] <= 1
 
 
-def test_the_listed_words_are_nowhere_to_be_read(plan_run, words: Path):
+def test_the_listed_words_are_written_to_no_file(plan_run, words: Path):
     caption = "the kangaroo of all kangaroos"
     words.write_text("glorbex\nkangaroo\n")
     rows = [{"url": "https://a.example/1", "caption": caption}]
@@ -184,7 +184,7 @@ def test_the_listed_words_are_nowhere_to_be_read(plan_run, words: Path):
             assert b"glorbex" not in path.read_bytes()
 
 
-def test_a_changed_list_is_another_recipe_and_a_moved_one_is_not(plan_run, words: Path):
+def test_the_recipe_depends_on_the_lists_content_and_not_its_path(plan_run, words: Path):
     def fingerprint(path: Path) -> str:
         config = {"toxicity": None, "language": False, "vocabulary": str(path)}
         plan = plan_run(pairs(1), captions=config, name=path.stem).plan
@@ -198,7 +198,7 @@ def test_a_changed_list_is_another_recipe_and_a_moved_one_is_not(plan_run, words
     assert fingerprint(moved) != first
 
 
-def test_a_batch_size_is_no_part_of_the_recipe():
+def test_the_batch_size_is_not_part_of_the_recipe():
     """Also where the section lies in another one."""
     sections = [CaptionsConfig(toxicity={"batch_size": size}) for size in (8, 64)]
     assert sections[0].recipe() == sections[1].recipe()
@@ -206,7 +206,7 @@ def test_a_batch_size_is_no_part_of_the_recipe():
 
 
 @pytest.mark.parametrize("data", [b"\n \n# only a comment\n", b"caf\xe9\n", None])
-def test_a_list_that_is_none_is_refused(tmp_path: Path, data: bytes | None):
+def test_a_file_that_is_not_a_word_list_is_refused(tmp_path: Path, data: bytes | None):
     path = tmp_path / "words.txt"
     if data is not None:
         path.write_bytes(data)
@@ -222,7 +222,7 @@ def test_insults_score_higher_than_kangaroos(plan_run):
     assert cells[None]["toxicity"] is None
 
 
-def test_no_captions_no_scores():
+def test_without_captions_there_are_no_scores():
     score = load_toxicity(CaptionsConfig().toxicity)
     assert score([]).shape == (0,)
     assert score(["a cat"]).dtype == np.float32

@@ -51,14 +51,14 @@ def test_datasets_loads_every_kept_row_once_with_its_picture(late, drawings, dat
     assert groups == [None] * 5 + [f"{7:032x}"] + [None] * 4
 
 
-def test_datasets_loads_the_tables_by_themselves(late, datasets):
+def test_datasets_loads_the_parquet_tables_alone(late, datasets):
     files = str(place(late) / "*.parquet")
     table = datasets.load_dataset("parquet", data_files=files, split="train")
     assert table["caption"][:] == kept_captions(late)
     assert table.features["dup_group"] == datasets.Value("string")
 
 
-def test_the_head_names_the_tars_alone_and_a_type_for_every_column(late):
+def test_the_head_names_only_the_tars_and_a_type_for_every_column(late):
     folder = place(late)
     head = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
     assert head["configs"] == [
@@ -90,7 +90,7 @@ def test_types_are_those_that_the_json_files_give(datasets):
     }  # fmt: skip
 
 
-def test_the_card_tells_what_is_in_it_and_what_is_not(exported):
+def test_the_card_lists_what_is_in_the_export_and_what_is_not(exported):
     export = {"title": 'Winnowed: "the best"', "license": "cc0-1.0"}
     planned = exported(export=export)
     text = (place(planned) / "README.md").read_text()

@@ -49,7 +49,7 @@ def reasons(verdicts) -> list[list[str]]:
     return [own["reasons"] for own in verdicts]
 
 
-def test_a_row_goes_with_the_first_true_rule_and_knows_all(plan_run):
+def test_a_rows_reason_is_the_first_true_rule_and_its_reasons_are_all(plan_run):
     rules = [
         {"reason": "x_wide", "when": "original_width > 500"},
         {"reason": "x_huge", "when": "original_width > 900"},
@@ -76,12 +76,12 @@ def test_two_rules_may_share_a_reason(plan_run):
 
 
 @pytest.mark.parametrize(("if_null", "expected"), [("keep", []), ("drop", ["low_resolution"])])
-def test_what_an_unknown_answer_means_is_the_rules_to_say(plan_run, if_null: str, expected):
+def test_if_null_decides_what_an_unknown_result_means(plan_run, if_null: str, expected):
     verdicts = judge(plan_run(pairs(1), rules=[SMALL | {"if_null": if_null}]), [OK])
     assert reasons(verdicts) == [expected]
 
 
-def test_a_failed_row_gets_true_rules_beside_its_failure_but_no_unknown_ones(plan_run):
+def test_a_failed_row_also_gets_the_reasons_of_true_rules_but_not_of_unknown_ones(plan_run):
     rules = [SMALL, {"reason": "x_long", "when": "caption_words > 2"}]
     downloads = [
         {"status": "failed", "fetch_reason": "timeout"},
@@ -104,14 +104,14 @@ def test_a_row_that_could_not_be_read_keeps_that_reason(plan_run):
     assert planned.read("decide")["a cat"]["reasons"] == ["url_missing"]
 
 
-def test_a_row_left_out_goes_with_a_true_rule_or_as_not_measured(plan_run):
+def test_a_row_left_out_gets_the_reason_of_a_true_rule_or_not_measured(plan_run):
     """`only_if` said no: the unknown measurements say nothing of the picture."""
     rules = [SMALL, {"reason": "x_one", "when": "caption like '%number 1'"}]
     verdicts = judge(plan_run(pairs(2), rules=rules), [{"status": "skipped"}] * 2)
     assert reasons(verdicts) == [["not_measured"], ["x_one"]]
 
 
-def test_a_list_that_promises_no_hash_has_no_rule_about_one(plan_run):
+def test_without_hashes_in_the_list_there_is_no_rule_over_hashes(plan_run):
     rules = plan_run(pairs(1)).plan.by_name["decide"].stage.rules
     assert "hash_mismatch" not in [rule.reason for rule in rules]
 
@@ -158,7 +158,7 @@ def test_facts_of_the_fetch_are_judged_by_the_download_section(plan_run, facts, 
         (None, True, []),
     ],
 )
-def test_the_promised_hash_is_held_against_what_is_stored(plan_run, given, verify, expected):
+def test_the_lists_hash_is_compared_with_the_stored_one(plan_run, given, verify, expected):
     planned = plan_run([pairs(1)[0] | {"sha256": given}], download={"verify_hash": verify})
     held = [
         rule.when for rule in planned.plan.by_name["decide"].stage.rules if "sha256" in rule.when
@@ -172,7 +172,7 @@ def group(leader: int, count: int) -> list[dict[str, Any]]:
     return [{"dup_group": leader, "dup_sim": 1.0, "dup_kind": "bytes"} for _ in range(count)]
 
 
-def test_the_best_member_of_a_group_stays(plan_run):
+def test_the_best_member_of_a_group_is_kept(plan_run):
     downloads = [OK | {"original_pixels": p} for p in (100, 900, 400, 100)]
     dedups = [*group(0, 3), {}]
     verdicts = judge(plan_run(pairs(4), shard_size=2, rules=[DUPLICATE]), downloads, dedups)
@@ -180,7 +180,7 @@ def test_the_best_member_of_a_group_stays(plan_run):
     assert [own["dup_of"] for own in verdicts] == [1, None, 1, None]
 
 
-def test_the_best_member_that_other_rules_spare_stays(plan_run):
+def test_the_best_member_that_no_other_rule_drops_is_kept(plan_run):
     """The largest is dropped for its caption: the next must not go as its duplicate."""
     rules = [{"reason": "x_one", "when": "caption like '%number 1'"}, DUPLICATE]
     downloads = [OK | {"original_pixels": p} for p in (100, 900, 400)]
@@ -189,7 +189,7 @@ def test_the_best_member_that_other_rules_spare_stays(plan_run):
     assert [own["dup_of"] for own in verdicts] == [2, 2, None]
 
 
-def test_where_no_member_survives_nobody_is_a_duplicate(plan_run):
+def test_if_no_member_is_kept_none_is_a_duplicate(plan_run):
     rules = [{"reason": "x_all", "when": "caption_words > 2"}, DUPLICATE]
     downloads = [OK | {"original_pixels": 100}] * 2
     verdicts = judge(plan_run(pairs(2), rules=rules), downloads, group(0, 2))
@@ -197,7 +197,7 @@ def test_where_no_member_survives_nobody_is_a_duplicate(plan_run):
     assert [own["dup_of"] for own in verdicts] == [None, None]
 
 
-def test_without_the_rule_repeats_stay(plan_run):
+def test_without_the_duplicate_rule_repeats_are_kept(plan_run):
     verdicts = judge(plan_run(pairs(2)), [OK] * 2, group(0, 2))
     assert reasons(verdicts) == [[], []]
 
@@ -210,7 +210,7 @@ def test_a_duplicate_is_reported_in_the_rules_order(plan_run):
     assert verdicts[0]["reason"] == "duplicate"
 
 
-def test_only_members_that_the_rule_takes_compete(plan_run):
+def test_only_members_that_the_rule_matches_are_compared(plan_run):
     """Stricter than the stage: what is less like its leader than 0.99 is no duplicate."""
     rules = [{"reason": "duplicate", "when": "dup_sim > 0.99"}]
     dedups = [own | {"dup_sim": s} for own, s in zip(group(0, 3), (1.0, 1.0, 0.97), strict=True)]
@@ -219,7 +219,7 @@ def test_only_members_that_the_rule_takes_compete(plan_run):
     assert reasons(verdicts) == [["duplicate"], [], []]
 
 
-def test_ties_are_settled_by_the_next_column_and_then_by_uid(plan_run):
+def test_ties_are_decided_by_the_next_column_and_then_by_uid(plan_run):
     rows = pairs(4)
     planned = plan_run(rows, rules=[DUPLICATE], dedup={"prefer": ["original_pixels", "bytes"]})
     downloads = [OK | {"original_pixels": 100, "bytes": b} for b in (5, 7, 7, None)]
@@ -277,7 +277,7 @@ CELL = st.fixed_dictionaries(
 @pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.lists(CELL, min_size=1, max_size=9), st.integers(1, 4))
-def test_any_verdicts_obey_the_law(tmp_path_factory, cells, shard_size):
+def test_any_verdicts_satisfy_the_conservation_law(tmp_path_factory, cells, shard_size):
     folder = tmp_path_factory.mktemp("law")
     rules = [SMALL, {"reason": "x_odd", "when": "original_width % 2 = 1"}, DUPLICATE]
     planned = PlannedRun.of(

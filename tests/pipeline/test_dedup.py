@@ -59,7 +59,7 @@ def likenesses(draw) -> tuple[int, list[Likeness]]:
 
 @settings(max_examples=300, deadline=None)
 @given(likenesses())
-def test_groups_are_those_of_the_plain_rule(given_likenesses):
+def test_groups_equal_those_of_a_plain_implementation(given_likenesses):
     rows, found = given_likenesses
     leader, similarity, kinds = solve(rows, found)
     expected_leader, expected_kinds = expected(rows, found)
@@ -91,7 +91,7 @@ def test_classes_are_equal_rows(cells):
     assert [cells.index(cells[row]) for row in first] == first.tolist()
 
 
-def test_a_picture_found_very_often_costs_no_pair():
+def test_identical_pictures_are_grouped_without_pairs():
     """A "not found" picture, re-encoded 100,000 times: five billion pairs, looked at singly."""
     count = 100_000
     rows = pa.table(
@@ -159,7 +159,7 @@ def test_repeats_are_found_over_shards(plan_run, drawings, shard_size: int):
     }  # fmt: skip
 
 
-def test_the_surest_likeness_is_named(plan_run, drawings):
+def test_the_most_reliable_likeness_is_named(plan_run, drawings):
     rows, pictures = family(drawings)
     planned = plan_run(rows)
     planned.make(*planned.caption_stages)
@@ -183,7 +183,7 @@ def test_the_surest_likeness_is_named(plan_run, drawings):
         ({"bytes": False, "phash_distance": None}, 0), ({"phash_quality": 100}, 2),
     ],
 )  # fmt: skip
-def test_each_likeness_can_be_left_out(plan_run, drawings, settings_, size: int):
+def test_each_likeness_can_be_turned_off(plan_run, drawings, settings_, size: int):
     rows, pictures = family(drawings)
     planned = plan_run(rows, dedup=settings_)
     planned.make(*planned.caption_stages)
@@ -203,7 +203,7 @@ def test_flat_pictures_are_not_compared_by_hash(plan_run):
     assert groups(planned) == set()
 
 
-def test_an_empty_shard_of_failures_is_no_trouble(plan_run):
+def test_a_shard_with_only_failures_is_handled(plan_run):
     planned = plan_run(pairs(4), shard_size=2, **TINY)
     planned.make(*planned.caption_stages)
     for shard in planned.shards:
@@ -219,7 +219,7 @@ def unit(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("thumbnail_similarity", [0.95, None])
-def test_near_vectors_must_look_alike_too(plan_run, drawings, thumbnail_similarity):
+def test_near_vectors_must_have_similar_thumbnails(plan_run, drawings, thumbnail_similarity):
     """0 and 1: near vectors, like pictures. 2 and 3: near vectors, unlike pictures."""
     rng = np.random.default_rng(0)
     a, b = unit(rng), unit(rng)
@@ -249,7 +249,7 @@ def test_near_vectors_must_look_alike_too(plan_run, drawings, thumbnail_similari
     assert kinds == {"vector", None}
 
 
-def test_a_row_without_a_vector_is_compared_by_the_rest(plan_run, drawings):
+def test_a_row_without_a_vector_is_compared_by_bytes_and_hash(plan_run, drawings):
     rows = pairs(3)
     planned = plan_run(rows, **TINY)
     planned.make(*planned.caption_stages)
@@ -260,7 +260,7 @@ def test_a_row_without_a_vector_is_compared_by_the_rest(plan_run, drawings):
     assert [len(members) for members in groups(planned)] == [2]
 
 
-def test_what_decides_who_stays_makes_no_group_stale(plan_run):
+def test_the_choice_of_the_kept_member_makes_no_group_stale(plan_run):
     first = plan_run(pairs(1), name="a")
     second = plan_run(pairs(1), name="b", dedup={"prefer": ["bytes"]})
     assert first.plan.by_name["dedup"].fingerprint == second.plan.by_name["dedup"].fingerprint

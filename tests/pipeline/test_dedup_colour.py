@@ -21,7 +21,7 @@ def _flag(colour: tuple[int, int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("agreement", "grouped"), [(None, True), (0.9, False)])
-def test_flags_that_differ_in_colour_alone(agreement, grouped):
+def test_flags_that_differ_only_in_colour_are_not_duplicates(agreement, grouped):
     # Equally dark, so that PDQ's grey picture is the same.
     pictures = [_flag((200, 40, 40)), _flag((0, 104, 177))]
     hashes, qualities = zip(*(perceptual_hash(p) for p in pictures), strict=True)

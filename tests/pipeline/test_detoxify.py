@@ -88,7 +88,7 @@ def scorer(folder: Path, **changes):
     return load_toxicity(ToxicityConfig(model="original", checkpoint=str(folder), **changes))
 
 
-def test_scores_are_detoxifys_own(published, converted: Path):
+def test_scores_equal_those_of_detoxify(published, converted: Path):
     scores = scorer(converted)(CAPTIONS)
     np.testing.assert_allclose(scores, published["expected"], atol=1e-5)
     assert np.ptp(scores) > 0.1  # not one number for all
@@ -112,7 +112,7 @@ def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converte
     )
 
 
-def test_only_tensors_are_left(converted: Path):
+def test_the_converted_checkpoint_holds_only_tensors(converted: Path):
     names = {path.name for path in converted.iterdir()}
     assert {"model.safetensors", "config.json"} <= names
     assert not {name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".pkl"))}
@@ -137,7 +137,7 @@ def test_a_checkpoint_of_other_classes_is_refused(published, tmp_path: Path):
         )
 
 
-def test_what_is_no_checkpoint_is_refused(published, tmp_path: Path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(published, tmp_path: Path):
     import torch
 
     torch.save([1], tmp_path / "list.pt")

@@ -50,12 +50,14 @@ def job(**sections: Any) -> Job:
         ({}, {}),
     ],
 )
-def test_a_stage_of_measure_tells_its_own(before: dict[str, Any], expected: dict[str, Any]):
+def test_a_stage_under_measure_reports_its_changed_effort_keys(
+    before: dict[str, Any], expected: dict[str, Any]
+):
     stage = PatientStage(job(measure={"patient": {"tries": 5}}))
     assert stage.changed_effort(before) == expected
 
 
-def test_the_fetch_tells_those_of_the_download_section():
+def test_the_download_stage_reports_the_changed_effort_keys_of_its_section():
     before = job().model_dump(mode="json")
     after = job(download={"retries": 7, "timeout": 3, "max_bytes": 5, "thread_count": 3})
     assert DownloadStage(after, {}).changed_effort(before) == {
@@ -63,6 +65,6 @@ def test_the_fetch_tells_those_of_the_download_section():
     }  # fmt: skip
 
 
-def test_a_stage_without_keys_of_its_own_tells_none():
+def test_a_stage_without_own_keys_reports_no_changed_effort_keys():
     before = job().model_dump(mode="json")
     assert PIIStage(job(download={"retries": 7})).changed_effort(before) == {}

@@ -84,7 +84,7 @@ JOB_FILES: dict[str, tuple[bytes | None, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", JOB_FILES)
-def test_a_job_file_that_is_none_is_refused(desk, monkeypatch, capsys, case: str):
+def test_a_file_that_is_not_a_job_is_refused(desk, monkeypatch, capsys, case: str):
     data, expected = JOB_FILES[case]
     (desk / "jobs.yaml").write_text("input: rows.csv")
     if data is not None:
@@ -122,7 +122,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_folder_of_another_job_is_left_alone(desk, monkeypatch, capsys):
+def test_a_folder_of_another_job_is_refused_and_not_changed(desk, monkeypatch, capsys):
     other = desk / "other.yaml"
     other.write_text("input: rows.csv")
     (desk / "runs" / "case").mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_a_folder_of_another_job_is_left_alone(desk, monkeypatch, capsys):
     assert _contents(desk / "runs") == before
 
 
-def test_a_folder_of_something_else_is_left_alone(desk, monkeypatch, capsys):
+def test_a_folder_that_is_not_a_run_is_refused_and_not_changed(desk, monkeypatch, capsys):
     (desk / "runs" / "case").mkdir(parents=True)
     (desk / "runs" / "case" / "thesis.tex").write_text("all my work")
     before = _contents(desk / "runs")
@@ -160,7 +160,9 @@ def test_a_locked_folder_names_the_process(desk, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("command", ["status", "stats", "report"])
-def test_a_folder_that_is_no_run_names_the_nearest(desk, monkeypatch, capsys, command: str):
+def test_the_nearest_run_is_suggested_for_a_folder_that_is_not_one(
+    desk, monkeypatch, capsys, command: str
+):
     (desk / "runs" / "case").mkdir(parents=True)
     (desk / "runs" / "case" / "resolved.json").write_text("{}")
     line = refused(monkeypatch, capsys, command, "runs")
@@ -168,7 +170,7 @@ def test_a_folder_that_is_no_run_names_the_nearest(desk, monkeypatch, capsys, co
     assert "did you mean runs/case?" in line
 
 
-def test_a_sound_job_is_planned(desk, monkeypatch, capsys):
+def test_a_valid_job_is_planned(desk, monkeypatch, capsys):
     """The other cases fail for their own reason, not because the bare job does."""
     (desk / "job.yaml").write_text(yaml.safe_dump(bare({})))
     monkeypatch.setattr(sys, "argv", ["winnow", "plan", "job.yaml", "--json"])

@@ -64,7 +64,7 @@ def test_the_parquet_holds_the_same_rows(exported):
         assert {"uid", "url", "caption", "width", "height", "sha256"} <= set(table.column_names)
 
 
-def test_stats_are_img2datasets_and_nothing_else_is_called_so(exported):
+def test_stats_files_have_the_format_and_names_of_img2dataset(exported):
     folder = place(exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True))
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*_stats.json"))
     assert found == ["00000_stats.json", "00001_stats.json"]
@@ -85,7 +85,7 @@ def test_the_same_rows_give_the_same_bytes(exported):
     assert manifests[0]["digest"] == manifests[1]["digest"]
 
 
-def test_the_manifest_tells_rows_bytes_and_digests(exported):
+def test_the_manifest_lists_rows_bytes_and_digests(exported):
     folder = place(exported())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["rows"] == 6 == sum(shard["rows"] for shard in manifest["shards"])
@@ -98,7 +98,7 @@ def test_the_manifest_tells_rows_bytes_and_digests(exported):
         assert shard["parquet_sha256"] == hashlib.sha256(parquet).hexdigest()
 
 
-def test_clip_retrieval_finds_vectors_beside_their_rows(exported):
+def test_clip_retrieval_finds_the_vectors_of_its_rows(exported):
     planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
     folder = place(planned)
     captions = []
@@ -125,7 +125,7 @@ def told_of(folder: Path) -> list[str]:
     return json.loads((folder / "manifest.json").read_text())["notes"]
 
 
-def test_datacomps_subset_takes_the_kept_rows_of_the_pool_and_no_other(exported):
+def test_datacomps_subset_holds_exactly_the_kept_rows_of_the_pool(exported):
     rows = pairs(9)
     uids = ["f" * 31 + "0", "0" * 31 + "1", *map(pool_uid, rows[2:])]
     planned = exported(rows=of_a_pool(rows, uids), export={"formats": ["datacomp"]})
@@ -150,7 +150,7 @@ def test_rows_without_a_uid_of_the_pool_are_left_out_of_the_subset_and_counted(e
     assert note in (place(planned) / "README.md").read_text()
 
 
-def test_a_pair_that_the_pool_holds_twice_is_taken_once(exported):
+def test_a_uid_that_occurs_twice_is_in_the_subset_once(exported):
     """Merged repeats keep the first uid; two pairs of one uid do not make two copies."""
     first, second, third, fourth = pairs(2) + pairs(2, first=3)
     uids = [f"{n:032x}" for n in (5, 6, 7, 8, 7)]
@@ -162,7 +162,7 @@ def test_a_pair_that_the_pool_holds_twice_is_taken_once(exported):
     assert told_of(place(planned)) == [note]
 
 
-def test_a_layout_no_longer_asked_for_does_not_stay(exported):
+def test_a_layout_that_the_job_no_longer_names_is_removed(exported):
     planned = exported(export={"formats": ["clip-retrieval", "datacomp"]}, vectors=True)
     before = place(planned)
     other = exported(vectors=True)
@@ -174,7 +174,7 @@ def test_a_layout_no_longer_asked_for_does_not_stay(exported):
     }  # fmt: skip
 
 
-def test_shards_of_a_longer_export_do_not_stay(exported):
+def test_surplus_shards_of_a_longer_export_are_removed(exported):
     planned = exported()
     folder = place(planned)
     (folder / "00007.tar").write_bytes(b"of a longer list")
@@ -192,7 +192,7 @@ def test_an_export_is_finished_only_when_all_of_it_is_current(exported):
     assert sorted(sliced.current_shards()) == [0]
 
 
-def test_values_that_json_has_no_word_for_become_null(exported):
+def test_nan_and_infinity_become_null_in_json(exported):
     rows = [row | {"similarity": "nan", "punsafe": "inf"} for row in pairs(1)]
     (sample,) = list(wds.WebDataset(str(place(exported(rows=rows)) / "00000.tar"), shardshuffle=0))
     values = json.loads(sample["json"], parse_constant=lambda word: pytest.fail(word))
@@ -200,7 +200,7 @@ def test_values_that_json_has_no_word_for_become_null(exported):
     assert values["punsafe"] is None
 
 
-def test_odd_captions_and_urls_survive(exported):
+def test_unusual_captions_and_urls_are_exported_unchanged(exported):
     caption = 'line\ntwo\t"quoted" – 袋鼠 🦘 \\ 0'
     rows = [{"url": "https://a.example/?q=ä&b= c", "caption": caption}]
     folder = place(exported(rows=rows))
@@ -209,7 +209,7 @@ def test_odd_captions_and_urls_survive(exported):
     assert json.loads(sample["json"])["url"] == rows[0]["url"]
 
 
-def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
+def test_without_kept_rows_the_export_is_empty(exported):
     folder = place(
         exported(rows=of_a_pool(pairs(3)[2:], ["1" * 32]), export={"formats": ["datacomp"]})
     )
@@ -219,7 +219,7 @@ def test_nothing_kept_is_an_empty_export_and_no_crash(exported):
     assert not list(folder.glob("*.tar"))
 
 
-def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
+def test_a_missing_picture_is_a_part_error(exported, tmp_path: Path):
     planned = exported(count=3)
     sliced = planned.export()
     tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
@@ -233,7 +233,7 @@ def test_a_picture_that_is_gone_is_a_broken_part(exported, tmp_path: Path):
         write_shard(0, slices, tmp_path)
 
 
-def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings):
+def test_a_shard_without_embedded_rows_exports_zero_vectors(exported, drawings):
     planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
     planned.commit_vectors(0, np.zeros((3, 0)), [None] * 3)
     for shard in planned.shards:
@@ -246,7 +246,7 @@ def test_a_shard_of_which_nothing_was_embedded_exports_zeros(exported, drawings)
     assert images[own:].any(axis=1).all()
 
 
-def test_a_new_title_finishes_anew_but_writes_no_shard(exported):
+def test_a_new_title_writes_card_and_manifest_again_but_no_shard(exported):
     sliced = exported().export()
     retitled = exported(export={"title": "Another"})
     again = retitled.sliced()

@@ -99,7 +99,7 @@ def test_an_mlp_head(tmp_path: Path, hidden: str):
     np.testing.assert_allclose(judge_of(head)(x), expected[:, 0], atol=1e-4)
 
 
-def test_a_sigmoid_of_large_numbers_is_sure_and_quiet(tmp_path: Path):
+def test_a_sigmoid_of_large_numbers_does_not_overflow(tmp_path: Path):
     save_file({"layers.0.weight": np.full((1, 1), 1e4, np.float32)}, tmp_path / "h.safetensors")
     head = weighted(tmp_path / "h.safetensors", activation="sigmoid")
     with np.errstate(all="raise"):
@@ -120,7 +120,7 @@ def test_a_zeroshot_head_is_the_softmax_share_of_its_prompts():
 
 
 @pytest.mark.slow
-def test_a_zeroshot_head_knows_cats_from_kangaroos(drawings):
+def test_a_zeroshot_head_distinguishes_cats_from_kangaroos(drawings):
     from pipeline.demo.world import Scene, caption, draw
 
     clip = load_clip("winnow-tiny")
@@ -134,7 +134,7 @@ def test_a_zeroshot_head_knows_cats_from_kangaroos(drawings):
     assert scores[4:].mean() < 0.2
 
 
-def test_weights_of_another_width_are_refused_before_and_at_loading(tmp_path: Path):
+def test_weights_of_another_width_are_refused_by_check_and_by_load(tmp_path: Path):
     save(tmp_path / "h.safetensors", (1, 768))
     head = weighted(tmp_path / "h.safetensors")
     with pytest.raises(InputError, match=r"heads\[0\].weights: made for vectors of width 768"):
@@ -181,7 +181,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, name: str):
         weighted(tmp_path / name).check(DIM)
 
 
-def test_the_digest_follows_weights_and_the_settings_prompts(tmp_path: Path):
+def test_the_digest_depends_on_weights_and_the_settings_on_prompts(tmp_path: Path):
     save(tmp_path / "a.safetensors", (1, DIM))
     save(tmp_path / "b.safetensors", (1, DIM))
     (tmp_path / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
@@ -252,7 +252,7 @@ def test_a_kind_and_its_keys_are_checked(head: dict[str, str], expected: str):
         heads_of(job_of(**head))
 
 
-def test_settings_are_those_that_change_the_score_and_a_path_is_none_of_them(tmp_path: Path):
+def test_settings_hold_keys_that_change_the_score_but_no_path(tmp_path: Path):
     plain = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation="none")
     assert plain.settings() == {"kind": "mlp", "version": 1}
     relu = weighted(tmp_path / "h.safetensors", "mlp", hidden_activation="relu")
@@ -271,7 +271,7 @@ def test_a_relative_path_of_weights_is_made_absolute(tmp_path: Path, monkeypatch
     [np.zeros((3, 1), np.float32), np.zeros(2, np.float32), np.zeros(3)],
     ids=["columns", "rows", "float64"],
 )
-def test_scores_that_are_no_float32_column_are_a_loud_bug(tmp_path: Path, scores: np.ndarray):
+def test_scores_of_another_type_or_shape_raise_a_value_error(tmp_path: Path, scores: np.ndarray):
     head = weighted(tmp_path / "h.safetensors")
     with pytest.raises(
         ValueError, match=r"heads\[0\]: the head `art` \(linear\) gave .* 3 vectors"
@@ -279,5 +279,5 @@ def test_scores_that_are_no_float32_column_are_a_loud_bug(tmp_path: Path, scores
         head.score(lambda vectors: scores, vectors(3))
 
 
-def test_the_kinds_that_come_with_winnow():
+def test_the_builtin_kinds_of_heads():
     assert list(registered()) == ["linear", "mlp", "zeroshot"]

@@ -75,14 +75,14 @@ def test_exact_repeats_are_merged_and_counted(dealt_of):
     assert dealt.repeats()[rows[5]["caption"]] == 1
 
 
-def test_of_repeats_the_first_row_gives_the_other_columns(dealt_of):
+def test_the_first_of_repeated_rows_gives_the_other_columns(dealt_of):
     row = pairs(1)[0]
     dealt = dealt_of([row | {"forum": "first"}, row | {"forum": "second"}])
     dealt.deal()
     assert [row["forum"] for row in dealt.rows()] == ["first"]
 
 
-def test_bad_rows_are_dealt_and_counted_like_others(dealt_of):
+def test_invalid_rows_are_dealt_and_counted_like_others(dealt_of):
     dealt = dealt_of([])
     lines = [json.dumps(row) for row in pairs(3)] + ["{oops", "{oops", '{"url": null}']
     dealt.source.write_text("\n".join(lines))
@@ -92,7 +92,7 @@ def test_bad_rows_are_dealt_and_counted_like_others(dealt_of):
     assert index.rows_in == 6 == sum(row["repeats"] for row in dealt.rows())
 
 
-def test_a_shard_that_lost_a_row_fails_the_account(dealt_of):
+def test_a_shard_that_lost_a_row_is_an_error(dealt_of):
     rows = pairs(5)
     dealt = dealt_of([*rows, rows[0]], shard_size=2)
     index = dealt.deal()
@@ -173,7 +173,7 @@ def test_unknown_numbers_do_not_make_a_shard_stale(tmp_path: Path, dealt_of):
     assert shard.stat().st_mtime_ns == written
 
 
-def test_a_removed_row_deals_anew(dealt_of):
+def test_a_removed_row_makes_all_rows_be_dealt_again(dealt_of):
     dealt = dealt_of(pairs(25), shard_size=10)
     before = dealt.deal()
     after = dealt.rewrite(pairs(24))
@@ -182,7 +182,7 @@ def test_a_removed_row_deals_anew(dealt_of):
     assert sorted(row["uid"] for row in dealt.rows()) == sorted(uids(pairs(24)))
 
 
-def test_another_shard_size_deals_anew_and_leaves_no_old_shard(dealt_of):
+def test_another_shard_size_deals_all_rows_again_and_leaves_no_old_shard(dealt_of):
     dealt = dealt_of(pairs(25), shard_size=5)
     dealt.deal()
     dealt.job = dealt.job.model_copy(update={"shard_size": 20})
@@ -191,7 +191,7 @@ def test_another_shard_size_deals_anew_and_leaves_no_old_shard(dealt_of):
     assert dealt.run.folder.names("shards") == ["00000.parquet", "00001.parquet", "index.json"]
 
 
-def test_another_column_deals_anew(dealt_of):
+def test_another_column_makes_all_rows_be_dealt_again(dealt_of):
     dealt = dealt_of(pairs(5))
     dealt.deal()
     dealt.rewrite([row | {"forum": "a"} for row in pairs(5)])
@@ -199,7 +199,7 @@ def test_another_column_deals_anew(dealt_of):
 
 
 @pytest.mark.parametrize("left", ["shards only", "torn index", "torn shard", "a shard too many"])
-def test_what_a_kill_left_is_dealt_right_the_next_time(dealt_of, left: str):
+def test_a_killed_deal_is_done_correctly_the_next_time(dealt_of, left: str):
     dealt = dealt_of(pairs(25), shard_size=10)
     before = dealt.deal()
     shards = Path(dealt.run.folder.path("shards"))
@@ -242,7 +242,7 @@ def test_a_kill_between_new_shards_and_index_loses_nothing(dealt_of, monkeypatch
     assert dealt.repeats()[rows[-1]["caption"]] == 2
 
 
-def test_an_unreadable_list_leaves_the_shards_alone(dealt_of):
+def test_an_unreadable_list_does_not_change_the_shards(dealt_of):
     dealt = dealt_of(pairs(5))
     before, old = dealt.deal(), dealt.rows()
     broken = find_listing(dealt.job, frozenset())
@@ -303,7 +303,9 @@ LISTS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=30)
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(LISTS, LISTS, st.integers(1, 7))
-def test_any_list_is_conserved_and_grows_in_place(tmp_path_factory, first, more, size):
+def test_no_row_of_any_list_is_lost_and_added_rows_change_no_old_shard(
+    tmp_path_factory, first, more, size
+):
     folder = tmp_path_factory.mktemp("any")
 
     def rows(given_rows):

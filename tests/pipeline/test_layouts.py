@@ -60,7 +60,7 @@ def installed(tmp_path: Path, monkeypatch):
     registry.registered.cache_clear()
 
 
-def test_every_file_of_an_export_is_exactly_one_layouts(exported):
+def test_every_file_of_an_export_belongs_to_exactly_one_layout(exported):
     names = [name for name, layout in registry.registered().items() if not layout.always]
     folder = place(exported(export={"formats": names}, vectors=True))
     files = set(Folder(folder).files()) - registry.COMMON
@@ -70,7 +70,7 @@ def test_every_file_of_an_export_is_exactly_one_layouts(exported):
     assert {found for [found] in owners.values()} == set(registry.registered())
 
 
-def test_every_layout_has_a_line_and_a_name_of_its_module():
+def test_every_layout_has_a_text_and_is_named_like_its_module():
     assert {"webdataset", "clip-retrieval", "datacomp"} <= set(registry.registered())
     for name, layout in registry.registered().items():
         assert type(layout).__module__ == f"pipeline.export.{name.replace('-', '_')}"
@@ -78,7 +78,7 @@ def test_every_layout_has_a_line_and_a_name_of_its_module():
         assert layout.files
 
 
-def test_another_packages_layout_is_written_documented_and_swept(exported, installed):
+def test_a_layout_of_another_package_is_written_documented_and_removed(exported, installed):
     installed("Captions")
     folder = place(exported(export={"formats": ["captions"]}))
     assert len((folder / "captions.txt").read_text().splitlines()) == 6
@@ -88,7 +88,7 @@ def test_another_packages_layout_is_written_documented_and_swept(exported, insta
     assert not (folder / "captions.txt").exists()
 
 
-def test_a_layout_that_cannot_erase_cannot_be(exported, installed):
+def test_a_layout_without_erase_cannot_be_created(exported, installed):
     class Half(Layout):
         name, text, files = "half", "", ()
 
@@ -110,13 +110,13 @@ def test_a_layout_that_cannot_erase_cannot_be(exported, installed):
         ("Twin", "has the name of another one; uninstall one of them"),
     ],
 )
-def test_a_layout_that_cannot_serve_is_named_with_its_package(installed, kind, expected):
+def test_an_unusable_layout_is_named_with_its_package(installed, kind, expected):
     installed(kind)
     with pytest.raises(InputError, match=f"the layout `mine` of others {expected}"):
         registry.registered()
 
 
-def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
+def test_a_layout_of_an_older_version_is_written_again(exported, monkeypatch):
     planned = exported(export={"formats": ["datacomp"]})
     sliced = planned.export()
     assert sliced.status().current
@@ -125,7 +125,7 @@ def test_a_layout_of_an_older_version_is_written_anew(exported, monkeypatch):
     assert len(sliced.current_shards()) == len(sliced.slices)
 
 
-def test_what_others_lay_into_the_folder_stays(exported):
+def test_files_that_belong_to_no_layout_stay_in_the_folder(exported):
     planned = exported(export={"formats": ["clip-retrieval"]}, vectors=True)
     folder = place(planned)
     kept = ["00099_notes.txt", "img_emb/mine.npy", "mine/00000.tar"]

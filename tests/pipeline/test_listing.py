@@ -65,7 +65,7 @@ def test_the_job_can_name_other_columns(tmp_path: Path):
     assert seen(rows) == [(*ROWS[0], None)]
 
 
-def test_files_may_use_different_names_of_the_field(tmp_path: Path):
+def test_files_may_use_different_usual_column_names(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes(csv_bytes(ROWS[:2]))
     (tmp_path / "b.parquet").write_bytes(parquet_bytes(ROWS[2:], ("URL", "TEXT")))
     rows = read(listing(str(tmp_path)))
@@ -129,7 +129,7 @@ def test_passthrough_columns_keep_their_types(tmp_path: Path):
     assert (row["forum"], row["nothing"]) == ("x", None)
 
 
-def test_in_text_formats_the_fields_numbers_are_numbers(tmp_path: Path):
+def test_in_text_formats_known_number_columns_are_numbers(tmp_path: Path):
     data = b"url,caption,similarity,punsafe,n\nu,a cat,0.25,high,7\nv,a dog,,1e3,\n"
     rows = read_bytes(tmp_path, "x.csv", data)
     assert [(r["similarity"], r["punsafe"], r["n"]) for r in rows] == [
@@ -141,7 +141,7 @@ def test_in_text_formats_the_fields_numbers_are_numbers(tmp_path: Path):
     assert (row["width"], row["height"]) == (None, None)
 
 
-def test_a_taken_name_gets_a_prefix_in_whatever_case(tmp_path: Path):
+def test_a_column_name_in_use_gets_a_prefix_in_any_case(tmp_path: Path):
     header = ("url", "caption", "WIDTH", "uid", "URL", "sha256", "input_sha256", "key")
     (tmp_path / "x.csv").write_bytes(csv_bytes([("u", "c", "1", "2", "3", "4", "5", "6")], header))
     job = parse_job({"input": str(tmp_path / "x.csv"), "name": "x"}, "job.yaml")
@@ -155,7 +155,7 @@ def test_a_taken_name_gets_a_prefix_in_whatever_case(tmp_path: Path):
     assert values == [1.0, "2", "3", "4", "5", "6"]
 
 
-def test_columns_of_several_files_meet_in_one_type(tmp_path: Path):
+def test_a_column_of_several_files_gets_a_common_type(tmp_path: Path):
     pq.write_table(
         pa.table({"url": ["u"], "caption": ["c"], "n": pa.array([1], pa.int32()), "m": [2]}),
         tmp_path / "1.parquet",
@@ -168,12 +168,12 @@ def test_columns_of_several_files_meet_in_one_type(tmp_path: Path):
     assert [(row["n"], row["m"]) for row in rows] == [(1.0, "2"), (2.5, "two"), (None, None)]
 
 
-def test_a_column_without_a_name_goes_by_its_place(tmp_path: Path):
+def test_a_column_without_a_name_is_named_by_its_position(tmp_path: Path):
     (row,) = read_bytes(tmp_path, "x.csv", b",url,caption\n17,u,c\n")
     assert (row["column_1"], row["url"], row["caption"]) == ("17", "u", "c")
 
 
-def test_an_empty_file_among_others_says_nothing(tmp_path: Path):
+def test_an_empty_file_among_others_is_skipped(tmp_path: Path):
     (tmp_path / "1.csv").write_bytes(b"")
     (tmp_path / "2.csv").write_bytes(csv_bytes(ROWS))
     (tmp_path / "3.jsonl").write_bytes(b"\n")

@@ -54,7 +54,7 @@ def test_vectors_above_a_cosine_are_all_found(seed, count, sources, similarity):
         assert value == pytest.approx(exact[pair], abs=1e-5)
 
 
-def test_just_below_the_line_is_below(monkeypatch: pytest.MonkeyPatch):
+def test_pairs_just_below_the_threshold_are_not_found(monkeypatch: pytest.MonkeyPatch):
     """The index is asked for a little more; the exact product decides."""
     turn = np.arccos([1.0, 0.9505, 0.9495])
     vectors = np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
@@ -75,7 +75,7 @@ def test_more_queries_than_a_batch(monkeypatch: pytest.MonkeyPatch):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_the_inverted_file_invents_nothing_and_misses_little(monkeypatch: pytest.MonkeyPatch):
+def test_the_inverted_file_finds_no_wrong_pair_and_misses_few(monkeypatch: pytest.MonkeyPatch):
     vectors = clouds(np.random.default_rng(1), 2_000, 300, 0.05)
     exact = set(zip(*map(np.ndarray.tolist, cosine_pairs(vectors, 0.95)[:2]), strict=True))
     monkeypatch.setattr(neighbours, "EXACT_BELOW", 0)

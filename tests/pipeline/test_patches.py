@@ -15,7 +15,7 @@ from pipeline.words.errors import PartError
 OLD = pa.table({"uid": ["a", "b", "c"], "n": pa.array([1, 2, None], pa.int32())})
 
 
-def test_the_patched_rows_are_the_new_ones():
+def test_only_the_patched_rows_are_replaced():
     new = pa.table({"n": pa.array([None, 20, 30], pa.int64()), "uid": ["a", "b", "c"]})
     found = patched_table(OLD, new, [2])
     assert found.schema == OLD.schema
@@ -32,7 +32,7 @@ def test_a_patch_of_another_shape_is_refused(new):
 
 
 @pytest.mark.parametrize("width", [(2, 2), (0, 2), (2, 0), (0, 0)])
-def test_vectors_are_patched_whatever_was_measured(width):
+def test_vectors_are_patched_even_if_one_array_has_no_width(width):
     old = np.full((3, width[0]), 1, np.float16)
     new = np.full((3, width[1]), 2, np.float16)
     found = patched_array(old, new, [1])
@@ -58,7 +58,7 @@ def test_tars_are_merged_in_row_order(tmp_path: Path):
     assert (tmp_path / "both.tar").read_bytes()[:512] == whole.read_bytes()[:512]
 
 
-def test_a_summary_counts_what_the_table_says():
+def test_a_summary_is_counted_from_the_patched_table():
     table = pa.table(
         {
             "status": ["success", "failed", "invalid", "failed"],

@@ -74,7 +74,7 @@ def measured(planned, stages, masks, folder: Path):
     return measure_pictures(planned.plan.data(0), stages, masks, folder)
 
 
-def test_rows_keep_their_place_and_failures_are_null(planned, drawings, tmp_path: Path):
+def test_rows_keep_their_order_and_failures_are_null(planned, drawings, tmp_path: Path):
     stage = Brightness(planned.plan.job)
     output = measured(planned, [stage], {"brightness": np.ones(7, bool)}, tmp_path)["brightness"]
     assert output.table["uid"].to_pylist() == [row["uid"] for row in planned.rows(0)]
@@ -119,7 +119,7 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_one_decoding_feeds_every_stage_its_own_rows(planned, tmp_path, monkeypatch):
+def test_one_decoding_gives_each_stage_its_own_rows(planned, tmp_path, monkeypatch):
     decodes = count_decodes(monkeypatch)
     job = planned.plan.job
     first, second = Brightness(job, 2, "first"), Brightness(job, 3, "second")
@@ -157,7 +157,7 @@ def test_a_shard_without_pictures_has_arrays_without_width(plan_run, tmp_path: P
     assert np.load(output.files["grey.npy"]).shape == (2, 0)
 
 
-def test_a_spoilt_picture_of_our_own_is_loud(planned, tmp_path: Path):
+def test_a_damaged_stored_picture_raises_an_error(planned, tmp_path: Path):
     from planned_run import write_tar
 
     tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
@@ -168,7 +168,7 @@ def test_a_spoilt_picture_of_our_own_is_loud(planned, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_real_stages_commit_what_their_models_say(plan_run, drawings, monkeypatch):
+def test_the_builtin_picture_stages_commit_their_models_scores(plan_run, drawings, monkeypatch):
     planned = plan_run(pairs(5), **BOTH)
     planned.make(*planned.caption_stages)
     captions = [row["caption"] for row in planned.rows(0)]
@@ -209,7 +209,9 @@ def test_the_real_stages_commit_what_their_models_say(plan_run, drawings, monkey
 
 
 @pytest.mark.parametrize("audit_fraction", [0, 1])
-def test_only_if_leaves_rows_out_but_for_the_audit(plan_run, drawings, audit_fraction: float):
+def test_only_if_leaves_rows_out_except_those_of_the_audit(
+    plan_run, drawings, audit_fraction: float
+):
     embed = {"model": "winnow-tiny", "only_if": "caption like '%number 1'"}
     planned = plan_run(pairs(3), embed=embed, audit_fraction=audit_fraction)
     planned.make(*planned.caption_stages)

@@ -35,7 +35,7 @@ def captions_of(rows) -> list[str | None]:
 
 @pytest.mark.parametrize("caption", WEB)
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
-def test_an_odd_quote_takes_no_other_row_with_it(tmp_path: Path, kind: str, caption: str):
+def test_an_unbalanced_quote_changes_no_other_row(tmp_path: Path, kind: str, caption: str):
     mark = "," if kind == "csv" else "\t"
     given_rows = ["before", caption, *["after"] * 200]
     rows = read_bytes(tmp_path, f"x.{kind}", plain_list(given_rows, mark))
@@ -44,14 +44,14 @@ def test_an_odd_quote_takes_no_other_row_with_it(tmp_path: Path, kind: str, capt
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
-def test_odd_quotes_of_many_kinds_in_one_list(tmp_path: Path, kind: str):
+def test_unbalanced_quotes_of_many_kinds_in_one_list(tmp_path: Path, kind: str):
     captions = [text for text in WEB for _ in range(3) if text != '""'] * 5
     mark = "," if kind == "csv" else "\t"
     rows = read_bytes(tmp_path, f"x.{kind}", plain_list(captions, mark))
     assert captions_of(rows) == captions
 
 
-def test_a_quote_that_a_later_row_happens_to_close(tmp_path: Path):
+def test_a_quote_in_a_later_row_does_not_close_an_unbalanced_one(tmp_path: Path):
     captions = ['"Hello world', "between", "a, b", 'TV 32"', "after"]
     rows = read_bytes(tmp_path, "x.csv", plain_list(captions, ","))
     assert [(row["caption"], row["input_error"]) for row in rows] == [
@@ -60,7 +60,7 @@ def test_a_quote_that_a_later_row_happens_to_close(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_a_comma_after_an_odd_quote_makes_one_broken_row(tmp_path: Path):
+def test_a_comma_after_an_unbalanced_quote_makes_one_broken_row(tmp_path: Path):
     rows = read_bytes(tmp_path, "x.csv", b'url,caption\nu,"Hello, world\nv,"a, b"\nw,c\n')
     assert seen(rows) == [
         ("v", "a, b", None), ("w", "c", None), (None, 'u,"Hello, world', "malformed_row"),
@@ -71,7 +71,9 @@ def test_a_comma_after_an_odd_quote_makes_one_broken_row(tmp_path: Path):
 @pytest.mark.parametrize("last", [True, False], ids=["ended", "cut"])
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "bom"])
-def test_the_same_in_every_spelling(tmp_path: Path, end: str, last: bool, packed: bool, mark):
+def test_quotes_are_read_the_same_with_any_line_ends_and_compression(
+    tmp_path: Path, end: str, last: bool, packed: bool, mark
+):
     lines = ['"url","caption"', 'u,"Hello', 'v,"two', 'lines, and ""more"""', 'w,say "hi"', 'x,"']
     data = mark + (end.join(lines) + (end if last else "")).encode()
     name = "x.csv.gz" if packed else "x.csv"
@@ -93,7 +95,7 @@ def test_quotes_in_the_header_and_in_addresses(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_bytes_that_are_no_utf8_beside_odd_quotes(tmp_path: Path):
+def test_invalid_utf8_next_to_unbalanced_quotes(tmp_path: Path):
     rows = read_bytes(tmp_path, "x.csv", b'url,caption\nu,"caf\xe9\nv,"c\xc3\xa9, x\nw,\xc4\x80\n')
     assert seen(rows) == [
         ("u", '"caf\ufffd', "invalid_utf8"), ("w", "\u0100", None),
@@ -187,7 +189,7 @@ SOUP = st.lists(
 @given(SOUP, st.sampled_from([1, 7, 30, 1 << 20]))
 @example('a,"b\nhttp://c,d\ne,f"\n', 7)
 @example('"\n//b,"\r\n', 1)
-def test_every_line_of_a_soup_is_accounted_for(tmp_path_factory, text: str, block: int):
+def test_every_line_of_random_text_is_a_row_or_broken(tmp_path_factory, text: str, block: int):
     path = tmp_path_factory.getbasetemp() / "soup.csv"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK", block)

@@ -25,7 +25,7 @@ from pipeline.words.uid import make_uid
     ],
     ids=["json", "deep json", "csv", "tsv", "csv not utf8"],
 )
-def test_a_line_that_is_no_row_is_a_row_with_a_reason(tmp_path: Path, name, data, broken):
+def test_a_malformed_line_becomes_a_row_with_a_reason(tmp_path: Path, name, data, broken):
     rows = read_bytes(tmp_path, name, data)
     assert [row["input_error"] for row in rows] == [None, *["malformed_row"] * broken]
     for row in rows[1:]:
@@ -34,7 +34,7 @@ def test_a_line_that_is_no_row_is_a_row_with_a_reason(tmp_path: Path, name, data
         assert row["uid"]
 
 
-def test_a_file_of_broken_lines_after_the_good_ones_loses_none(tmp_path: Path):
+def test_broken_lines_after_good_ones_are_not_lost(tmp_path: Path):
     data = jsonl_bytes(ROWS) + b"{}\n" * 3 + b"oops\n" * 2
     rows = read_bytes(tmp_path, "x.jsonl", data)
     errors = [row["input_error"] for row in rows]
@@ -52,7 +52,7 @@ def test_rows_over_many_blocks_are_all_read(tmp_path: Path, monkeypatch: pytest.
     assert len({row["uid"] for row in rows}) == 20_000
 
 
-def test_lines_without_keys_are_rows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_json_objects_without_keys_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipeline.ingest.reading.BATCH", 2)
     rows = read_bytes(tmp_path, "x.jsonl", jsonl_bytes(ROWS[:2]) + b"{}\n{}\n")
     assert [row["input_error"] for row in rows] == [None, None, "url_missing", "url_missing"]
@@ -79,7 +79,7 @@ def test_invalid_utf8_is_a_row_with_a_reason_and_one_uid_in_every_format(tmp_pat
     assert rows[0]["uid"] == make_uid("https://a.example/1.jpg", "a caf\ufffd")
 
 
-def test_a_surrogate_that_json_spells_out_is_invalid_too(tmp_path: Path):
+def test_an_escaped_surrogate_in_json_is_invalid_utf8(tmp_path: Path):
     (row,) = read_bytes(tmp_path, "x.jsonl", b'{"url": "u", "caption": "a \\ud800 cat"}\n')
     assert row["input_error"] == "invalid_utf8"
     assert row["caption"] == "a \ufffd\ufffd\ufffd cat"
@@ -105,7 +105,7 @@ def test_a_first_line_of_a_megabyte_is_read(tmp_path: Path):
     assert len(read_bytes(tmp_path, "x.jsonl", data)) == 1 + len(ROWS)
 
 
-def test_blank_lines_and_byte_order_marks_are_no_rows(tmp_path: Path):
+def test_blank_lines_and_byte_order_marks_are_not_rows(tmp_path: Path):
     mark = b"\xef\xbb\xbf"
     for name, data in {"x.csv": csv_bytes(ROWS), "x.jsonl": jsonl_bytes(ROWS)}.items():
         blanks = data.replace(b"\nhttps", b"\n\nhttps").replace(b'\n{"', b'\n \n{"')
@@ -113,7 +113,7 @@ def test_blank_lines_and_byte_order_marks_are_no_rows(tmp_path: Path):
         assert seen(rows) == [(*pair, None) for pair in ROWS], name
 
 
-def test_blank_lines_before_the_header_hide_nothing(tmp_path: Path):
+def test_blank_lines_before_the_header_are_skipped(tmp_path: Path):
     assert len(read_bytes(tmp_path, "x.csv", b"\r\n\n" + csv_bytes(ROWS))) == len(ROWS)
 
 

@@ -38,18 +38,18 @@ def test_the_index_reads_back(run: Run):
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'{"inputs": "a"}', b'{"shards": [[1]]}', b"\xff"]
 )
-def test_a_torn_index_means_ingest_again(run: Run, data: bytes):
+def test_a_truncated_index_makes_ingest_run_again(run: Run, data: bytes):
     run.folder.write("shards/index.json", data)
     assert run.index is None
 
 
-def test_a_missing_index_or_state_is_none_yet(run: Run):
+def test_a_missing_index_or_state_is_none(run: Run):
     run.folder.remove("shards")
     assert run.index is None
     assert run.state == {}
 
 
-def test_a_torn_state_is_not_taken_for_none(run: Run):
+def test_a_truncated_state_is_an_error_and_not_none(run: Run):
     run.folder.write("state.json", b'{"half": ')
     with pytest.raises(
         DamagedError, match=r"state\.json was cut or changed from outside; `winnow run"
@@ -57,7 +57,7 @@ def test_a_torn_state_is_not_taken_for_none(run: Run):
         _ = run.state
 
 
-def test_a_run_travels_to_other_processes(run: Run):
+def test_a_run_can_be_sent_to_other_processes(run: Run):
     run.lock()
     copy = pickle.loads(pickle.dumps(run))
     assert (copy.folder.url, copy.index, copy.job) == (
@@ -68,7 +68,7 @@ def test_a_run_travels_to_other_processes(run: Run):
     run.unlock()
 
 
-def test_a_folder_of_another_format_is_refused_and_left_alone(run: Run):
+def test_a_folder_of_another_format_is_refused_and_not_changed(run: Run):
     for written in ({"name": "one"}, {"name": "one", "format": FORMAT + 1}):
         run.folder.write("resolved.json", json.dumps(written).encode())
         before = sorted(path.stat().st_mtime_ns for path in Path(run.folder.path()).rglob("*"))
@@ -81,7 +81,7 @@ def test_a_folder_of_another_format_is_refused_and_left_alone(run: Run):
         assert after == before
 
 
-def test_what_is_no_run_names_the_nearest(run: Run, tmp_path: Path):
+def test_a_folder_that_is_not_a_run_gets_the_nearest_run_suggested(run: Run, tmp_path: Path):
     with pytest.raises(InputError, match=r"runs is not a run folder .* did you mean .*runs/one\?"):
         Run.open(tmp_path / "runs")
     with pytest.raises(InputError, match=r"start one with `winnow run JOB\.yaml`"):
@@ -105,7 +105,7 @@ def lock_elsewhere(run: Run) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_one_driver_at_a_time(run: Run):
+def test_only_one_driver_can_lock_a_run(run: Run):
     import os
 
     run.lock()

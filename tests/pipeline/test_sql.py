@@ -69,7 +69,7 @@ def test_the_columns_that_a_rule_reads(expression: str, columns: list[str]):
         ("", "this is empty"),
     ],
 )
-def test_what_is_no_rule_is_refused_by_name(expression: str, expected: str):
+def test_sql_that_is_not_a_rule_is_refused_with_its_reason(expression: str, expected: str):
     with pytest.raises(InputError) as error:
         columns_of(expression, SCHEMA, "rules[3].when")
     assert str(error.value).startswith("rules[3].when: ")
@@ -89,7 +89,7 @@ def test_what_is_no_rule_is_refused_by_name(expression: str, expected: str):
         ("LOAD httpfs", "external extensions is disabled"),
     ],
 )
-def test_the_database_reaches_nothing(tmp_path: Path, query: str, expected: str):
+def test_the_database_cannot_read_or_write_files(tmp_path: Path, query: str, expected: str):
     (tmp_path / "a.csv").write_text("x\n1\n")
     statement = query.format(tmp_path)
     with connect() as db, pytest.raises(duckdb.Error, match=expected):
@@ -121,7 +121,7 @@ def test_a_rule_that_fails_on_a_row_is_named():
         evaluate(table, ["caption is null", "caption::int > 3"])
 
 
-def test_a_comment_at_the_end_hides_nothing():
+def test_a_comment_at_the_end_of_a_rule_is_allowed():
     (answer,) = evaluate(pa.table({"a": [1, 5]}), ["a > 2 -- large"])
     assert answer.tolist() == [0, 1]
 
@@ -131,7 +131,7 @@ NUMBERS = st.none() | st.floats(allow_nan=False, width=32)
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=20), st.floats(-9, 9, width=16))
-def test_any_comparison_is_sqls_own(rows, line):
+def test_any_comparison_gives_the_result_of_sql(rows, line):
     """Three-valued logic: unknown AND false is false, unknown OR true is true."""
     a, b = (pa.array([row[i] for row in rows], pa.float32()) for i in (0, 1))
     table = pa.table({"a": a, "b": b})
@@ -148,7 +148,7 @@ def test_any_comparison_is_sqls_own(rows, line):
         assert {1: True, 0: False, -1: None}[int(got_either)] is due_either
 
 
-def test_no_column_of_the_rows_is_taken_for_their_order():
+def test_a_column_named_like_the_order_column_is_not_mistaken_for_it():
     columns = {
         name: ["c", "b", "a"] for name in ("place", "PLACE_", "_winnow_order", "v0", "samples")
     }

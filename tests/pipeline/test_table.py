@@ -125,7 +125,7 @@ def test_a_committed_part_reads_back(folder: Folder, tmp_path: Path):
     assert not vectors.exists()  # moved, not copied
 
 
-def test_equal_parts_have_equal_digests_whatever_they_took(tmp_path: Path):
+def test_equal_parts_have_equal_digests_regardless_of_seconds(tmp_path: Path):
     first = put(Folder(tmp_path / "a"))
     second = put(Folder(tmp_path / "b"), inputs="other")
     assert first.digest == second.digest
@@ -221,7 +221,7 @@ def test_a_crash_at_any_write_leaves_no_valid_part(
     assert read_sidecar(folder, "00003") is None
 
 
-def test_a_block_that_fails_leaves_the_old_file_and_no_scraps(folder: Folder):
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(folder: Folder):
     folder.write("note.json", b"old")
 
     def half():
@@ -249,7 +249,7 @@ def test_names_sizes_and_removal(folder: Folder):
     assert not folder.exists("parts/b/1.json")
 
 
-def test_what_another_process_wrote_is_seen_after_a_listing(folder: Folder):
+def test_files_of_another_process_are_seen_after_a_listing(folder: Folder):
     folder.write("parts/1.json", b"1")
     assert folder.names("parts") == ["1.json"]
     Folder(folder.url).write("parts/2.json", b"22")

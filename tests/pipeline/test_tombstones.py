@@ -33,7 +33,7 @@ def stones(**given: str) -> Tombstones:
         (None, False),
     ],
 )
-def test_a_domain_takes_its_host_and_those_below(url, taken):
+def test_a_domain_matches_its_host_and_subdomains(url, taken):
     found = stones(domain="Example.ORG.")
     assert found.takes(UID, url) is taken
     assert found.mask(
@@ -41,7 +41,7 @@ def test_a_domain_takes_its_host_and_those_below(url, taken):
     ) == [taken]
 
 
-def test_a_domain_of_other_letters_is_found_in_either_spelling():
+def test_an_international_domain_is_found_in_unicode_and_punycode():
     found = stones(domain="bücher.example")
     assert found.domains == {"xn--bcher-kva.example"}
     for host in ("bücher.example", "xn--bcher-kva.example", "www.BÜCHER.example"):
@@ -67,13 +67,13 @@ def test_a_url_that_cannot_be_parsed_is_compared_as_it_is():
     assert (found.takes(UID, "not a url"), found.takes(UID, "not a URL")) == (True, False)
 
 
-def test_many_domains_are_all_looked_for():
+def test_many_domains_are_all_matched():
     many = Tombstones().with_(Scope.parse("domain", f"d{i}.test", "x") for i in range(50))
     urls = pa.chunked_array([["http://d49.test/a", "http://e.test/a", None]])
     assert many.mask(pa.chunked_array([[UID] * 3]), urls).tolist() == [True, False, False]
 
 
-def test_uids_are_those_named_and_those_taken():
+def test_uids_are_those_named_and_those_matched():
     other = "f" * 32
     found = Tombstones().with_([Scope("domain", "a.test", (other,)), Scope("uid", UID)])
     assert found.uids == {UID, other}
@@ -84,7 +84,7 @@ def test_uids_are_those_named_and_those_taken():
     assert found.mask(uids, nulls).tolist() == [True, True, False]
 
 
-def test_they_read_back_and_hold_no_url(tmp_path):
+def test_tombstones_read_back_and_contain_no_url(tmp_path):
     folder = Folder(tmp_path)
     found = stones(uid=UID, url="http://secret.test/a.jpg", domain="b.test", sha256="A" * 64)
     found.write(folder)
@@ -98,13 +98,13 @@ def test_they_read_back_and_hold_no_url(tmp_path):
     assert Tombstones.read(folder).undone == ()
 
 
-def test_without_a_file_nothing_is_taken(tmp_path):
+def test_without_a_tombstone_file_no_row_matches(tmp_path):
     none = Tombstones.read(Folder(tmp_path))
     assert not none.takes(UID, "http://a.test/")
     assert (none.uids, none.sha256) == (frozenset(), frozenset())
 
 
-def test_a_broken_file_is_loud(tmp_path):
+def test_a_broken_tombstone_file_is_an_input_error(tmp_path):
     (tmp_path / NAME).write_text('{"date": "2026-01-01", "scopes": []}\n')
     with pytest.raises(
         InputError, match=r"tombstones\.jsonl, line 1: not a tombstone .* repair it"

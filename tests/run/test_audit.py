@@ -53,7 +53,7 @@ def test_the_audit_share_changes_no_verdict_and_no_export(own):
     assert reasons["12.jpg"] == "not_measured"
 
 
-def test_an_audited_picture_is_no_better_twin(own):
+def test_an_audited_picture_is_never_kept_instead_of_a_duplicate(own):
     """The copy of a refused picture is kept, whichever of the two the audit would prefer."""
     rows = [own.site.rows[0], own.site.rows[-1]]  # 0.jpg and its copy under another address
     for refused in ("0.jpg", "copy.jpg"):
@@ -72,7 +72,7 @@ def test_every_row_is_accounted_for(own, counts, fraction):
     assert seen["export"]["rows"] == 10
 
 
-def test_a_kept_row_that_was_embedded_for_the_audit_alone_exports_no_vectors(own):
+def test_a_kept_row_embedded_only_for_the_audit_exports_zero_vectors(own):
     only_if = {"model": "winnow-tiny", "only_if": "url not like '%/2.jpg'"}
     exports = {"formats": ["clip-retrieval"]}
     for fraction in (0, 1):

@@ -89,7 +89,7 @@ def test_no_command_ends_with_a_traceback_for_a_damaged_table(pattern, damaged, 
 
 @pytest.mark.parametrize("torn", TORN)
 @pytest.mark.parametrize("name", ["resolved.json", "state.json", "shards/index.json"])
-def test_no_command_ends_with_a_traceback_for_a_torn_note(name, torn, damaged, winnow):
+def test_no_command_ends_with_a_traceback_for_a_truncated_json_file(name, torn, damaged, winnow):
     file = damaged(name, lambda data: TORN[torn])
 
     for command in COMMANDS:
@@ -102,14 +102,14 @@ def test_no_command_ends_with_a_traceback_for_a_torn_note(name, torn, damaged, w
 
 @pytest.mark.parametrize("torn", TORN)
 @pytest.mark.parametrize("name", ["resolved.json", "state.json", "shards/index.json", "plan.json"])
-def test_a_run_writes_torn_notes_anew(name, torn, damaged, finished):
+def test_a_run_writes_truncated_json_files_again(name, torn, damaged, finished):
     lab, _, digest = finished
     damaged(name, lambda data: TORN[torn])
 
     assert lab.run(lab.folder / "job.yaml").digest == digest
 
 
-def test_a_damaged_part_costs_its_shard_until_it_is_removed(lab):
+def test_a_damaged_part_quarantines_its_shard_until_it_is_removed(lab):
     job = lab.job()
     digest = lab.run(job).digest
     (part,) = (lab.folder / "runs" / "job").glob("parts/captions-*/00001.parquet")
@@ -124,7 +124,7 @@ def test_a_damaged_part_costs_its_shard_until_it_is_removed(lab):
     assert lab.run(job).digest == digest
 
 
-def test_a_damaged_shard_ends_an_export_until_it_is_removed(lab, monkeypatch, capsys):
+def test_a_damaged_shard_stops_the_export_until_it_is_removed(lab, monkeypatch, capsys):
     job = lab.job()
     digest = lab.run(job).digest
     shard = lab.folder / "runs" / "job" / "shards" / "00001.parquet"

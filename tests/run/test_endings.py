@@ -77,7 +77,7 @@ def test_a_full_disk(kilobytes, where, alone, disk):
     assert "36 kept" in ended.stdout
 
 
-def test_a_disk_without_room_for_temporary_files(alone, disk):
+def test_a_disk_without_space_for_temporary_files(alone, disk):
     folder = disk(100)
     ended = alone.winnow("run", str(alone.job()), env={**os.environ, "TMPDIR": str(folder)})
 
@@ -228,7 +228,7 @@ def test_ctrl_c(alone, slow_site, executor):  # noqa: F811
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("command", ["status", "stats", "sql", "explain", "report"])
-def test_output_that_nobody_reads(command, as_json, finished):
+def test_a_closed_output_pipe(command, as_json, finished):
     words = {"sql": ["select * from samples"], "explain": [finished.site.rows[0]["url"]]}
     read, write = os.pipe()
     os.close(read)
@@ -278,7 +278,7 @@ class _Dead(KilledWorker):
     (_Dead(), True, True), (_Dead(), False, False), (KeyError(), True, False),
     (NoValidWorkerError("key", set(), set(), {"net": 1.0}, 300.0), False, True),
 ])  # fmt: skip
-def test_whose_fault_a_dead_worker_is(error, every_shard, is_clusters):
+def test_a_dead_worker_is_the_clusters_fault_or_the_tasks(error, every_shard, is_clusters):
     fault = clusters_fault(error, every_shard)
 
     assert (fault is not None) == is_clusters
@@ -287,7 +287,7 @@ def test_whose_fault_a_dead_worker_is(error, every_shard, is_clusters):
         assert str(fault).count("\n") == 0
 
 
-def test_a_bug_stays_loud(lab, monkeypatch):
+def test_a_bug_ends_with_its_traceback(lab, monkeypatch):
     def merge(self, shards, prepared):
         raise ZeroDivisionError("no disk, no cluster, no damage")
 

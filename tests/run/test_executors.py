@@ -111,7 +111,7 @@ def _fails(error: BaseException) -> TimedResult:
     raise error
 
 
-def test_inline_runs_the_highest_priority_first_and_nothing_before_it_is_asked():
+def test_inline_runs_tasks_by_priority_and_only_when_a_result_is_asked_for():
     executor, ran = InlineExecutor(), []
 
     def work(word: str) -> TimedResult:
@@ -137,7 +137,7 @@ WORKERS = pytest.mark.parametrize("workers", [1, 2])
 
 @WORKERS
 @pytest.mark.parametrize("error", [ValueError("bad"), Panic("worse")])
-def test_inline_hands_an_exception_over(error, workers):
+def test_inline_returns_an_exception_as_a_result(error, workers):
     executor = InlineExecutor(workers)
     handle = executor.submit(_fails, error)
     assert executor.submit(_done, "next") != handle
@@ -151,14 +151,14 @@ def test_inline_hands_an_exception_over(error, workers):
 
 @WORKERS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_inline_lets_through_what_ends_the_process(error, workers):
+def test_inline_does_not_catch_exceptions_that_end_the_process(error, workers):
     executor = InlineExecutor(workers)
     executor.submit(_fails, error())
     with pytest.raises(error):
         executor.next()
 
 
-def test_inline_threads_run_side_by_side_and_no_more_than_asked_for():
+def test_inline_runs_at_most_the_given_number_of_threads():
     executor, running, most = InlineExecutor(2), set(), []
     meet = threading.Barrier(2, timeout=20)
 
@@ -175,7 +175,7 @@ def test_inline_threads_run_side_by_side_and_no_more_than_asked_for():
     assert max(most) == 2
 
 
-def test_cancelling_waits_for_what_runs():
+def test_cancelling_waits_for_running_tasks():
     executor, ended = InlineExecutor(2), []
     started = threading.Event()
 
@@ -194,7 +194,7 @@ def test_cancelling_waits_for_what_runs():
 
 
 @WORKERS
-def test_what_is_cancelled_does_not_run(workers):
+def test_a_cancelled_task_does_not_run(workers):
     executor = InlineExecutor(workers)
     executor.submit(_fails, AssertionError("it ran"))
     executor.cancel()

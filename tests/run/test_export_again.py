@@ -79,7 +79,7 @@ def test_one_changed_verdict_rewrites_one_tar(flagged):
     check(third)
 
 
-def test_slices_that_move_are_written_anew(flagged):
+def test_tars_whose_slices_moved_are_written_again(flagged):
     shards = placed(flagged())
     before = stamps(flagged())
     after = flagged({shards[2][0]})
@@ -87,7 +87,7 @@ def test_slices_that_move_are_written_anew(flagged):
     check(after)
 
 
-def test_a_changed_verdict_that_keeps_nothing_finishes_anew(flagged):
+def test_a_changed_verdict_of_a_dropped_row_writes_the_manifest_again(flagged):
     """No tar has a slice of its shard, but the manifest counts it."""
     shards = placed(flagged())
     first = flagged({*shards[4]})

@@ -66,7 +66,7 @@ def check_exports(lab: Lab) -> None:
     assert len(list((folder(lab) / "export").iterdir())) == 3
 
 
-def test_nothing_is_left_of_the_rows_and_nothing_else_is_lost(copy, asked):
+def test_the_rows_are_erased_everywhere_and_no_other_row_is_lost(copy, asked):
     gone = [one(copy, "3.jpg"), one(copy, "7.jpg"), one(copy, "11.jpg")]
     secrets = [secrets_of(folder(copy), row) for row in gone]
     assert all(leaks(folder(copy), secret) for secret in secrets)
@@ -117,7 +117,7 @@ def test_parts_of_older_settings_are_still_up_to_date(copy, asked):
     assert stats(result.run)["reasons"]["forgotten"] == 1
 
 
-def test_a_plain_run_brings_nothing_back(copy, asked):
+def test_a_later_run_does_not_bring_rows_back(copy, asked):
     rows = [one(copy, "3.jpg"), *rows_of(copy, "url like '%localhost%'")]
     secrets = [secrets_of(folder(copy), row) for row in rows]
     result, answer = take(copy, ("uid", rows[0]["uid"]), ("domain", "LOCALHOST"))
@@ -140,7 +140,7 @@ def test_a_plain_run_brings_nothing_back(copy, asked):
     assert not leaks(folder(copy), {"caption": b"new!", "licence": b"of a new row"})
 
 
-def test_parts_of_an_older_deal_are_emptied_too(copy):
+def test_parts_of_earlier_shards_are_emptied_too(copy):
     row = one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     copy.run(copy.folder / "job.yaml", "shard_size=7")
@@ -177,7 +177,7 @@ def test_no_row_of_the_export_names_a_forgotten_leader(copy):
     check_exports(copy)
 
 
-def test_by_their_bytes_all_copies_go(copy):
+def test_a_takedown_by_sha256_removes_all_copies(copy):
     row = one(copy, "0.jpg")
     _, answer = take(copy, ("sha256", row["sha256"].upper()))
     assert (answer["rows"], answer["related"]) == (2, 0)
@@ -191,7 +191,7 @@ def test_by_their_bytes_all_copies_go(copy):
     assert len(Tombstones.read(folder(copy)).stones) == 1
 
 
-def test_explain_and_report_tell_that_and_when_and_no_more(copy):
+def test_explain_and_report_show_only_that_and_when_a_row_was_taken_down(copy):
     row = one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     take(copy, ("url", row["url"]))
@@ -225,13 +225,13 @@ def test_a_part_patched_by_a_retry_is_still_up_to_date(copy, asked):
     assert not {"download", "embed", "images"} & {n for n, c in result.cached.items() if not c}
 
 
-def test_a_model_cannot_unlearn(copy):
+def test_a_note_says_that_a_trained_model_is_unchanged(copy):
     (folder(copy) / "train" / "model").mkdir(parents=True)
     _, answer = take(copy, ("uid", one(copy, "3.jpg")["uid"]))
     assert "rows cannot be removed from a trained model" in answer["notes"][0]
 
 
-def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
+def test_an_unfinished_run_is_not_continued_by_forget(copy, asked):
     row = one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     for path in folder(copy).glob("parts/embed-*/00002.json"):
@@ -243,7 +243,7 @@ def test_a_run_stopped_on_its_way_is_left_to_go_on(copy, asked):
     assert stats(copy.run(copy.folder / "job.yaml").run)["reasons"]["forgotten"] == 1
 
 
-def test_an_export_stopped_while_it_was_written_keeps_nothing(copy, rich):
+def test_an_unfinished_export_keeps_nothing_of_the_rows(copy, rich):
     row = one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     for place in (folder(copy) / "export").iterdir():
@@ -255,7 +255,7 @@ def test_an_export_stopped_while_it_was_written_keeps_nothing(copy, rich):
     assert stats(Run(folder(copy)))["export"]["rows"] == 35
 
 
-def test_an_error_that_quoted_the_row_is_cut_from_the_log(copy, monkeypatch):
+def test_an_error_that_quotes_the_row_is_removed_from_the_log(copy, monkeypatch):
     row = one(copy, "3.jpg")
 
     def broken(self, shard, prepared, merged):
@@ -280,7 +280,9 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("moment", [1, 2, 3, 5, 8, 13, 21, 27, 33, 37, 41])
 @pytest.mark.parametrize("goes_on", ["run", "forget"])
-def test_stopped_at_any_write_it_is_finished(copy, monkeypatch, asked, moment, goes_on):
+def test_a_takedown_stopped_at_any_write_is_finished_later(
+    copy, monkeypatch, asked, moment, goes_on
+):
     row = one(copy, "7.jpg")
     secret, named = secrets_of(folder(copy), row), ("url", row["url"])
     create, count = Folder.create, 0
@@ -314,7 +316,7 @@ def test_stopped_at_any_write_it_is_finished(copy, monkeypatch, asked, moment, g
 
 
 @pytest.mark.parametrize("goes_on", ["run", "forget"])
-def test_killed_for_good_it_is_finished(own_cluster, goes_on):
+def test_a_killed_takedown_is_finished_by_the_next_run(own_cluster, goes_on):
     copy = own_cluster
     row = one(copy, "7.jpg")
     secret = secrets_of(folder(copy), row)
@@ -340,7 +342,7 @@ def test_killed_for_good_it_is_finished(own_cluster, goes_on):
     check_exports(copy)
 
 
-def test_the_command_tells_what_it_did(own_cluster):
+def test_the_command_prints_what_it_did(own_cluster):
     copy = own_cluster
     listed = copy.folder / "takedowns.txt"
     rows = rows_of(copy, "url like '%/5.jpg' or url like '%/6.jpg'")
@@ -364,14 +366,14 @@ def test_the_command_tells_what_it_did(own_cluster):
         (["--file", "no such file"], "winnow: --file no such file cannot be read"),
     ],
 )
-def test_what_cannot_be_meant_ends_before_any_work(copy, words, expected):
+def test_invalid_values_end_before_any_work(copy, words, expected):
     done = copy.winnow("forget", str(folder(copy)), *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert expected in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_a_line_that_is_none_is_named(tmp_path):
+def test_an_invalid_line_is_named(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("# fine\nuid:abc\nexample.org\n")
     with pytest.raises(InputError, match=r"list\.txt, line 3: expected `uid:…`, .*"):
@@ -380,7 +382,7 @@ def test_a_line_that_is_none_is_named(tmp_path):
     assert read_list(path) == [("uid", "abc # no comment within", f"{path}, line 1")]
 
 
-def test_a_url_of_no_form_is_found_as_it_is(copy, tmp_path):
+def test_a_url_that_cannot_be_parsed_is_found_as_it_is_written(copy, tmp_path):
     rows = [{"url": "no url", "caption": "a cat of wool"}, {"url": "No URL", "caption": "a dog"}]
     lab = Lab(copy.site, tmp_path / "odd", copy.cluster)
     lab.folder.mkdir()

@@ -29,7 +29,7 @@ def held_by(place: Path, layout: Layout, secret: dict) -> set[str]:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_a_layout_forgets_in_every_export_of_every_setting(copy, name):
+def test_a_layout_removes_rows_from_exports_of_all_settings(copy, name):
     layout, row = LAYOUTS[name], one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     before = {place: owned(place, layout) for place in exports(copy)}
@@ -43,7 +43,7 @@ def test_a_layout_forgets_in_every_export_of_every_setting(copy, name):
 
 
 @pytest.mark.parametrize("name", [n for n, layout in LAYOUTS.items() if not layout.always])
-def test_a_layout_that_is_asked_for_no_longer_forgets_too(copy, name):
+def test_a_layout_that_the_job_no_longer_names_removes_rows_too(copy, name):
     layout, row = LAYOUTS[name], one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     current = copy.run(copy.folder / "job.yaml", "export.formats=[]").export.folder
@@ -61,7 +61,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_layout_forgets_twice_as_it_does_once(copy, monkeypatch, name, moment):
+def test_erasing_twice_has_the_same_result_as_once(copy, monkeypatch, name, moment):
     """Killed before it began in the second export, or after: the next one finishes it."""
     layout, row = LAYOUTS[name], one(copy, "3.jpg")
     secret, kind = secrets_of(folder(copy), row), type(LAYOUTS[name])
@@ -93,7 +93,7 @@ def test_a_layout_forgets_twice_as_it_does_once(copy, monkeypatch, name, moment)
     assert all(owned(place, layout) for place in exports(copy))
 
 
-def test_a_file_that_no_layout_knows_is_named_and_left(copy):
+def test_a_file_that_belongs_to_no_layout_is_named_and_kept(copy):
     row = one(copy, "3.jpg")
     place = exports(copy)[0]
     (place / "shards").mkdir()
@@ -111,7 +111,7 @@ def test_a_file_that_no_layout_knows_is_named_and_left(copy):
     assert left == {f"export/{place.name}/00000.tfrecord", f"export/{place.name}/shards/00000.tar"}
 
 
-def test_such_a_file_is_named_too_when_a_run_finishes_the_takedown(copy, monkeypatch):
+def test_a_file_of_no_layout_is_named_when_a_run_finishes_the_takedown(copy, monkeypatch):
     row = one(copy, "3.jpg")
     (exports(copy)[0] / "mine.txt").write_text("of the user")
 

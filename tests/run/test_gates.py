@@ -100,7 +100,7 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_asks_for_the_rows_that_it_concerns_alone(odd, asked, counts, change):
+def test_a_changed_gate_fetches_only_the_rows_that_it_concerns(odd, asked, counts, change):
     first = run(odd)
     assert reasons(first) == FIRST
     measured = query(first.run, "select count(clip_score) as n from samples").to_pylist()[0]["n"]
@@ -123,7 +123,7 @@ def test_a_change_asks_for_the_rows_that_it_concerns_alone(odd, asked, counts, c
         assert back.digest == first.digest
 
 
-def test_what_was_said_is_a_fact_though_it_is_not_heeded(odd, asked):
+def test_opt_outs_are_stored_even_if_they_are_not_respected(odd, asked):
     """So heeding it later asks nobody, and drops the picture that is stored."""
     loose = {"respect_robots_tag": False, "respect_tdm_reservation": False}
     result = run(odd, **loose)
@@ -139,7 +139,7 @@ def test_what_was_said_is_a_fact_though_it_is_not_heeded(odd, asked):
     assert (said[0]["tdm_reservation"], said[0]["reason"]) == (True, "opted_out_tdm")
 
 
-def test_of_pictures_refused_for_their_pixels_those_are_asked_for_that_fit_now(odd, asked):
+def test_a_higher_pixel_cap_fetches_only_the_pictures_that_fit_now(odd, asked):
     small = {f"/{i}.jpg" for i in range(5)}  # 96 × 96 pixels; long.jpg has 70 × 230
     refused = reasons(run(odd, max_image_pixels=9_000))
     assert {name for name, why in refused.items() if why == "image_too_many_pixels"} == {
@@ -161,7 +161,7 @@ def stored(result) -> set[str]:
     return {row["url"].rsplit("/", 1)[1] for row in rows}
 
 
-def test_a_list_of_domains_takes_what_stands_without_a_request_and_gives_it_back(odd, asked):
+def test_a_list_of_domains_removes_stored_pictures_without_a_request(odd, asked):
     kept = stored(run(odd))
     domains = odd.folder / "domains.txt"
     host = odd.site.url.split("//")[1].split(":")[0]
@@ -182,7 +182,7 @@ def test_a_list_of_domains_takes_what_stands_without_a_request_and_gives_it_back
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5", "pdq"])
-def test_a_blocklist_takes_what_stands_without_a_request(odd, asked, counts, kind):
+def test_a_blocklist_removes_stored_pictures_without_a_request(odd, asked, counts, kind):
     first = run(odd)
     data = (odd.site.folder / "www" / "1.jpg").read_bytes()
     hashes: dict[str, Callable[[], str]] = {
@@ -219,7 +219,7 @@ def hashes_of_another(kind: str) -> str:
     return ("5a" * 32)[: 32 if kind == "md5" else 64]
 
 
-def test_promised_hashes_are_facts_to_hold_against(own, asked):
+def test_hashes_of_the_list_are_compared_with_stored_pictures(own, asked):
     rows = [dict(row) for row in own.site.rows[:4]]
     data = [(own.site.folder / "www" / f"{i}.jpg").read_bytes() for i in range(4)]
     for i, row in enumerate(rows):
@@ -231,7 +231,7 @@ def test_promised_hashes_are_facts_to_hold_against(own, asked):
     assert asked == []
 
 
-def test_plan_says_what_a_change_concerns(odd):
+def test_plan_names_the_changed_gate_and_what_it_concerns(odd):
     run(odd)
     job = odd.folder / "job.yaml"
 

@@ -62,7 +62,7 @@ def calm(site, tmp_path_factory) -> str:
     return _digest(lab.folder / "runs" / "calm")
 
 
-def test_a_killed_driver_leaves_no_process_and_goes_on_where_it_was(alone, slow_site, calm):
+def test_a_killed_driver_leaves_no_process_and_the_next_run_continues(alone, slow_site, calm):
     _delay(slow_site, 0.3)
     job = alone.job(name="killed", download={"thread_count": 4})
     run = alone.folder / "runs" / "killed"

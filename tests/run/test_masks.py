@@ -53,7 +53,7 @@ def test_the_result_is_that_of_a_fresh_run(own, tmp_path):
     assert query(changed.run, text).equals(query(other.run, text))
 
 
-def test_a_mask_over_another_stage_measures_what_it_lets_in(own):
+def test_a_mask_over_another_stages_column_measures_the_rows_it_lets_in(own):
     """`images` waits for the column that its mask reads, and is not measured anew when that is."""
     rows, counts = (
         own.site.rows[:20],

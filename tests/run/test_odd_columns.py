@@ -25,7 +25,7 @@ def own_column(run: Run, name: str) -> str:
     return found
 
 
-def test_all_of_them_at_once_through_a_whole_run(lab: Lab):
+def test_all_odd_column_names_in_one_whole_run(lab: Lab):
     rows = [
         row | {name: f"{name} {i}" for name in NAMES} for i, row in enumerate(lab.site.rows[:12])
     ]

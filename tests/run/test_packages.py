@@ -71,7 +71,7 @@ def planned(lab: Lab) -> dict[str, dict[str, Any]]:
     return {row["stage"]: row for row in rows if row["stage"] not in ("export", "report")}
 
 
-def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured, release, asked):
+def test_another_package_version_makes_its_stage_and_later_ones_stale(measured, release, asked):
     assert {row["todo"] for row in planned(measured).values()} == {0}
     for package in OTHERS:
         release(package)
@@ -102,7 +102,7 @@ def test_another_version_makes_stale_what_it_judges_and_what_reads_that(measured
     ],
     ids=["hashes", "bytes alone", "vectors"],
 )
-def test_faiss_counts_where_it_is_used(lab, sections, expected):
+def test_faiss_is_in_the_fingerprint_only_where_it_is_used(lab, sections, expected):
     assert DedupStage(load_job(lab.job(**sections))).packages == expected
 
 
@@ -110,7 +110,7 @@ def test_faiss_counts_where_it_is_used(lab, sections, expected):
     ("model", "expected"),
     [("profanity-check", "alt-profanity-check"), ("unbiased", "transformers")],
 )
-def test_the_toxicity_models_own_library_counts(lab, model, expected):
+def test_the_library_of_the_toxicity_model_is_in_the_fingerprint(lab, model, expected):
     job = load_job(lab.job(captions={"toxicity": {"model": model}}))
     assert ToxicityStage(job).packages == (expected,)
 

@@ -64,7 +64,7 @@ def made(lab: Lab, result, before: int) -> list[tuple[list[str], str | None]]:
     return [(e["stages"], e["step"]) for e in lab.log(result)[before:] if e["event"] == "done"]
 
 
-def test_a_merge_sees_its_own_rows_and_no_number_of_them_changes_a_verdict(
+def test_a_merge_reads_only_its_partition_and_their_number_changes_no_verdict(
     lab, pairs, parts_of, merges
 ):
     whole = lab.run(pairs)
@@ -85,7 +85,7 @@ def test_a_merge_sees_its_own_rows_and_no_number_of_them_changes_a_verdict(
         assert stats(result.run)["conserved"] is True
 
 
-def test_a_row_without_a_key_is_not_dealt(lab, pairs, parts_of):
+def test_a_row_without_a_key_goes_to_no_partition(lab, pairs, parts_of):
     parts_of(9)
     result = lab.run(pairs)
     dealt = [pq.read_table(path) for path in sorted(place(result).glob("*.dealt.parquet"))]
@@ -118,7 +118,7 @@ def test_one_lost_partition_is_merged_again_and_no_other(lab, pairs, parts_of, m
     assert lab.said == ["everything is up to date; nothing to do"]
 
 
-def test_fewer_partitions_leave_no_stale_one_in_the_answer(lab, pairs, parts_of):
+def test_with_fewer_partitions_no_stale_one_is_read(lab, pairs, parts_of):
     parts_of(4)
     many = lab.run(pairs)
     parts_of(14)
@@ -138,7 +138,7 @@ def test_a_changed_partition_is_found_as_damage(lab, pairs, parts_of):
     assert str(find_damage(result.run)).startswith(f"{file} was cut or changed from outside")
 
 
-def test_a_takedown_takes_every_partition(copy, parts_of):
+def test_a_takedown_removes_every_partition(copy, parts_of):
     parts_of(9)
     before = copy.run(copy.folder / "job.yaml")
     (twin,) = query(before.run, "select * from samples where dup_of is not null").to_pylist()
@@ -163,7 +163,7 @@ def test_a_takedown_takes_every_partition(copy, parts_of):
     assert stats(Run(folder(copy)))["reasons"]["forgotten"] == 1
 
 
-def test_the_deal_is_the_same_in_every_process():
+def test_rows_go_to_the_same_partition_in_every_process():
     rows = pa.table({"uid": ["1", "2", "3", "4"], "group": ["b", None, "a", "b"]})
     dealt = deal(rows, "group")
     assert dealt["uid"].to_pylist() == ["3", "1", "4"]

@@ -63,7 +63,7 @@ def page_points() -> dict[str, dict[str, str]]:
     return tomllib.loads(blocks("toml")[0])["project"]["entry-points"]
 
 
-def test_the_page_runs(own, installed, asked, counts):
+def test_the_stages_of_the_page_run(own, installed, asked, counts):
     installed(page_points())
     sections = yaml.safe_load(blocks("yaml")[-1])
     rows = [dict(row) for row in own.site.rows[:6]]
@@ -91,7 +91,7 @@ def test_the_page_runs(own, installed, asked, counts):
     assert (other.cached["brightness"], other.cached["shouting"], asked) == (False, True, [])
 
 
-def test_the_pages_product_is_planned_made_and_followed_like_every_other(own, installed):
+def test_the_product_of_the_page_is_planned_and_made_like_every_other(own, installed):
     installed(page_points())
     job = own.job(own.site.rows[:4])
 
@@ -126,7 +126,7 @@ def head_job(own, path: Path, **more) -> Path:
     return own.job(own.site.rows[:4], embed={"model": "winnow-tiny"}, images=images)
 
 
-def test_the_pages_head_runs(own, installed, asked, counts):
+def test_the_head_of_the_page_runs(own, installed, asked, counts):
     installed(page_points())
     weights = own.folder / "examples.npy"
     np.save(weights, EXAMPLES)
@@ -146,7 +146,7 @@ def test_the_pages_head_runs(own, installed, asked, counts):
     assert (other.cached["heads"], other.cached["embed"], asked) == (False, True, [])
 
 
-def test_the_pages_head_judges_drawn_pictures(own, installed):
+def test_the_head_of_the_page_judges_drawn_pictures(own, installed):
     installed(page_points())
     weights = own.folder / "examples.npy"
     np.save(weights, EXAMPLES)
@@ -213,7 +213,7 @@ def test_a_wrong_section_is_named_before_any_work(own, installed, measure, expec
         ("pipeline.measure.captions.pii:PIIStage", "has the name of another one"),
     ],
 )
-def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, expected):
+def test_an_unusable_stage_is_named_with_its_package(installed, value, expected):
     installed({"winnow.stages": {"mine": value}})
     with pytest.raises(InputError, match=rf"the stage `mine` of my-winnow .*({expected})"):
         stages.registered()
@@ -228,12 +228,12 @@ def test_a_stage_that_cannot_serve_is_named_with_its_package(installed, value, e
         ("pipeline.models.heads.linear:LinearHead", "has the name of another one"),
     ],
 )
-def test_a_head_that_cannot_serve_is_named_with_its_package(installed, value, expected):
+def test_an_unusable_head_is_named_with_its_package(installed, value, expected):
     installed({"winnow.heads": {"mine": value}})
     with pytest.raises(InputError, match=rf"the head kind `mine` of my-winnow .*({expected})"):
         heads.registered()
 
 
-def test_without_plugins_nothing_is_to_be_named(own):
+def test_without_plugins_no_measurement_can_be_named(own):
     with pytest.raises(InputError, match="no measurement `x`; none is installed"):
         preview(load_job(own.job(own.site.rows[:2], measure={"x": {}})))

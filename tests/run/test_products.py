@@ -34,7 +34,7 @@ def planned(job: Path, *overrides: str) -> dict[str, str]:
     return {row["stage"]: row["why"] for row in preview(load_job(job, overrides))["stages"]}
 
 
-def test_plan_state_status_and_stats_know_every_product_by_the_same_list(lab):
+def test_plan_state_status_and_stats_list_the_same_products(lab):
     job = lab.job(lab.site.rows[:24], **SMALL)
     result = lab.run(job)
     assert list(result.cached) == ORDER
@@ -64,7 +64,7 @@ def test_plan_state_status_and_stats_know_every_product_by_the_same_list(lab):
         ("shards/index.json", ["ingest"]),
     ],
 )
-def test_a_lost_file_makes_its_product_due_and_plan_says_so(lab, file, made):
+def test_a_lost_file_makes_its_product_stale_and_plan_shows_it(lab, file, made):
     job = lab.job(lab.site.rows[:24], **SMALL)
     first = lab.run(job)
     (path,) = Path(first.run.folder.path()).glob(file)
@@ -77,7 +77,7 @@ def test_a_lost_file_makes_its_product_due_and_plan_says_so(lab, file, made):
     assert planned(job) == dict.fromkeys(ORDER, "up to date")
 
 
-def test_what_is_on_record_in_the_folder_is_what_the_plan_finds(lab):
+def test_the_folders_record_equals_what_the_plan_finds(lab):
     result = lab.run(lab.job(lab.site.rows[:24], **SMALL))
     plan = replan(result.run)
     found = {}
@@ -116,7 +116,7 @@ def test_a_shard_of_the_export_that_fails_is_quarantined_and_made_by_the_next_ru
     assert stats(second.run)["export"]["rows"] == 24
 
 
-def test_a_list_that_grows_is_named_and_what_follows_is_made(lab):
+def test_a_longer_list_is_named_by_plan_and_later_products_are_made(lab):
     job = lab.job(lab.site.rows[:24], **SMALL)
     lab.run(job)
     lab.write(lab.site.rows[:26])
@@ -126,7 +126,7 @@ def test_a_list_that_grows_is_named_and_what_follows_is_made(lab):
     assert stats(again.run)["kept"] == 26
 
 
-def test_a_takedown_empties_every_product_and_makes_the_report_anew(lab):
+def test_a_takedown_removes_rows_from_every_product_and_makes_the_report_again(lab):
     result = lab.run(lab.job(lab.site.rows[:24], **SMALL))
     page = Path(result.run.folder.path("report.html"))
     uid = result.run.shard(0, ["uid"])["uid"][0].as_py()
@@ -168,7 +168,7 @@ class Note(Single):
         return {"note": self.run.folder.path("note/note.txt")}
 
 
-def test_what_is_made_alone_is_a_product_of_the_run_from_then_on(lab, monkeypatch):
+def test_a_product_made_alone_is_recorded_as_a_product_of_the_run(lab, monkeypatch):
     job = lab.job(lab.site.rows[:24], **SMALL)
     run = lab.run(job).run
     before = run.folder.read("provenance.json")
@@ -184,7 +184,7 @@ def test_what_is_made_alone_is_a_product_of_the_run_from_then_on(lab, monkeypatc
     assert not recorded(run)["note"].current
 
 
-def test_pictures_of_a_run_that_never_had_a_model_are_refused(lab):
+def test_pictures_of_a_run_without_a_model_are_refused(lab):
     lab.run(lab.job(lab.site.rows[:24], **SMALL))
     job = lab.job(lab.site.rows[:24], train={}, sample={"prompts": ["a cat"]}, **SMALL)
     settings = ("sample.rerank_model=winnow-tiny",)
@@ -206,7 +206,7 @@ def test_the_report_sees_the_products_before_it_as_they_are_now(lab, monkeypatch
     assert (seen["decide"]["cached"], seen["download"]["cached"]) == (False, True)
 
 
-def test_the_report_of_a_run_that_ended_says_so(lab):
+def test_the_report_of_a_finished_run_shows_its_end(lab):
     result = lab.run(lab.job(lab.site.rows[:24], **SMALL))
     page = Path(result.paths["report"]).read_text()
     assert "not finished" not in page

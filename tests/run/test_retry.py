@@ -93,7 +93,7 @@ def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
             assert path.read_bytes() == data, path
 
 
-def test_a_retried_run_is_the_run_that_a_quiet_web_would_have_given(own, tmp_path):
+def test_a_retried_run_equals_a_run_without_the_failures(own, tmp_path):
     """But for rounding in the models' batches: the same columns, pictures and verdicts."""
     job = own.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
     own.run(job)
@@ -148,7 +148,7 @@ def test_the_same_answers_make_nothing_stale(own):
     assert {stage for e in own.log(result)[sizes:] for stage in e["stages"]} == {"download"}
 
 
-def test_rows_the_list_spoilt_are_left_out(own, asked):
+def test_rows_with_an_input_error_are_left_out(own, asked):
     bad = [{"url": f"{own.site.url}/1.jpg", "caption": None}, {"url": None, "caption": "a cat"}]
     own.run(own.job([*own.site.rows[:5], *bad]))
     asked.clear()
@@ -205,7 +205,7 @@ def test_no_match_does_nothing(alone):
         ("", "--where: expected an SQL boolean"),
     ],
 )
-def test_sql_that_cannot_serve_is_named(lab, where, expected):
+def test_invalid_sql_is_refused_with_its_reason(lab, where, expected):
     lab.run(lab.job(lab.site.rows[:3]))
     with pytest.raises(InputError, match=expected):
         again(lab, where)
@@ -236,7 +236,7 @@ def test_a_second_retry_builds_on_the_first(own):
     assert row["clip_score"] is not None
 
 
-def test_a_stage_behind_a_patched_one_is_patched_too(own):
+def test_a_stage_that_reads_a_patched_part_is_patched_too(own):
     images = {"nsfw": "opennsfw", "only_if": "clip_score > -1"}
     own.run(own.job(embed={"model": "winnow-tiny"}, images=images, audit_fraction=0))
     revive(own, "gone0.jpg")
@@ -281,7 +281,7 @@ def test_a_shard_that_breaks_keeps_its_part_and_is_reported(own, monkeypatch, co
     assert (reported["matched"], reported["fetched"]) == (rows.count(rows[0]), rows.count(rows[0]))
 
 
-def test_the_command_ends_in_words_and_paths(own):
+def test_the_command_prints_counts_and_paths(own):
     own.run(own.job(own.site.rows[:4] + own.site.dead))
     revive(own, "gone0.jpg", "gone1.jpg")
     run = own.folder / "runs" / "job"
@@ -315,7 +315,7 @@ def slow(own):
 
 
 @pytest.mark.parametrize("goes_on", ["retry", "run"])
-def test_killed_in_the_middle_it_goes_on(slow, goes_on):
+def test_a_killed_retry_is_continued(slow, goes_on):
     run = slow.folder / "runs" / "job"
     folder = part(Run(run), "download")
     kept = {path: members(path) for path in folder.glob("*.tar")}
@@ -344,7 +344,7 @@ def test_killed_in_the_middle_it_goes_on(slow, goes_on):
     assert not list(run.rglob("*.next"))
 
 
-def test_a_part_that_waits_whole_takes_its_place(own):
+def test_a_complete_part_written_aside_replaces_the_old_one(own):
     """As a kill leaves it between the writing of a part and its move."""
     job = own.job(own.site.rows[:SHARD])
     first = own.run(job)

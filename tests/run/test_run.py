@@ -56,7 +56,7 @@ def test_a_second_run_does_nothing(lab):
     assert second.digest == first.digest
 
 
-def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
+def test_a_changed_threshold_reruns_decide_and_later_products(lab):
     job = lab.job()
     first = lab.run(job)
     values = yaml.safe_load(job.read_text())
@@ -76,7 +76,7 @@ def test_a_changed_threshold_reruns_decide_and_what_follows(lab):
     assert lab.said == ["everything is up to date; nothing to do"]
 
 
-def test_a_run_object_knows_the_job_that_it_runs(lab):
+def test_a_run_object_has_the_job_of_its_last_run(lab):
     """Not the one before, by which the folder was recognised: the report would stay stale."""
     rules = [{"reason": "x_one", "when": "caption_words < 3"}]
     lab.run(lab.job(rules=rules))
@@ -85,7 +85,7 @@ def test_a_run_object_knows_the_job_that_it_runs(lab):
     assert [rule["when"] for rule in result.run.job["rules"]] == ["caption_words < 4"]
 
 
-def test_rows_added_to_the_input_touch_new_shards_only(lab, counts):
+def test_rows_added_to_the_input_go_to_new_shards_only(lab, counts):
     rows = lab.site.rows
     job = lab.job(rows[:20])
     first = lab.run(job)
@@ -282,7 +282,7 @@ def test_a_changed_column_is_exported_though_the_verdicts_are_the_same(lab):
     assert set(read_parquet(second.run.folder, name)["licence"].to_pylist()) == {"CC0"}
 
 
-def test_a_kill_in_the_middle_of_an_ingest_hides_no_change(lab, monkeypatch):
+def test_after_a_kill_during_ingest_the_change_is_still_found(lab, monkeypatch):
     rows = [{**row, "licence": "unknown"} for row in lab.site.rows[:6]]
     job = lab.job(rows)
     lab.run(job)
@@ -304,7 +304,7 @@ def test_a_kill_in_the_middle_of_an_ingest_hides_no_change(lab, monkeypatch):
     assert set(read_parquet(result.run.folder, name)["licence"].to_pylist()) == {"CC0"}
 
 
-def test_a_shard_lost_while_judged_takes_no_good_twin_with_it(lab, counts, monkeypatch):
+def test_a_shard_lost_while_judged_makes_no_row_of_another_a_duplicate(lab, counts, monkeypatch):
     # The best of a group lies in the shard that breaks; its twin elsewhere must stay then.
     job = lab.job([lab.site.rows[0], lab.site.rows[-1], lab.site.rows[3]], shard_size=1)
     whole = lab.run(job)
@@ -335,7 +335,7 @@ def test_when_every_shard_is_lost_the_old_export_stays(lab, monkeypatch):
     assert first.export.digest() == first.digest != ""
 
 
-def test_a_picture_missing_from_the_tar_is_no_silent_null(lab):
+def test_a_picture_missing_from_the_tar_is_an_error_and_not_null(lab):
     import tarfile
 
     job = lab.job(lab.site.rows[:5])
@@ -414,7 +414,7 @@ def test_relative_paths_reach_workers_whose_working_folder_is_another(lab, count
     assert (lab.folder / "here" / "job" / "resolved.json").is_file()
 
 
-def test_a_folder_left_by_a_run_killed_at_its_start_is_taken_again(lab):
+def test_a_folder_left_by_a_run_killed_at_its_start_can_be_used(lab):
     run = lab.folder / "runs" / "job"
     run.mkdir(parents=True)
     (run / ".lock").touch()
@@ -422,7 +422,7 @@ def test_a_folder_left_by_a_run_killed_at_its_start_is_taken_again(lab):
     assert lab.run(lab.job()).quarantined == []
 
 
-def test_a_folder_that_is_no_runs_is_left_alone(lab):
+def test_a_folder_that_is_not_a_run_is_not_changed(lab):
     run = lab.folder / "runs" / "job"
     run.mkdir(parents=True)
     (run / "thesis.tex").write_text("dear to somebody")
@@ -432,6 +432,6 @@ def test_a_folder_that_is_no_runs_is_left_alone(lab):
 
 
 @pytest.mark.parametrize("name", ["", "../evil", "a/b", ".hidden"])
-def test_a_name_that_is_no_folder_name_is_refused(lab, name):
+def test_a_name_that_is_not_a_folder_name_is_refused(lab, name):
     with pytest.raises(InputError, match="`name`: "):
         load_job(lab.job(name=name))

@@ -81,7 +81,7 @@ def test_two_workers_together_keep_a_hosts_limits(
     assert len(busy.starts) == 40 + 2  # each worker asked for robots.txt
 
 
-def test_two_workers_together_keep_a_hosts_pace(
+def test_two_workers_together_keep_a_hosts_request_rate(
     site: Any, busy: _Site, two_workers: str, tmp_path: Any
 ) -> None:
     _fetch(Lab(site, tmp_path, {"scheduler": two_workers}), busy, per_host_rate=30)

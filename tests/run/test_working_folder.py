@@ -35,7 +35,7 @@ def _winnow(script, cwd, *words):
     )
 
 
-def test_a_run_executes_nothing_of_the_working_folder(alone, script, tmp_path):
+def test_a_run_imports_nothing_from_the_working_folder(alone, script, tmp_path):
     job = alone.job()
     folder = plant(tmp_path / "here")
 
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 """
 
 
-def test_who_uses_winnow_as_a_library_executes_nothing_of_it_either(alone, tmp_path):
+def test_a_run_started_from_python_imports_nothing_from_the_working_folder(alone, tmp_path):
     """A notebook calls neither the command nor what that sets up."""
     job = alone.job(alone.site.rows[:3])
     folder = plant(tmp_path / "here")

@@ -17,7 +17,7 @@ from train.folder import PACKAGED, resolve
 
 
 @pytest.mark.slow
-def test_winnow_base_draws_what_it_never_saw() -> None:
+def test_winnow_base_draws_held_out_compositions() -> None:
     scenes = [Scene("kangaroo", "cheese", "hill")] * 4 + [Scene("fish", "wood", "sea")] * 4
     pictures = draw(Path("winnow-base"), [caption(scene) for scene in scenes], seed=0)
     assert pictures.shape == (8, 64, 64, 3)
@@ -34,7 +34,7 @@ def test_winnow_base_draws_what_it_never_saw() -> None:
     assert read["place"] >= 0.75
 
 
-def test_winnow_base_is_small_and_names_no_folder_of_its_making() -> None:
+def test_winnow_base_is_small_and_contains_no_local_path() -> None:
     folder = resolve("winnow-base")
     assert folder == PACKAGED["winnow-base"]
     assert 1e6 < sum(path.stat().st_size for path in folder.rglob("*")) < 10e6

@@ -42,7 +42,9 @@ def test_each_epoch_holds_every_row_once_in_its_own_order(export: Path, cache_mi
 
 @pytest.mark.parametrize("cache_mib", [512, 0], ids=["cached", "streamed"])
 @pytest.mark.parametrize("skip", [1, 7, 8, 20])
-def test_a_resumed_stream_goes_on_where_it_stopped(export: Path, cache_mib: int, skip: int) -> None:
+def test_a_resumed_stream_continues_at_the_same_batch(
+    export: Path, cache_mib: int, skip: int
+) -> None:
     whole = take(export, 25, cache_mib=cache_mib)
     assert take(export, 25 - skip, cache_mib=cache_mib, skip=skip) == whole[skip:]
 
@@ -62,7 +64,7 @@ def test_decoding_cuts_the_centre_square(height: int, width: int) -> None:
     assert decode(Encoded("here", png, ""), 16).shape == (16, 16, 3)
 
 
-def test_a_folder_without_a_manifest_is_no_export(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json is missing"):
         open_export(tmp_path)
 
@@ -108,7 +110,7 @@ def test_a_shard_of_another_size_is_refused_before_any_work(export: Path, tmp_pa
         open_export(broken)
 
 
-def test_a_row_count_that_is_not_the_shards_is_refused(export: Path, tmp_path: Path) -> None:
+def test_a_row_count_that_differs_from_the_shards_is_refused(export: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(export, tmp_path / "broken")
     manifest = json.loads((broken / "manifest.json").read_text())
     manifest["shards"][0]["rows"] += 1
@@ -117,6 +119,6 @@ def test_a_row_count_that_is_not_the_shards_is_refused(export: Path, tmp_path: P
         take(broken, 9)
 
 
-def test_a_picture_that_is_none_is_named() -> None:
+def test_a_sample_whose_picture_cannot_be_decoded_is_named() -> None:
     with pytest.raises(InputError, match=r"0\.tar:000000001 holds no picture"):
         decode(Encoded("0.tar:000000001", b"<html>", "a cat"), 16)

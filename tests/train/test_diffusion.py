@@ -33,7 +33,7 @@ def test_noise_follows_the_forward_process() -> None:
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
-def test_every_prediction_type_stands_for_the_same_picture(kind: str) -> None:
+def test_every_prediction_type_gives_back_the_same_picture(kind: str) -> None:
     noisy = add_noise(X, E, T, ABAR)
     wanted = target(kind, X, E, T, ABAR)
     recovered = to_sample(kind, wanted, noisy, T, ABAR)
@@ -51,7 +51,7 @@ def test_targets_agree_with_diffusers() -> None:
     )
 
 
-def test_small_scheduler_ends_in_pure_noise_and_starts_there() -> None:
+def test_the_small_scheduler_starts_sampling_from_pure_noise() -> None:
     scheduler = small_scheduler()
     assert scheduler.alphas_cumprod[-1] == 0
     scheduler.set_timesteps(10)
@@ -107,7 +107,7 @@ def test_a_candidates_noise_depends_on_its_seed_alone() -> None:
     assert torch.equal(seeded_noise((2, 3, 3), [5, 6, 7])[2], seeded_noise((2, 3, 3), [7])[0])
 
 
-def test_ddim_with_a_perfect_model_lands_on_the_picture() -> None:
+def test_ddim_with_a_perfect_model_gives_the_picture() -> None:
     steps = []
     latents = ddim(
         lambda z, t, states: SimpleNamespace(sample=X[:1].expand(len(z), -1, -1, -1)),

@@ -61,7 +61,7 @@ def test_a_second_call_does_no_work(export: Path, undisturbed: Path) -> None:
     assert model == undisturbed / "model"
 
 
-def test_killed_and_called_again_it_ends_in_the_same_weights(
+def test_a_training_killed_and_called_again_ends_with_the_same_weights(
     export: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
@@ -91,7 +91,7 @@ def test_killed_and_called_again_it_ends_in_the_same_weights(
     assert [line["step"] for line in log_of(out)] == [2, 4, 6, 8, 10, 12]
 
 
-def test_a_model_that_was_tampered_with_is_trained_again(export: Path, tmp_path: Path) -> None:
+def test_a_model_whose_files_were_changed_is_trained_again(export: Path, tmp_path: Path) -> None:
     short = SCRATCH.model_copy(update={"max_train_steps": 2})
     model = fit(export, tmp_path, short)
     (model / "unet/config.json").write_text("{}")
@@ -100,7 +100,9 @@ def test_a_model_that_was_tampered_with_is_trained_again(export: Path, tmp_path:
     assert seen == [2]
 
 
-def test_a_constant_rate_is_prolonged_from_its_checkpoints(export: Path, tmp_path: Path) -> None:
+def test_a_longer_training_at_a_constant_rate_continues_from_checkpoints(
+    export: Path, tmp_path: Path
+) -> None:
     constant = SCRATCH.model_copy(update={"lr_scheduler": "constant", "max_train_steps": 6})
     fit(export, tmp_path, constant)
     seen: list[int] = []
@@ -109,7 +111,7 @@ def test_a_constant_rate_is_prolonged_from_its_checkpoints(export: Path, tmp_pat
     assert seen == [6, 8], "steps 1 to 4 are not repeated"
 
 
-def test_fingerprints_follow_what_changes_the_weights(export: Path) -> None:
+def test_fingerprints_depend_on_what_changes_the_weights(export: Path) -> None:
     from train.data import open_export
 
     data = open_export(export)
@@ -142,7 +144,7 @@ def test_a_diverging_loss_stops_the_run_and_says_what_to_change(
     assert not (tmp_path / "done.json").exists()
 
 
-def test_a_stable_diffusion_folder_trains_and_stays_one(
+def test_training_a_stable_diffusion_folder_gives_such_a_folder(
     export: Path, stable_diffusion: Path, tmp_path: Path
 ) -> None:
     from train.libraries import diffusers
@@ -161,7 +163,7 @@ def test_a_stable_diffusion_folder_trains_and_stays_one(
     assert digest(model / "vae") == digest(stable_diffusion / "vae")
 
 
-def test_null_settings_take_the_base_models_own(stable_diffusion: Path) -> None:
+def test_null_settings_take_the_values_of_the_base_model(stable_diffusion: Path) -> None:
     scratch = TrainConfig(pretrained_model_name_or_path=None)
     assert resolution_and_rate(scratch) == (64, 1e-3)
     latent = TrainConfig(pretrained_model_name_or_path=str(stable_diffusion))
@@ -183,7 +185,7 @@ def test_the_rate_warms_up_holds_and_falls() -> None:
     assert rate_factor(constant, 99) == 1
 
 
-def test_the_average_forgets_its_start_quickly() -> None:
+def test_the_moving_average_forgets_the_initial_weights() -> None:
     assert ema_decay(SCRATCH, 0) == pytest.approx(0.1)
     assert ema_decay(SCRATCH, 190) == pytest.approx(0.955)
     assert ema_decay(SCRATCH, 10**6) == SCRATCH.ema_decay

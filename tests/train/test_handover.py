@@ -18,7 +18,7 @@ HEAD = {"name": "graphic", "kind": "zeroshot", "positive": ["gore"], "negative":
         ([("nsfw", "clip_score < 0.1 and url <> 'punsafe'")], ()),
     ],
 )
-def test_the_safety_rules_name_the_judges(rules, judges):
+def test_judges_are_the_measurements_that_safety_rules_read(rules, judges):
     job = Job(
         input="pairs.csv",
         embed={"model": "winnow-tiny"},

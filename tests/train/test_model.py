@@ -24,7 +24,7 @@ def small(tmp_path: Path, pictures: torch.Tensor) -> Path:
     return tmp_path / "small"
 
 
-def test_a_small_model_comes_back_as_it_was_saved(small: Path, pictures: torch.Tensor) -> None:
+def test_a_saved_small_model_is_loaded_unchanged(small: Path, pictures: torch.Tensor) -> None:
     model = load(small)
     assert model.latent_shape == (48, 4, 4)
     assert model.prediction_type == "sample"
@@ -34,7 +34,7 @@ def test_a_small_model_comes_back_as_it_was_saved(small: Path, pictures: torch.T
         torch.testing.assert_close(value, saved[name].half().float())
 
 
-def test_a_saved_folder_does_not_tell_where_its_base_lay(small: Path, tmp_path: Path) -> None:
+def test_a_saved_folder_does_not_contain_the_path_of_its_base(small: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(small, tmp_path / "elsewhere")
     for name, base in (("first", small), ("second", copy)):
         model = load(base)
@@ -46,7 +46,7 @@ def test_weights_in_the_package_stay_small(small: Path) -> None:
     assert sum(p.stat().st_size for p in small.rglob("*")) < 10e6
 
 
-def test_a_text_encoder_other_than_the_models_own_is_refused(small: Path) -> None:
+def test_a_changed_text_encoder_is_refused(small: Path) -> None:
     index = json.loads((small / "model_index.json").read_text())
     index["text_encoder"]["digest"] = "0" * 64
     (small / "model_index.json").write_text(json.dumps(index))
@@ -54,7 +54,9 @@ def test_a_text_encoder_other_than_the_models_own_is_refused(small: Path) -> Non
         load(small)
 
 
-def test_the_digest_follows_content_not_place(stable_diffusion: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_content_and_not_on_the_path(
+    stable_diffusion: Path, tmp_path: Path
+) -> None:
     copy = shutil.copytree(stable_diffusion, tmp_path / "copy")
     assert digest(copy) == digest(stable_diffusion)
     (copy / "README.md").write_text("a note")
@@ -99,7 +101,7 @@ def test_a_folder_of_another_kind_is_refused(
         resolve(tmp_path)
 
 
-def test_captions_are_encoded_once_and_the_oldest_forgotten() -> None:
+def test_captions_are_encoded_once_and_the_oldest_evicted() -> None:
     asked: list[list[str]] = []
 
     def encode(texts: list[str]) -> torch.Tensor:

@@ -78,7 +78,7 @@ def test_every_candidate_is_logged_and_the_best_safe_ones_shown(
         assert sheet.width > 3 * 256
 
 
-def test_sheets_of_an_earlier_call_do_not_stay(model: Path, tmp_path: Path) -> None:
+def test_sheets_of_an_earlier_call_are_removed(model: Path, tmp_path: Path) -> None:
     sample(model, tmp_path, CONFIG, "f")
     sample(model, tmp_path, CONFIG.model_copy(update={"prompts": ("a cat",)}), "f")
     assert [path.name for path in tmp_path.glob("*.png")] == ["grid.png"]
@@ -105,7 +105,7 @@ def test_stable_diffusion_samples_too(stable_diffusion: Path, tmp_path: Path) ->
     assert sum(line["kept"] for line in lines_of(log)) == 6
 
 
-def test_ranks_go_by_score_and_ties_by_seed() -> None:
+def test_candidates_are_ranked_by_score_and_then_by_seed() -> None:
     blank = np.zeros((2, 2, 3), np.uint8)
     candidates = [Candidate(blank, seed, score) for seed, score in [(3, 0.5), (1, 0.5), (2, 0.9)]]
     best = rank_candidates(candidates, keep=2)
@@ -117,14 +117,14 @@ def test_ranks_go_by_score_and_ties_by_seed() -> None:
     ]
 
 
-def test_a_threshold_without_its_judge_is_refused() -> None:
+def test_a_threshold_for_an_unknown_judge_is_refused() -> None:
     candidate = Candidate(np.zeros((2, 2, 3), np.uint8), 0)
     with pytest.raises(InputError, match="names 'nudty'; the judges here are nudity"):
         judge_candidates([candidate], {"nudity": lambda p: np.zeros(1)}, {"nudty": 0.2}, 0.5)
 
 
 @pytest.mark.parametrize("answer", [[0.1, 0.2], [float("nan")], [[0.1]]])
-def test_a_judge_without_one_number_a_picture_is_an_error(answer: list) -> None:
+def test_a_judge_must_give_one_finite_number_per_picture(answer: list) -> None:
     candidate = Candidate(np.zeros((2, 2, 3), np.uint8), 0)
     with pytest.raises(ValueError, match="judge odd gave"):
         judge_candidates([candidate], {"odd": lambda p: np.array(answer)}, {}, 0.5)

@@ -27,7 +27,7 @@ def test_haar_is_inverted_exactly_and_keeps_the_energy(values: np.ndarray) -> No
     torch.testing.assert_close(z.square().sum(), x.square().sum(), rtol=1e-12, atol=1e-9)
 
 
-def test_haar_of_a_flat_picture_is_its_mean_band_alone() -> None:
+def test_haar_of_a_flat_picture_has_only_the_mean_band() -> None:
     z = haar(torch.full((1, 1, 4, 4), 3.0))
     assert torch.equal(z[0, 0], torch.full((2, 2), 6.0))
     assert not z[0, 1:].any()
