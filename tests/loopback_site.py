@@ -16,7 +16,7 @@ from typing import Any
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 5.0  # of a kept connection that nobody uses any more
+    timeout = 5.0  # of an idle kept connection
     server: "Site"
 
     def setup(self) -> None:
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def drip(self, data: bytes, pause: float) -> None:
-        """Send byte by byte, until the client or the server has gone."""
+        """Send byte by byte, until the client disconnects or the server stops."""
         self.close_connection = True
         for byte in data:
             if self.server.closing.wait(pause):
@@ -64,13 +64,13 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
 
     def flood(self, block: bytes) -> None:
-        """Send the same block for ever, until the client or the server has gone."""
+        """Send the same block again and again, until the client disconnects or the server stops."""
         self.close_connection = True
         while not self.server.closing.is_set():
             self.wfile.write(block)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Quiet."""
+        """Requests are not logged."""
 
 
 Page = Callable[[Handler], Any]
@@ -113,7 +113,7 @@ class Site(ThreadingHTTPServer):
         return connection, peer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up on hazards: that is their duty."""
+        """Clients are expected to close connections to hostile pages, so errors are not printed."""
 
     def __enter__(self) -> "Site":
         self._thread = threading.Thread(target=self._serve, daemon=True)

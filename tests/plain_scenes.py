@@ -48,5 +48,5 @@ GOOD = encoded(scene())
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """What compresses badly: uint8 (height, width, 3)."""
+    """Noise, which compresses badly: uint8 (height, width, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

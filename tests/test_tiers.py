@@ -1,4 +1,4 @@
-"""The fast tier is most of the files and not all of the tests."""
+"""The fast tier covers most test files but leaves out many tests."""
 
 import re
 import subprocess

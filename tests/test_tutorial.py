@@ -1,4 +1,4 @@
-"""The tutorial's commands run, in order, and say what the text claims."""
+"""The tutorial's commands run, in order, and print what the text says."""
 
 import os
 import re
@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_tex
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What each block printed, stdout and stderr."""
+    """The output of each block, stdout and stderr."""
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "configs").symlink_to(ROOT / "configs")
     bin_folder = Path(sys.executable).parent

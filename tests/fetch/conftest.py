@@ -12,7 +12,7 @@ from pipeline.fetch.writer import Fetched, Spool
 
 @pytest.fixture(scope="session", autouse=True)
 def _imported() -> None:
-    """So that no test's clock includes img2dataset's import."""
+    """Import img2dataset before the tests, so that no test's time includes it."""
     downloader_class()
 
 
@@ -40,7 +40,7 @@ def config() -> Callable[..., DownloadConfig]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Site]]:
-    """Start servers with given pages; they end with the test."""
+    """Start servers with given pages; they are stopped after the test."""
     servers: list[Site] = []
 
     def start(pages: dict[str, Any]) -> Site:

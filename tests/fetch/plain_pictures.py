@@ -1,4 +1,4 @@
-"""What the resizer makes of small pictures, and how near two must be to count as the same."""
+"""Makes small pictures with the resizer, and compares two pictures with a tolerance."""
 
 import io
 from typing import Any
@@ -35,6 +35,6 @@ def stored(data: bytes, **options: Any) -> np.ndarray:
 
 
 def assert_same(pixels: np.ndarray, wanted: np.ndarray, tolerance: float = 6.0) -> None:
-    """Equal but for what JPEG does; whole quarters turned or of another colour are far off."""
+    """Equal except for JPEG's errors; a turned or differently coloured quarter is far outside."""
     assert pixels.shape == wanted.shape
     assert np.abs(pixels - wanted.astype(int)).mean() < tolerance

@@ -21,7 +21,7 @@ def _xyz(values: tuple[float, float, float]) -> bytes:
 
 
 def matrix_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """An ICC v2 display profile by hand (ICC.1:2001-04, clauses 6.1 and 6.2)."""
+    """An ICC v2 display profile, built here (ICC.1:2001-04, clauses 6.1 and 6.2)."""
     tags = {b"wtpt": _xyz((0.9642, 1.0, 0.8249)), **tags}
     table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
     for name, data in tags.items():
@@ -68,7 +68,7 @@ def assert_near(pixels: np.ndarray, wanted: np.ndarray) -> None:
 def test_a_wide_profile_is_applied(format):  # noqa: A002
     image = Image.fromarray(scene())
     wanted = reference(image, P3)
-    assert np.abs(wanted - scene()).mean() > 2 * TOLERANCE  # else this shows nothing
+    assert np.abs(wanted - scene()).mean() > 2 * TOLERANCE  # otherwise the test proves nothing
 
     options: dict[str, Any] = {"lossless": True} if format == "WEBP" else {}
     data = encoded(image, format, icc_profile=P3, **options)

@@ -1,4 +1,4 @@
-"""How connections are used and shared, and what the process's opener lets through meanwhile."""
+"""How connections are used and shared, and what the installed opener allows."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ def test_a_connection_with_unread_bytes_is_not_reused(serve, fetch, config):
 
 def test_a_request_is_repeated_if_the_server_closed_a_kept_connection(serve, fetch, config):
     def closes(h: Handler) -> None:
-        h.close_connection = True  # and says nothing of it
+        h.close_connection = True  # without announcing it
         good(h)
 
     server = serve({f"/{i}.jpg": closes for i in range(40)})
@@ -110,7 +110,7 @@ def test_a_slow_host_does_not_delay_the_others(serve, fetch, config):
     results = fetch(urls, config(thread_count=2, per_host=1))
 
     assert [r.reason for r in results] == [None] * 16
-    # In the list's order the quick host would have come last, after 12 × 150 ms.
+    # In the list's order the fast host would come last, after 12 × 150 ms.
     assert finished["quick"] - started < 1.2 < finished["slow"] - started
 
 
@@ -149,7 +149,7 @@ def test_a_second_shard_in_the_process_waits_for_the_first(serve, config, tmp_pa
     found: dict[int, list[Any]] = {}
 
     def shard(number: int) -> None:
-        # Only the first may reach loopback: each must be served by its own opener.
+        # Only the first may reach loopback, so each must use its own opener.
         allow = ("127.0.0.1/32",) if number == 0 else ()
         spool = Spool(tmp_path / f"{number}")
         urls = [f"{server.base}/{i}" for i in range(8)]

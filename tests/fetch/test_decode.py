@@ -1,4 +1,4 @@
-"""Every odd format of the web becomes an upright 8-bit RGB picture."""
+"""Every unusual format of the web becomes an upright 8-bit RGB picture."""
 
 import io
 import struct
@@ -44,7 +44,7 @@ def test_a_picture_with_broken_exif_is_decoded():
 
 
 def _sixteen_bit_png(values: np.ndarray) -> bytes:
-    """A 16-bit PNG (RGB or grey, by shape), by hand: Pillow writes no 16-bit RGB."""
+    """A 16-bit PNG (RGB or grey, by shape), built here because Pillow writes no 16-bit RGB."""
     height, width = values.shape[:2]
     kind = 2 if values.ndim == 3 else 0
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)

@@ -121,7 +121,7 @@ def test_decoders_end_with_their_owner(decoders):
     decoders.close()
 
     assert pid not in children()
-    decoders.close()  # no harm in a second time
+    decoders.close()  # a second call does nothing
 
 
 def _program(path: Path, text: str) -> str:

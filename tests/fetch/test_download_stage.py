@@ -114,7 +114,7 @@ def test_every_row_is_accounted_for_in_order(serve, run_stage, config):
         "000003.jpg",
         "000004.jpg",
         "000006.jpg",
-    ]  # a rule takes the tiny one
+    ]  # a rule drops the tiny one later
     stored = pixels_of(tar["000003.jpg"])
     assert stored.shape[:2] == (table["height"][3].as_py(), table["width"][3].as_py()) == (64, 85)
     assert np.abs(stored - scene(85, 64).astype(int)).mean() < 6

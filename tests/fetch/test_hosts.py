@@ -1,4 +1,4 @@
-"""The limiter of hosts: connections, request rate, pauses on request, rest after failures."""
+"""The limiter of hosts: connections, request rate, requested pauses, cooldown after failures."""
 
 import threading
 import time
@@ -64,7 +64,7 @@ def test_requests_to_a_host_start_at_the_given_rate():
 def test_failures_in_a_row_start_a_cooldown_and_one_more_starts_another():
     limiter = LocalHostLimiter()
     fail(limiter, "a", 2)
-    succeed(limiter, "a", 1)  # an answer: the count begins again
+    succeed(limiter, "a", 1)  # a success resets the count
     fail(limiter, "a", 3)
 
     permit = limiter.acquire("a", limits())
@@ -84,7 +84,7 @@ def test_late_failures_of_a_host_that_mostly_succeeds_start_no_cooldown():
     assert limiter.acquire("a", limits()) == Permit()
     limiter.release("a", limits(), "timeout", "x", 0)
 
-    time.sleep(0.6)  # twice the rest: of 20 successes not 3 are left
+    time.sleep(0.6)  # two cooldowns: of 20 successes fewer than 3 are left
     fail(limiter, "a", 1)
 
     assert limiter.acquire("a", limits()).reason == "host_failing"
@@ -199,6 +199,6 @@ def test_a_fetch_uses_the_shared_limiter(fetch, serve, config):
     finally:
         share_limiter(None)
     assert (result.reason, site.connections) == ("host_failing", 0)
-    assert thread == [threading.current_thread()]  # Dask knows a task by its thread
+    assert thread == [threading.current_thread()]  # Dask identifies a task by its thread
     [own] = fetch([f"{site.base}/a.jpg"], config(**PLAIN))
     assert own.reason == "http_not_found"

@@ -26,7 +26,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def with_chunks(*chunks: bytes) -> bytes:
-    """A PNG with chunks of one's own after its header."""
+    """A PNG with additional chunks after its header."""
     data = encoded(scene(), "PNG")
     return data[:33] + b"".join(chunks) + data[33:]
 

@@ -23,7 +23,7 @@ def openssl(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an authority (ca.pem) and a certificate of its for `localhost`."""
+    """A folder with an authority (ca.pem) and a certificate that it signed for `localhost`."""
     folder = tmp_path_factory.mktemp("tls")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl(

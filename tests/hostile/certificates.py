@@ -1,4 +1,4 @@
-"""Certificates made by the openssl program: an authority's, and sites' under it or under none."""
+"""Certificates made by the openssl program: an authority's, signed ones and self-signed ones."""
 
 import ssl
 import subprocess
@@ -12,7 +12,7 @@ def _openssl(*arguments: str) -> None:
 
 
 class Authority:
-    """A folder with an authority (`ca.pem`) that signs for any name."""
+    """A folder with a certificate authority (`ca.pem`) that signs for any name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -23,7 +23,7 @@ class Authority:
         )  # fmt: skip
 
     def signs(self, name: str) -> ssl.SSLContext:
-        """A site's side of TLS, under a certificate for `name` that this authority signed."""
+        """A server's TLS context, with a certificate for `name` signed by this authority."""
         stem = f"{self._folder}/{name}"
         _openssl(
             "req", *_KEY, "-subj", f"/CN={name}", "-keyout", f"{stem}.key", "-out", f"{stem}.csr"
@@ -37,7 +37,7 @@ class Authority:
         return _context(f"{stem}.pem", f"{stem}.key")
 
     def self_signed(self, name: str, days: int = 2) -> ssl.SSLContext:
-        """The same without anybody's signature but its own; 0 days: it has ended already."""
+        """The same, self-signed; with 0 days it has expired already."""
         stem = f"{self._folder}/self-{name}"
         _openssl(
             "req", "-x509", *_KEY, "-days", str(days), "-subj", f"/CN={name}",

@@ -1,4 +1,4 @@
-"""ICC profiles (ICC.1:2001-04, version 2.4) made by hand: ones that visibly change a picture."""
+"""ICC profiles (ICC.1:2001-04, version 2.4), built here so that they visibly change a picture."""
 
 import struct
 
@@ -21,7 +21,7 @@ def rgb_profile(colorants: tuple[Colour, Colour, Colour], gamma: float = 2.2) ->
 
 
 def swapped_profile() -> bytes:
-    """By it red is green, green is blue and blue is red."""
+    """A profile in which red is green, green is blue and blue is red."""
     red, green, blue = SRGB
     return rgb_profile((green, blue, red))
 
@@ -31,7 +31,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """A press whose cyan ink is a warm red, magenta a green, and yellow a blue."""
+    """A CMYK profile whose cyan ink is a warm red, magenta a green, and yellow a blue."""
     inks = np.array([[-40, 65, 45], [-45, -60, 40], [-70, 20, -60], [-100, 0, 0]], float)
     corners = np.array([[i >> 3 & 1, i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(16)])
     lab = np.array([100.0, 0, 0]) + corners @ inks

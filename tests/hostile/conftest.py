@@ -10,14 +10,14 @@ from shard_run import Outcome, run_shard
 
 @pytest.fixture(scope="session")
 def loopback_dns() -> Iterator[HostileDns]:
-    """A DNS server by which every name is this machine."""
+    """A DNS server that resolves every name to this machine."""
     with HostileDns({}, addresses("127.0.0.1")) as server:
         yield server
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """So that no hazard's clock and memory include the first imports."""
+    """Import everything first, so that no test's time and memory include it."""
     with Site({"/good": lambda h: h.answer(404)}) as site:
         run_shard(tmp_path_factory.mktemp("warm"), [f"{site.base}/good"], {})
 
@@ -44,7 +44,7 @@ def serve() -> Iterator[Callable[..., Site]]:
 def run(
     tmp_path_factory: pytest.TempPathFactory, loopback_dns: HostileDns
 ) -> Callable[..., Outcome]:
-    """Take a shard of URLs through the download stage."""
+    """Run the download stage over a shard of URLs."""
     folder: Path = tmp_path_factory.mktemp("run")
     usual = {"nameservers": (loopback_dns.address,)}
 

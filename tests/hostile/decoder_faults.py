@@ -1,4 +1,4 @@
-"""Put on a decoder's path as `sitecustomize`: pictures with a certain comment break it.
+"""Put on a decoder's path as `sitecustomize`: pictures with certain comments make it fail.
 
 A real fault in libjpeg cannot be ordered, so the call into it is where these happen; all around it
 is as it always is.
@@ -16,7 +16,7 @@ _decode = simplejpeg.decode_jpeg
 
 
 def _babble() -> None:
-    """Say something senseless to whoever asked, on the socket that goes to it."""
+    """Send an invalid answer on the socket to the fetching process."""
     for descriptor in range(3, 64):
         try:
             connection = socket.socket(fileno=os.dup(descriptor))

@@ -13,30 +13,30 @@ from shard_run import Outcome
 
 @dataclass(frozen=True)
 class Hazard:
-    """A page, and what must come of a row that leads to it."""
+    """A page, and the expected result of a row with its URL."""
 
     page: Page
     reason: str | None
     """None: the row succeeds."""
     detail: str = ""
-    """Part of the row's message; of a judged one, of its size."""
+    """Part of the row's message; if a rule drops it, part of its size."""
     judged: bool = False
-    """The picture is stored, and a rule of the `download:` section takes it by its facts."""
+    """Whether the picture is stored and a rule of the `download:` section drops the row."""
     requests: int = 1
-    """How often the page is asked for."""
+    """How often the page is requested."""
     least: float = 0.0
-    """Seconds that it takes at least …"""
+    """Least seconds that the fetch takes."""
     most: float = 4.0
-    """… and at most: far below the deadline, with a busy machine's share and a decoder's start."""
+    """Most seconds: far below the deadline, with time for a busy machine and a decoder's start."""
     grows_mb: int = 48
-    """How far the fetching process's memory may rise, and a decoder's above an idle one's."""
+    """Most growth of the fetching process's memory, and of a decoder's above an idle one's."""
     options: Mapping[str, Any] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
     """Further pages of the site."""
 
 
 def by_options(table: Mapping[str, Any]) -> list[str]:
-    """The table's names, those of the same options together.
+    """The names of the table, grouped by options.
 
     A process whose job stays the same keeps its decoders, and new ones take half a second.
     """
@@ -50,7 +50,7 @@ def good(h: Any) -> None:
 def assert_as_expected(
     hazard: Hazard, serve: Callable[..., Site], run: Callable[..., Outcome]
 ) -> Outcome:
-    """Fetch the page between two good ones of another host, and hold everything it promises.
+    """Fetch the page between two good ones of another host, and check all expectations.
 
     The neighbours are of another host: what a host does to its own further rows is no harm.
     """

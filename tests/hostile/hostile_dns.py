@@ -12,11 +12,11 @@ import dns.rdatatype
 import dns.rrset
 
 Answer = Callable[[dns.message.Message], bytes | None]
-"""A question's answer on the wire; None: silence."""
+"""The bytes of an answer to a query; None: no answer."""
 
 
 class HostileDns:
-    """Answers by name: the first question with the first answer, the last answer for ever.
+    """Answers by name: the first query gets the first answer; the last answer is repeated.
 
     Use as a context. `questions` counts (name, type), e.g. ("a.test", "A"); `otherwise` answers
     for all other names.
@@ -89,7 +89,7 @@ def alias(target: str, *texts: str, ttl: int = 60) -> Answer:
 
 
 def refused(code: str) -> Answer:
-    """No answer but a code: `NXDOMAIN`, `SERVFAIL`, `REFUSED`."""
+    """An answer with only a code: `NXDOMAIN`, `SERVFAIL`, `REFUSED`."""
 
     def answer(query: dns.message.Message) -> bytes:
         reply = dns.message.make_response(query)
@@ -100,14 +100,14 @@ def refused(code: str) -> Answer:
 
 
 def truncated(query: dns.message.Message) -> bytes:
-    """ "Too long for UDP": ask again by TCP, where nobody listens."""
+    """A truncated answer, which asks for a query by TCP, where no server listens."""
     reply = dns.message.make_response(query)
     reply.flags |= dns.flags.TC
     return reply.to_wire()
 
 
 def of_another_question(query: dns.message.Message) -> bytes:
-    """The right number, but the answer to a question that nobody asked."""
+    """The right id, but the answer to another question."""
     other = dns.message.make_query("elsewhere.test", query.question[0].rdtype)
     other.id = query.id
     return addresses("127.0.0.1")(other) or b""

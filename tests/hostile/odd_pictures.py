@@ -1,4 +1,4 @@
-"""Pictures that no honest program would write: built by hand, chunk by chunk."""
+"""Pictures that no normal program would write, built chunk by chunk."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ GOOD_WEBP = encoded(scene(), "WEBP", lossless=True)
 
 
 def deflated_zeros(size: int) -> bytes:
-    """A zlib stream of `size` zeros (a multiple of 1 MiB), a thousandth as long, made at once."""
+    """A zlib stream of `size` zeros (a multiple of 1 MiB), a thousandth as long, made quickly."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     end = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS).flush()
@@ -26,7 +26,7 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, colour: int, data: bytes, *chunks: bytes) -> bytes:
-    """A PNG of these rows, packed already; `chunks` come before them."""
+    """A PNG with these compressed rows; `chunks` come before them."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     rest = png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
     return b"".join([PNG_MAGIC, header, *chunks, rest])
@@ -65,7 +65,7 @@ def icc_segments(profile: bytes, piece: int = 65_000) -> list[bytes]:
 
 
 def without_adobe(jpeg: bytes) -> bytes:
-    """The JPEG without the marker by which Adobe tells how to read its colours (APP14)."""
+    """The JPEG without Adobe's marker that says how its colours are stored (APP14)."""
     at = jpeg.index(b"\xff\xee")
     return jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
 
@@ -85,7 +85,7 @@ def webp_with(name: bytes, body: bytes) -> bytes:
 
 
 def gif_of_frames(count: int) -> bytes:
-    """A GIF that begins with the scene and goes on with `count` frames of one pixel."""
+    """A GIF with the scene and then `count` frames of one pixel."""
     frame = b"\x21\xf9\x04\0\1\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0" + b"\x02\x02\x44\x01\0"
     return GOOD_GIF[:-1] + frame * count + b";"
 
@@ -102,7 +102,7 @@ def png_of_two_sizes() -> bytes:
 
 
 def jpeg_of_scans(count: int, side: int = 4_000) -> bytes:
-    """A progressive JPEG, plain grey, that goes over all its pixels `count` times more."""
+    """A progressive JPEG, plain grey, with `count` additional scans over all its pixels."""
     data = encoded(np.full((side, side, 3), 200, np.uint8), progressive=True)
     start = data.rindex(b"\xff\xda")  # the last scan: a header and a few bytes
     return data[:-2] + data[start:-2] * count + data[-2:]

@@ -1,4 +1,4 @@
-"""The most memory that this process and its children held while a block ran (Linux, /proc)."""
+"""Measures the peak memory of this process and its children during a block (Linux, /proc)."""
 
 import re
 import threading
@@ -6,7 +6,7 @@ from pathlib import Path
 
 POLL = 0.05
 MIB = 1 << 20
-# What an idle decoder holds (NumPy, OpenCV, Pillow, libjpeg-turbo).
+# Memory of an idle decoder (NumPy, OpenCV, Pillow, libjpeg-turbo).
 IDLE_CHILD_MB = 160
 
 
@@ -29,10 +29,10 @@ class PeakMemory:
     def __enter__(self) -> "PeakMemory":
         try:
             for pid in ("self", *children()):
-                Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+                Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the peak
             self._start = _status("self", "VmRSS")
         except OSError as error:
-            self.unknown = f"/proc does not tell peak memory here: {error}"
+            self.unknown = f"/proc does not give the peak memory here: {error}"
         self._poller.start()
         return self
 
@@ -57,7 +57,7 @@ DECODER = b"pipeline.fetch.picture.child"
 
 
 def children() -> list[str]:
-    """Decoding processes of this one; whatever else it started is not asked here."""
+    """The decoding processes that this process started; others are ignored."""
     found = []
     for task in Path("/proc/self/task").iterdir():
         try:

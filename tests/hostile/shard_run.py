@@ -47,14 +47,14 @@ STATES = ("success", "failed", "skipped", "invalid")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shard: its rows, the stored pictures by row, time and memory."""
+    """The result of a shard: its rows, the stored pictures by row, time and memory."""
 
     rows: list[dict[str, Any]]
     pictures: dict[int, bytes]
     seconds: float
     memory: PeakMemory
     judged: list[str | None]
-    """The first rule of the `download:` section that takes a row's facts, by row."""
+    """By row, the first rule of the `download:` section that is true for its facts."""
 
     @property
     def reasons(self) -> list[str | None]:
@@ -123,7 +123,7 @@ def _judged(options: Mapping[str, Any], given: pa.Table, found: pa.Table) -> lis
 
 
 def download_stage(options: Mapping[str, Any], schema: pa.Schema) -> TableStage:
-    """The job's download stage, wired as the job would wire it."""
+    """The job's download stage, made as a run makes it."""
     job = Job(input="unused.csv", download=DownloadConfig(**USUAL | dict(options)))
     types = dict(zip(schema.names, schema.types, strict=True))
     [stage] = [stage for stage in stages_for(job, types) if stage.name == "download"]
@@ -145,7 +145,7 @@ def _members(output: Output) -> dict[int, bytes]:
 def _assert_conserved(
     given: pa.Table, mask: np.ndarray, output: Output, pictures: Mapping[int, bytes]
 ) -> None:
-    """Rows in = success + failed + skipped + invalid, each in its place and with its reason."""
+    """Rows in = success + failed + skipped + invalid, in order and with their reasons."""
     rows, summary = output.table.to_pylist(), output.summary
     assert [row["uid"] for row in rows] == given["uid"].to_pylist()
     states = Counter(row["status"] for row in rows)

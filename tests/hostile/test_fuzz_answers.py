@@ -24,11 +24,11 @@ FIXED = settings(
 )  # fmt: skip
 QUIET = {"respect_robots_txt": False, "host_failures": None, "deadline": 3.0}
 NOT_THE_ANSWERS_FAULT = {"download_internal", "decoder_crash", "host_failing", "dns_failure"}
-# An empty line among the headers ends them: what follows is then no picture.
+# An empty line among the headers ends them, so that the body is not a picture any more.
 HEARD = {"opted_out_robots_tag", "opted_out_tdm", "http_malformed", "not_an_image", "too_large"}
 _hosts = itertools.count()
 
-# What servers say, more or less, and now and then anything at all.
+# Usual header values, and sometimes arbitrary ones.
 _noise = st.binary(max_size=40)
 _version = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"HTTP/1.", b"http/1.1", b"ICY"])
 _code = st.sampled_from([b"200"] * 6 + [b"204", b"206", b"302", b"404", b"503", b"+200", b"2000"])
@@ -68,10 +68,10 @@ def site(serve) -> Site:
 @given(batch=st.lists(answers(), min_size=12, max_size=12))
 @settings(FIXED, max_examples=25)
 def test_any_answer_ends_with_a_picture_or_a_reason(batch, site, run):
-    """300 answers, in shards of twelve, for a shard is what must survive them."""
+    """300 responses, in shards of twelve: each shard must be completed."""
     site.pages = {f"/{i}": (lambda h, data=data: h.raw(data)) for i, data in enumerate(batch)}
 
-    # Each from another host, so that a Retry-After of one does not delay the others.
+    # Each from another host, so that one Retry-After does not delay the others.
     roots = [site.under(f"host-{next(_hosts)}.test") for _ in batch]
     outcome = run([f"{root}/{i}" for i, root in enumerate(roots)], QUIET)
 
@@ -87,7 +87,7 @@ _refusal = st.sampled_from([b"X-Robots-Tag: noai", b"tdm-reservation : 1"])
 
 @st.composite
 def refusing_answers(draw: st.DrawFn) -> bytes:
-    """A site's no on a line of its own, somewhere among headers of any kind."""
+    """An opt-out on its own line, among arbitrary headers."""
     before, after = (draw(st.lists(_header, max_size=4)) for _ in range(2))
     head = b"HTTP/1.1 200 OK\r\n" + b"".join(line + draw(_end) for line in before)
     rest = b"".join(line + draw(_end) for line in after)

@@ -57,7 +57,7 @@ _EXTREMES = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A whole picture with a few bytes changed, cut, doubled or put in; mostly near its start."""
+    """A valid picture with a few bytes changed, removed, repeated or inserted near its start."""
     data = WHOLE[draw(st.sampled_from(sorted(WHOLE)))]
     for _ in range(draw(st.integers(0, 4))):
         top = max(len(data), 1)
@@ -122,7 +122,7 @@ def test_damaged_pictures_are_made_or_refused(data, recipe):
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_fuzzed_pictures_are_valid_before_fuzzing(name, recipe):
-    """Else damage would only ever be refused for the same reason."""
+    """Otherwise all damaged ones would be refused for the same reason."""
     wanted = "metadata_oversize" if name == "png-profile" else None
 
     assert make_picture(WHOLE[name], recipe).reason == wanted

@@ -1,4 +1,4 @@
-"""What servers answer, one table: each status and each broken answer gets its reason, in time."""
+"""A table of responses: each status and each malformed response gets its reason, in time."""
 
 import pytest
 from hazard import Hazard, assert_as_expected, by_options
@@ -29,7 +29,7 @@ HAZARDS: dict[str, Hazard] = {
     "204": Hazard(status(204), "http_client_error", "204", options=PASSING),
     "206": Hazard(status(206), "http_client_error", "206", options=PASSING),
     "304": Hazard(status(304), "http_client_error", "304", options=PASSING),
-    # RFC 9110, 15: what is no status at all is to be taken as a 5xx.
+    # RFC 9110, 15: an invalid status is to be treated as a 5xx.
     "600": Hazard(raw(b"HTTP/1.1 600 What\r\nContent-Length: 0\r\n\r\n"), "http_server_error"),
     "99": Hazard(raw(b"HTTP/1.1 99 Low\r\n\r\n"), "http_malformed"),
     "status-in-words": Hazard(raw(b"HTTP/1.1 OK\r\n\r\n"), "http_malformed"),
@@ -51,7 +51,7 @@ HAZARDS: dict[str, Hazard] = {
         raw(_whole(OK + _lines(20, 80))), None, options={"max_header_bytes": 2_500}
     ),
     "headers-above-the-cap": Hazard(
-        # By far: what came in one piece with the body is not held against a server.
+        # Far too long: bytes that arrived together with the body are not counted.
         raw(_whole(OK + _lines(30, 900))), "http_malformed", options={"max_header_bytes": 2_500}
     ),
     "headers-of-60-kB": Hazard(raw(_whole(OK + _lines(60, 1_000))), None),

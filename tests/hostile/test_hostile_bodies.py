@@ -1,4 +1,4 @@
-"""What comes after the headers: nothing, too much, too little, or packed."""
+"""Response bodies: none, too long, too short, or compressed."""
 
 import gzip
 import zlib
@@ -45,7 +45,7 @@ HAZARDS: dict[str, Hazard] = {
     "says-longer": Hazard(raw(OK + LENGTH + b"\r\n" + GOOD[:600]), "http_malformed", "600"),
     "says-shorter": Hazard(picture(Content_Length="600"), "decode_error"),
     "cut-without-length": Hazard(raw(OK + b"\r\n" + GOOD[:-200]), "decode_error"),
-    # Once on the connection kept since robots.txt, which may have ended unseen, once on its own.
+    # Once on the connection kept since robots.txt, which may be closed already, once on a new one.
     "hang-up": Hazard(hang_up, "connection_failed", requests=2),
     "reset-at-once": Hazard(reset(b""), "connection_failed", requests=2),
     "reset-in-headers": Hazard(reset(OK + b"X-A: b\r\n"), "connection_failed"),

@@ -1,4 +1,4 @@
-"""Every odd way to write colours ends as the same upright sRGB picture, compared with Pillow's.
+"""Every unusual way to store colours gives the same upright sRGB picture, compared with Pillow's.
 
 The stored JPEG halves the colours' resolution and rounds: at quality 100 a plain area stays within
 3 of 255, which is the tolerance here, 10 pixels away from every edge; a wrong channel, profile,
@@ -28,7 +28,7 @@ EDGE = 10
 SCENE = Image.fromarray(scene())
 GREY = SCENE.convert("L")
 Case = tuple[bytes, Any]
-"""A picture's bytes, and the RGB picture (Pillow) that must come of them."""
+"""A picture's bytes, and the expected RGB picture (Pillow)."""
 
 
 def _turned(orientation: int, format: str) -> Case:  # noqa: A002
@@ -39,7 +39,7 @@ def _turned(orientation: int, format: str) -> Case:  # noqa: A002
 
 
 def _profiled(image: Image.Image, profile: bytes, format: str = "PNG") -> Case:  # noqa: A002
-    """With a profile in it; by Pillow's reading of pixels, and Little CMS's of the profile."""
+    """A picture with a profile; the expected one by Pillow and Little CMS."""
     data = encoded(image, format, icc_profile=profile)
     with Image.open(io.BytesIO(data)) as read:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -50,7 +50,7 @@ def _profiled(image: Image.Image, profile: bytes, format: str = "PNG") -> Case: 
 
 
 def _see_through(mode: str, alpha: int = 0) -> Image.Image:
-    """The scene, its upper half with this alpha."""
+    """The scene, with this alpha in its upper half."""
     image = SCENE.convert("RGBA")
     mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
     mask[: HEIGHT // 2] = alpha
@@ -64,7 +64,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _read(data: bytes) -> Case:
-    """Whatever Pillow makes of it."""
+    """The picture as Pillow converts it."""
     with Image.open(io.BytesIO(data)) as image:
         return data, image.convert("RGB")
 
@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture(scope="module")
 def stored(serve, run):
-    """All of them in one shard, side by side: each is looked at alone."""
+    """All pictures in one shard; each is compared separately."""
     site = serve({f"/{i}": picture(data) for i, (data, _) in enumerate(CASES.values())})
     urls = [f"{site.base}/{i}" for i in range(len(CASES))]
     outcome = run(urls, {"resize_mode": "no", "encode_quality": 100})
@@ -164,7 +164,7 @@ def test_a_picture_looks_as_it_should(name, stored):
 
 
 def test_ignoring_the_test_profiles_would_change_the_pictures():
-    """Each changes some quarter by far more than the tolerance: else it would prove nothing."""
+    """Each profile changes some quarter by far more than the tolerance."""
     for name in ("display-p3", "swapped", "linear", "grey-with-profile", "cmyk-with-profile"):
         [data, wanted] = next(case for key, case in CASES.items() if key.endswith(name))
         with Image.open(io.BytesIO(data)) as image:

@@ -34,10 +34,10 @@ def _faulty(fault: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory, serve, run):
-    """Every fault between two good pictures, in one shard, and a further shard after it."""
+    """Every fault between two good pictures, in one shard, and another shard after it."""
     folder: Path = tmp_path_factory.mktemp("faults")
     shutil.copy(decoder_faults.__file__, folder / "sitecustomize.py")
-    # A contact of its own: decoders live as long as the job's settings stay the same.
+    # A different contact starts new decoders: they are kept while the settings are the same.
     options = {
         "user_agent_contact": folder.as_uri(),
         "decode_memory_mb": 256,
@@ -97,7 +97,7 @@ def test_a_picture_beyond_the_decoders_time(serve, run):
 
 
 def test_a_jpeg_with_a_thousand_scans_ends_at_the_time_limit(serve, run):
-    """31 bytes of a progressive JPEG cost 20 ms of decoding, as often as they are repeated."""
+    """Each repetition of 31 bytes of a progressive JPEG takes 20 ms to decode."""
     site = serve({"/scans": picture(jpeg_of_scans(1_000)), "/a": good})
 
     outcome = run(
@@ -110,7 +110,7 @@ def test_a_jpeg_with_a_thousand_scans_ends_at_the_time_limit(serve, run):
 
 
 def test_a_picture_within_memory_and_time_limits(serve, run):
-    """The same picture is a good one where there is room for it."""
+    """The same picture is decoded if the limits allow it."""
     site = serve({"/huge": picture(HUGE)})
 
     outcome = run([f"{site.base}/huge"], ROOM)

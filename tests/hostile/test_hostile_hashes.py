@@ -67,12 +67,12 @@ def test_hashes_are_not_compared_if_the_job_says_so(serve, run):
 
 
 def _photo() -> Image.Image:
-    """Something with a perceptual hash of its own: smooth noise."""
+    """Smooth noise, which has a distinct perceptual hash."""
     return Image.fromarray(noise(12, 10)).resize((360, 300), Image.Resampling.BICUBIC)
 
 
 def _pdq(image: Image.Image) -> str:
-    """The hash that other tools compute."""
+    """The PDQ hash as other tools compute it."""
     bits, quality = pdqhash.compute(np.asarray(image))
     assert quality >= 50
     return np.packbits(bits).tobytes().hex()

@@ -42,9 +42,9 @@ def _answer(*lines: bytes, body: bytes = GOOD, start: bytes = OK, end: bytes = b
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
 MOVED = b"HTTP/1.1 302 Found"
 
-# An answer, and the reason of its row; None: a picture.
+# A response, and the reason of its row; None: it succeeds.
 HEADS: dict[str, tuple[bytes, str | None]] = {
-    # Lines in forms that RFC 9112 lets a reader take.
+    # Lines in forms that RFC 9112 allows a reader to accept.
     "space-before-the-colon": (_answer(b"X-Robots-Tag : noai"), TAG),
     "tab-before-the-colon": (_answer(b"TDM-Reservation\t: 1"), TDM),
     "no-space-after-the-colon": (_answer(b"X-Robots-Tag:noai"), TAG),
@@ -70,21 +70,21 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     "early-hints-first": (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _answer(NOAI), TAG),
     "early-hints-and-a-picture": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + _answer(), None),
     "multipart": (_answer(b"Content-Type: multipart/mixed; boundary=x", NOAI), TAG),
-    # What cannot be read, but may well be a wish or the body's length.
+    # Malformed lines that may be an opt-out or the body's length.
     "wish-without-colon": (_answer(b"X-Robots-Tag noai"), BAD),
     "wish-after-a-byte-order-mark": (_answer(b"\xef\xbb\xbfX-Robots-Tag: noai"), BAD),
     "wish-after-a-no-break-space": (_answer(b"\xa0TDM-Reservation: 1"), BAD),
     "wish-in-an-odd-line's-fold": (_answer(b"odd\r\n X-Robots-Tag: noai"), BAD),
     "wish-first-and-indented": (_answer(b" X-Robots-Tag: noai"), BAD),
     "length-without-colon": (_answer(b"Content-Length 5"), BAD),
-    # What RFC 9110 (5.5) calls dangerous.
+    # Characters that RFC 9110 (5.5) calls dangerous.
     "zero-byte": (_answer(b"X-A: b\0"), BAD),
     "zero-byte-in-a-wish": (_answer(b"X-Robots-Tag: no\0ai"), BAD),
     "return-in-a-value": (_answer(b"X-A: b\rX-Robots-Tag: noai"), BAD),
     "return-in-a-name": (_answer(b"X-Ro\rbots-Tag: noai"), BAD),
     "returns-for-line-ends": (_answer(NOAI, end=b"\r"), BAD),
     "another-status-line": (_answer(b"HTTP/1.1 403 Forbidden"), BAD),
-    # What ends before its end, or is too much.
+    # Truncated and too long heads.
     "cut": (OK + b"\r\nX-A: b\r\n", BAD),
     "cut-in-a-name": (OK + b"\r\nX-A: b\r\nX-Rob", BAD),
     "cut-redirect": (MOVED + b"\r\nLocation: /good\r\nX-Rob", BAD),
@@ -122,7 +122,7 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     "zero-byte-in-it": (_answer(start=b"HTTP/1.1 200 O\0K"), BAD),
     "return-in-it": (_answer(start=b"HTTP/1.1 200 OK\rX-Robots-Tag: noai"), BAD),
 }  # fmt: skip
-# Each odd line before each line that counts.
+# Each malformed line before each line that has an effect.
 for _odd, _line in ODD.items():
     for _what, (_said, _reason) in SAID.items():
         HEADS[f"{_odd}-before-{_what}"] = _answer(_line, _said), _reason
@@ -133,7 +133,7 @@ for _odd, _line in ODD.items():
     HEADS[f"{_odd}-before-packed"] = _answer(_line, b"Content-Encoding: gzip"), BAD
     HEADS[f"{_odd}-before-a-redirect"] = (
         _answer(_line, b"Location: /good", b"Content-Length: 4", body=b"gone", start=MOVED),
-        None if _line != OK else BAD,  # two status lines, each of its own opinion
+        None if _line != OK else BAD,  # two contradicting status lines
     )  # fmt: skip
     HEADS[f"{_odd}-before-nothing"] = _answer(_line), None
 
@@ -182,7 +182,7 @@ def test_a_robots_txt_with_a_malformed_header_line_is_respected(serve, run):
 
 
 def test_early_hints_do_not_disturb_the_next_request(serve, run):
-    """A kept connection on which an answer is left would give it to another URL."""
+    """An unread response on a kept connection would be taken for that of another URL."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     length = b"Content-Length: %d" % len(GOOD)
 

@@ -1,4 +1,4 @@
-"""Hosts that fail many times in a row or ask to wait are not asked for a while; others are."""
+"""Hosts that fail many times in a row or ask for a pause get no requests for a while."""
 
 import time
 from itertools import pairwise
@@ -10,7 +10,7 @@ from plain_scenes import GOOD
 from shard_run import IMPATIENT
 from wire_pages import after_refusals, hang_up, stalled, status
 
-# One after the other, so that it is known who came first.
+# One after the other, so that the order is known.
 IN_TURN = {"thread_count": 1, "respect_robots_txt": False}
 
 FAILING = {
@@ -69,7 +69,7 @@ def test_a_success_between_failures_resets_the_count(serve, run):
 
 
 def test_a_failing_host_is_tried_again_after_the_cooldown(serve, run):
-    """One thread takes hosts in turns: two failures, a rest, then a second chance."""
+    """One thread alternates between hosts: two failures, a cooldown, then another try."""
 
     def nap(h: Handler) -> None:
         time.sleep(0.5)
@@ -119,7 +119,7 @@ def test_all_rows_of_a_host_wait_for_a_short_retry_after(serve, run):
 
     assert outcome.reasons == [None] * 6, outcome.rows
     refused = next(when for when, path in site.order if path == "/0.jpg")
-    # Who was on the way already when the answer came may arrive; nobody sets out then.
+    # Requests already sent before the response may arrive; no new one is sent.
     assert not [when for when, _ in site.order if refused + 0.3 < when < refused + 0.9]
 
 
@@ -134,7 +134,7 @@ def test_requests_to_a_host_keep_per_host_rate(serve, run):
         assert len(times) == 10  # robots.txt too
         assert times[-1] - times[0] >= 0.8
         assert sum(b - a < 0.04 for a, b in pairwise(times)) <= 4  # allows for a slow machine
-    assert outcome.seconds < 4  # side by side
+    assert outcome.seconds < 4  # in parallel
 
 
 def test_a_host_has_at_most_per_host_connections(serve, run):

@@ -22,7 +22,7 @@ ROOM = {"max_bytes": 20_000_000}
 TIGHT = ROOM | {"max_metadata_bytes": 10_000}
 TEXT_BOMB = b"Comment\0\0" + deflated_zeros(2 * GIB)
 ITXT_BOMB = b"Comment\0\1\0\0\0" + deflated_zeros(2 * GIB)
-# Each of them small enough for Pillow, all together not.
+# Each is small enough for Pillow, but not all together.
 TEXT_SWARM = [png_chunk(b"zTXt", b"k%d\0\0" % i + deflated_zeros(1 << 20)) for i in range(200)]
 ICC_BOMB = b"icc\0\0" + deflated_zeros(512 << 20)
 BIG = bytes(5_000_000)

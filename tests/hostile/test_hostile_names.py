@@ -20,7 +20,7 @@ from plain_scenes import GOOD
 from wire_pages import redirect
 
 PRIVATE = "10.0.0.1"
-# Robots.txt would be asked over a connection of its own; here connections are counted.
+# robots.txt would need another connection, and connections are counted here.
 PLAIN = {"respect_robots_txt": False, "thread_count": 1}
 
 
@@ -43,7 +43,7 @@ LOOKUPS: dict[str, tuple[Answer, str | None, str]] = {
     "garbage": (garbage, "dns_failure", ""),
     "silence": (silent, "dns_failure", ""),
 }
-# Nothing that can be believed ever comes.
+# Names for which no valid answer ever comes.
 IN_VAIN = ("cut-short", "another-question", "garbage", "silence")
 CHANGING = [addresses("127.0.0.1", ttl=0), addresses(PRIVATE, ttl=0)]
 NAMES: dict[str, Sequence[Answer]] = {
@@ -65,12 +65,12 @@ def dns() -> Iterator[HostileDns]:
 
 @pytest.fixture(scope="module")
 def options(dns: HostileDns) -> dict[str, Any]:
-    """What makes the stage ask that server."""
+    """Options that make the stage use that DNS server."""
     return PLAIN | {"nameservers": (dns.address,)}
 
 
 def closing(h: Any) -> None:
-    """A picture, and no second one over the same connection."""
+    """A picture; the connection is closed afterwards."""
     h.close_connection = True
     h.answer(200, GOOD, {"Connection": "close"})
 
@@ -81,7 +81,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(serve, run, dns, op
     outcome = run([f"{site.under('once.test')}/a"], options)
 
     assert outcome.reasons == [None], outcome.rows
-    assert dns.questions["once.test", "A"] == 1  # to check and to connect is one question
+    assert dns.questions["once.test", "A"] == 1  # one query for the check and the connection
     assert site.headers["Host"] == f"once.test:{site.port}"
 
 
@@ -117,7 +117,7 @@ def test_a_reused_connection_needs_no_dns_query(serve, run, dns, options):
 
 
 def test_the_address_is_checked_again_after_robots_txt(serve, run, dns, options):
-    """The answer for robots.txt is harmless, that for the picture is not."""
+    """The name has a public address for robots.txt and a private one for the picture."""
     site = serve({"/robots.txt": lambda h: h.answer(404, b"", {"Connection": "close"})})
 
     outcome = run([f"{site.under('robots.test')}/a"], options | {"respect_robots_txt": True})

@@ -1,4 +1,4 @@
-"""Every form in which a site asks not to be used, and some that only look like it."""
+"""Every form of opt-out, and some headers that only look like one."""
 
 from collections.abc import Mapping
 
@@ -48,7 +48,7 @@ RESERVATIONS = {"1": TDM, " 1 ": TDM, "0": None, "": None, "11": None, "yes": No
 
 
 def _site(serve, run, pages: Mapping[str, Page], options: Mapping[str, object] = {}):
-    """All pages in one shard, none of which may touch another; rows by page, and the site."""
+    """All pages in one shard, which must not influence each other; rows by page, and the site."""
     site = serve(pages)
     outcome = run([f"{site.base}{path}" for path in pages], options)
     return dict(zip(pages, outcome.rows, strict=True)), site

@@ -1,4 +1,4 @@
-"""Bytes that are no picture, or one that nobody should decode: refused by name, and quickly."""
+"""Bytes that are no picture or a dangerous one: refused with a reason, and quickly."""
 
 import zlib
 
@@ -27,7 +27,7 @@ AVIF = encoded(scene(), "AVIF")
 
 
 def _avif_of(side: int) -> bytes:
-    """An AVIF whose header lies about its size."""
+    """An AVIF whose header has a wrong size."""
     at = AVIF.index(b"ispe") + 8
     return AVIF[:at] + side.to_bytes(4, "big") * 2 + AVIF[at + 8 :]
 
@@ -38,7 +38,7 @@ def _svg(entity: str) -> bytes:
 
 
 def _outside(h: Handler) -> None:
-    """An SVG whose entity lies on this very site."""
+    """An SVG with an external entity on the same site."""
     picture(_svg(f"{h.server.base}/entity"), Content_Type="image/svg+xml")(h)
 
 

@@ -83,5 +83,5 @@ def test_a_message_that_quotes_a_server_is_one_short_printable_line(serve, run):
 
     outcome = run([f"{site.base}/a", f"{site.base}/b"], {})
 
-    # The harness holds every message to that; here one that would break it.
+    # Every test checks this for all messages; this is a message that would break it.
     assert outcome.reasons == ["scheme_forbidden", None]

@@ -8,14 +8,14 @@ from hazard import good
 from loopback_site import Handler, Page
 from wire_pages import after_refusals, hang_up, reset, status
 
-# Seconds before the second and the third try (with jitter), and what a busy machine adds.
+# Seconds before the second and the third try (with jitter), and tolerance for a busy machine.
 SECOND, THIRD = (0.5, 1.0), (1.0, 2.0)
 SLACK = 0.7
 
 
 @dataclass(frozen=True)
 class Tries:
-    """A page, what becomes of its row with two retries, and the pauses between the requests."""
+    """A page, the reason of its row with two retries, and the pauses between the requests."""
 
     page: Page
     reason: str | None
@@ -66,7 +66,7 @@ CASES: dict[str, Tries] = {
 
 @pytest.fixture(scope="module")
 def tried(serve, run):
-    """All at once, each on a site of its own: nobody waits for another's pauses.
+    """All at once, each on another site, so that no row waits for another's pauses.
 
     Without robots.txt the first request makes its connection: one on a kept connection that breaks
     is no try.

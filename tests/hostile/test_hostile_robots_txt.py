@@ -1,4 +1,4 @@
-"""What sites say in robots.txt, in good forms and bad (RFC 9309), and sites that do not say it."""
+"""Valid, malformed and missing robots.txt files (RFC 9309)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +18,12 @@ ALL = "User-agent: *\nDisallow: /"
 
 @dataclass(frozen=True)
 class Robots:
-    """A robots.txt, and what it says of `/a/b.jpg`."""
+    """A robots.txt, and whether it allows `/a/b.jpg`."""
 
     page: Page
     reason: str | None
     asked: int = 1
-    """How often robots.txt is asked for."""
+    """How often robots.txt is requested."""
     most: float = 4.0
     options: dict[str, Any] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
@@ -35,14 +35,14 @@ def says(text: str | bytes, code: int = 200) -> Page:
 
 
 def _step(h: Handler) -> None:
-    """`/robots/3` leads to `/robots/2` and so on, to one that forbids all."""
+    """`/robots/3` redirects to `/robots/2` and so on, to one that forbids all."""
     left = int(h.path.rsplit("/", 1)[-1])
     (redirect(f"/robots/{left - 1}") if left else says(ALL))(h)
 
 
 STEPS: dict[str, Page] = {f"/robots/{n}": _step for n in range(7)}
 # 500 KiB are read: what comes before counts, what comes after does not, a line cut in two
-# says nothing.
+# has no effect.
 COMMENTS = "# nothing to see\n" * (500 * 1024 // 17)
 
 CASES: dict[str, Robots] = {

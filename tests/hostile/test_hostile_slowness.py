@@ -6,7 +6,7 @@ from loopback_site import Page
 from plain_scenes import GOOD
 from wire_pages import OK, drip, drip_body
 
-# Ten bytes a second would keep any timeout between bytes content for ever.
+# Ten bytes a second never exceed a timeout between bytes.
 SLOWLY = 0.1
 LENGTH = str(len(GOOD))
 
@@ -25,7 +25,7 @@ PAGES: dict[str, Page] = {
 
 @pytest.fixture(scope="module")
 def slow(serve, run):
-    """All at once, each on a site of its own: they wait for nobody but themselves."""
+    """All at once, each on another site, so that none waits for another."""
     sites = {name: serve({"/hazard": page}) for name, page in PAGES.items()}
     quiet = serve({"/good": good})
     urls = [f"{quiet.base}/good", *(f"{site.base}/hazard" for site in sites.values())]

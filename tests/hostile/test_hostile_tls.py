@@ -30,7 +30,9 @@ def contexts(authority) -> dict[str, ssl.SSLContext]:
     old = authority.signs("localhost")
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that it is deprecated is the point
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # a deprecated protocol version is what is tested
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     return {
@@ -43,7 +45,7 @@ def contexts(authority) -> dict[str, ssl.SSLContext]:
 
 @pytest.fixture
 def trusting(authority, monkeypatch) -> dict[str, Any]:
-    """Options of a job that knows the authority: one of its own, as authorities are read once."""
+    """Options of a job that trusts the authority; a new session, as authorities are read once."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.pem))
     return {"user_agent_contact": "https://trusting.test"}
 
@@ -105,7 +107,7 @@ def test_plain_http_on_an_https_url_is_a_tls_error(serve, run):
 
 @pytest.fixture
 def listener() -> Iterator[Callable[[bytes], int]]:
-    """Listen, send some bytes to whoever connects, and say no more; the port."""
+    """Listen, send some bytes to each client and nothing more; the port."""
     ended = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -147,7 +149,7 @@ def test_an_endless_handshake_ends_at_the_deadline(
 
 
 def test_certificates_are_checked_before_a_request_is_sent(serve, run, contexts, trusting):
-    """Not even robots.txt is asked of a site that cannot prove its name."""
+    """Not even robots.txt is requested from a site with an invalid certificate."""
     site: Site = serve({"/a": good}, tls=contexts["of another name"], name="localhost")
 
     outcome = run([f"{site.base}/a", f"{site.base}/b"], trusting)

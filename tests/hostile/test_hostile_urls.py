@@ -1,4 +1,4 @@
-"""URLs that lead nowhere allowed are refused before anything is connected to."""
+"""Invalid URLs and forbidden addresses are refused before any connection is made."""
 
 import socket
 
@@ -70,7 +70,7 @@ REFUSED: dict[str | None, str] = {
 
 @pytest.fixture(scope="module")
 def refused(run):
-    """All of them in one shard: none may take time, and none may disturb another."""
+    """All of them in one shard: they are refused quickly and independently."""
     outcome = run(list(REFUSED), {"allow_addresses": (), "respect_robots_txt": False})
     return dict(zip(REFUSED, outcome.rows, strict=True)), outcome
 

@@ -1,4 +1,4 @@
-"""Pages that misbehave on the wire, for the site."""
+"""Pages for the test site that violate HTTP or TCP conventions."""
 
 import socket
 import struct
@@ -23,12 +23,12 @@ def picture(body: bytes = GOOD, **headers: str) -> Page:
 
 
 def raw(data: bytes) -> Page:
-    """These bytes in place of an answer, then the connection's end."""
+    """These bytes in place of a response, then the end of the connection."""
     return lambda h: h.raw(data)
 
 
 def after_refusals(code: int, refusals: int, **headers: str) -> Page:
-    """The same refusal so many times, then a picture."""
+    """The same error response so many times, then a picture."""
 
     def page(h: Handler) -> None:
         if h.server.requests[h.path] <= refusals:
@@ -57,7 +57,7 @@ def drip_body(data: bytes, pause: float, **headers: str) -> Page:
 
 
 def flood(start: bytes, block: bytes) -> Page:
-    """The start, then the same block for ever."""
+    """The start, then the same block without end."""
 
     def page(h: Handler) -> None:
         h.wfile.write(start)
@@ -87,12 +87,12 @@ def hang_up(h: Handler) -> None:
 
 
 def reset(data: bytes) -> Page:
-    """These bytes, then a reset in place of the connection's orderly end."""
+    """These bytes, then a reset in place of a normal end of the connection."""
 
     def page(h: Handler) -> None:
         h.close_connection = True
         h.wfile.write(data)
-        h.server.closing.wait(0.1)  # a reset overtakes what was not read yet
+        h.server.closing.wait(0.1)  # a reset discards bytes that the client has not read yet
         h.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         h.connection.close()
 
@@ -104,6 +104,6 @@ def redirect(location: str, code: int = 302) -> Page:
 
 
 def chain(h: Handler) -> None:
-    """`/chain/3` leads to `/chain/2` and so on, to the good picture."""
+    """`/chain/3` redirects to `/chain/2` and so on, to the good picture."""
     left = int(h.path.rsplit("/", 1)[-1])
     redirect(f"/chain/{left - 1}" if left else "/good")(h)

@@ -7,7 +7,7 @@ from made_run import Made, make_run, many_samples
 
 @pytest.fixture
 def make(tmp_path: Path):
-    """`make(rows, …)`: a run folder in a fresh place."""
+    """`make(rows, …)`: a new run folder."""
     counter = iter(range(100))
 
     def build(rows: list[dict[str, Any]], **options: Any) -> Made:
@@ -20,5 +20,5 @@ def make(tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The run of `many_samples` in three shards, whole. Not to be written to."""
+    """The finished run of `many_samples` in three shards. Tests must not change it."""
     return make_run(tmp_path_factory.mktemp("made"), many_samples())

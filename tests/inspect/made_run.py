@@ -55,7 +55,7 @@ OF_STAGE = {
 
 
 def sample(i: int, **changes: Any) -> dict[str, Any]:
-    """A row that every rule keeps, and what `changes` make of it."""
+    """A row that every rule keeps, with `changes` applied."""
     rng = np.random.default_rng(i)
     caption = f"a drawing of a kangaroo number {i} made of cheese"
     values: dict[str, Any] = {

@@ -52,7 +52,7 @@ def test_modification_times_are_those_of_the_store() -> None:
 
 
 def test_a_store_without_modification_times_can_be_read(tmp_path) -> None:
-    """DuckDB asks for them; the same answer each time says that a file has not changed."""
+    """DuckDB reads them; the same time means that a file has not changed."""
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as made:
         made.writestr("a", b"x")
     files = RunFiles(f"zip://::{tmp_path / 'run.zip'}")

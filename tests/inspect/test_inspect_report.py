@@ -19,7 +19,7 @@ def page(made: Made) -> str:
 
 
 def body(page: str) -> str:
-    """What a reader sees, as text; scripts and styles left out."""
+    """The visible text of the page, without scripts and styles."""
     page = re.sub(r"(?s)<(script|style)[^>]*>.*?</\1>", " ", page)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 

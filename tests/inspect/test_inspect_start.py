@@ -1,4 +1,4 @@
-"""Commands that only read start fast: they load nothing that only work needs."""
+"""Commands that only read start fast: they import no package that only other commands need."""
 
 import subprocess
 import sys

@@ -49,7 +49,7 @@ def world():
 
 @pytest.fixture
 def copy(tmp_path):
-    """A folder of the tiny model that a test may spoil."""
+    """A folder of the tiny model that a test may change."""
     return shutil.copytree(tiny_folder(), tmp_path / "model")
 
 
@@ -260,7 +260,7 @@ def test_names_and_tags_are_those_that_open_clip_lists():
 
 
 def test_the_hubs_cache_is_used_without_a_network(tmp_path):
-    """A cache laid out as the hub's client lays it out; then no cache and a hub that is down."""
+    """With a cache in the format of the hub's client; then without a cache and without a hub."""
     root = tmp_path / "models--someone--tiny"
     (root / "refs").mkdir(parents=True)
     (root / "refs" / "main").write_text("abc123")

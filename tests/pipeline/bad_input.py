@@ -1,4 +1,4 @@
-"""Inputs and jobs that are wrong, and what the one line must say of each."""
+"""Wrong inputs and jobs, and what the one-line error must contain."""
 
 import gzip
 import pickle

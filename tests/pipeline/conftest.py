@@ -31,7 +31,7 @@ def plan_run(tmp_path: Path) -> Callable[..., PlannedRun]:
 
 @pytest.fixture(scope="session")
 def drawings() -> list[np.ndarray]:
-    """Eight unlike pictures, RGB uint8 (96, 96, 3). Not to be written to."""
+    """Eight different pictures, RGB uint8 (96, 96, 3). Tests must not change them."""
     scenes = all_scenes()[:: len(all_scenes()) // 8][:8]
     return [draw(scene, np.random.default_rng(i), 96) for i, scene in enumerate(scenes)]
 

@@ -34,10 +34,10 @@ def kept_captions(planned: PlannedRun) -> list[str]:
 
 
 def of_a_pool(rows, uids):
-    """Rows as DataComp's metadata has them: with a uid of the pool's own."""
+    """Rows as in DataComp's metadata: with the pool's uid."""
     return [row | {"uid": uid} for row, uid in zip(rows, uids, strict=True)]
 
 
 def pool_uid(row) -> str:
-    """As cc2dataset, which made the pool, does: of the very same pair always the same."""
+    """The uid by the method of cc2dataset, which made the pool: equal pairs have equal uids."""
     return hashlib.md5((row["caption"] + row["url"]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Lists in every format, and their rows as the sample table has them."""
+"""Lists in every format, and their rows as in the sample table."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def csv_bytes(rows, header=("url", "caption")) -> bytes:
 
 
 def tsv_bytes(rows, header=("url", "caption")) -> bytes:
-    """Nothing is quoted: a cell holds neither tab nor line end."""
+    """Nothing is quoted, because no cell contains a tab or line end."""
     lines = ["\t".join(header), *("\t".join(cell or "" for cell in row) for row in rows)]
     return ("\n".join(lines) + "\n").encode()
 
@@ -60,7 +60,7 @@ def listing(source, **values) -> Listing:
 
 
 def read(found: Listing) -> list[dict]:
-    """All rows as the sample table has them, repeats not merged."""
+    """All rows as in the sample table, repeats not merged."""
     return [
         row
         for source, (url, caption) in zip(found.sources, found.pairs, strict=True)

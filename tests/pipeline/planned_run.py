@@ -48,7 +48,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def pairs(count: int, first: int = 0) -> list[dict[str, str]]:
-    """Rows whose uids no test relies on."""
+    """Rows with arbitrary uids."""
     return [
         {"url": f"https://pictures.example/{i}.jpg", "caption": f"a drawing of kangaroo number {i}"}
         for i in range(first, first + count)
@@ -122,7 +122,7 @@ class PlannedRun:
         return self.plan.run.shard(shard).to_pylist()
 
     def made_from(self, stage: str, shard: int) -> dict[str, str]:
-        """Digests of the shard and of the parts that a stage reads and asks."""
+        """Digests of the shard and of the parts that a stage and its masks read."""
         node = self.plan.by_name[stage]
         names = (*node.upstream, *node.asks)
         own = {name: self.digests[name][shard] for name in names}
@@ -135,7 +135,7 @@ class PlannedRun:
         cells: Sequence[Mapping[str, Any]],
         files: Mapping[str, Path] | None = None,
     ) -> None:
-        """Commit one shard's part from cells by row; what a row does not name is null."""
+        """Commit one shard's part from cells by row; missing cells are null."""
         node, name = self.plan.by_name[stage], shard_name(shard)
         schema = pa.schema([("uid", pa.string()), *((c.name, c.type) for c in node.stage.writes)])
         uids = [row["uid"] for row in self.rows(shard)]
@@ -165,7 +165,7 @@ class PlannedRun:
     def commit_vectors(
         self, shard: int, vectors: np.ndarray, scores: Sequence[float | None]
     ) -> None:
-        """An embed part; the texts' vectors are those of the pictures, reversed."""
+        """An embed part; the texts' vectors are the pictures' in reverse order."""
         files = {}
         for name, array in (("img", vectors), ("txt", vectors[:, ::-1])):
             path = self.scratch / f"{uuid.uuid4().hex}.npy"

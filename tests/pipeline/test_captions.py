@@ -1,4 +1,4 @@
-"""What is measured on a caption alone."""
+"""Measurements of the caption alone."""
 
 import time
 from pathlib import Path
@@ -199,7 +199,7 @@ def test_the_recipe_depends_on_the_lists_content_and_not_its_path(plan_run, word
 
 
 def test_the_batch_size_is_not_part_of_the_recipe():
-    """Also where the section lies in another one."""
+    """Also if the section is nested in another one."""
     sections = [CaptionsConfig(toxicity={"batch_size": size}) for size in (8, 64)]
     assert sections[0].recipe() == sections[1].recipe()
     assert CaptionsConfig().recipe() != CaptionsConfig(toxicity=None).recipe()

@@ -1,4 +1,4 @@
-"""The dataset card, and what the library `datasets` makes of an export by it."""
+"""The dataset card, and loading an export with the library `datasets`."""
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ def group_of(number: int) -> dict:
 
 @pytest.fixture
 def late(exported):
-    """Ten kept rows in two shards, of which only the first shard's sixth has a group."""
+    """Ten kept rows in two shards; only the sixth row of the first shard has a duplicate group."""
     rows = [row | {"similarity": i / 2} for i, row in enumerate(pairs(15))]
     order = [number_of(caption) for caption in kept_captions(exported(rows=rows))]
     return exported(rows=rows, dedup={order[5]: group_of(7)}, export={"shard_size": 8})
@@ -71,7 +71,7 @@ def test_the_head_names_only_the_tars_and_a_type_for_every_column(late):
 
 
 def test_types_are_those_that_the_json_files_give(datasets):
-    """Each kind that a list may bring: what `datasets` reads by the head is what JSON holds."""
+    """For every column type of a list `datasets` reads the values that the JSON files hold."""
     schema = pa.schema(
         [
             ("int8", pa.int8()), ("uint64", pa.uint64()), ("float", pa.float32()),

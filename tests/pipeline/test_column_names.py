@@ -1,4 +1,4 @@
-"""A list's own columns, whatever they are called: every command reads the run that holds them."""
+"""A list's own columns may have any name: every command can read the run."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from pipeline.table.run import Run
 from pipeline.words.progress import Lines
 
 NAMES = [
-    # DuckDB's own, and what the queries here call their tables and columns.
+    # DuckDB's own names, and the names of tables and columns in our queries.
     "filename", "FileName", "file_row_number", "file_index", "rowid", "s", "p", "p0", "n", "name",
     "v0", "size", "out", "key", "shard", "Row", "verdict", "aligned", "checked", "samples", "gone",
     "listed", "one_file", "_winnow_order", "_order", "_shard", "group", "Reason", "uid",
-    # Other programs', and odd ones.
+    # Names that other programs use, and unusual ones.
     "__index_level_0__", "", " ", "a.b", 'say "hi"', "it's", "two words", "größe", "袋鼠", "a\nb",
     "%s", "{x}", "select", "order", "*", "column_1", "<b>", "input_shard",
 ]  # fmt: skip
 
 
 def own_column(run: Run, name: str) -> str:
-    """What the list's column is called in the run."""
+    """The name of the list's column in the run."""
     (found,) = (own for own, source in run.index.passthrough.items() if source == name)
     return found
 

@@ -1,4 +1,4 @@
-"""Verdicts: one reason or none for every row, and the best survivor of each group."""
+"""Verdicts: one reason or none for every row, and one kept row in each duplicate group."""
 
 from typing import Any
 
@@ -105,7 +105,7 @@ def test_a_row_that_could_not_be_read_keeps_that_reason(plan_run):
 
 
 def test_a_row_left_out_gets_the_reason_of_a_true_rule_or_not_measured(plan_run):
-    """`only_if` said no: the unknown measurements say nothing of the picture."""
+    """`only_if` excluded the row, so that its measurements are unknown."""
     rules = [SMALL, {"reason": "x_one", "when": "caption like '%number 1'"}]
     verdicts = judge(plan_run(pairs(2), rules=rules), [{"status": "skipped"}] * 2)
     assert reasons(verdicts) == [["not_measured"], ["x_one"]]
@@ -181,7 +181,7 @@ def test_the_best_member_of_a_group_is_kept(plan_run):
 
 
 def test_the_best_member_that_no_other_rule_drops_is_kept(plan_run):
-    """The largest is dropped for its caption: the next must not go as its duplicate."""
+    """The largest is dropped for its caption: the next must not be dropped as its duplicate."""
     rules = [{"reason": "x_one", "when": "caption like '%number 1'"}, DUPLICATE]
     downloads = [OK | {"original_pixels": p} for p in (100, 900, 400)]
     verdicts = judge(plan_run(pairs(3), rules=rules), downloads, group(0, 3))
@@ -211,7 +211,7 @@ def test_a_duplicate_is_reported_in_the_rules_order(plan_run):
 
 
 def test_only_members_that_the_rule_matches_are_compared(plan_run):
-    """Stricter than the stage: what is less like its leader than 0.99 is no duplicate."""
+    """A rule stricter than the stage: rows with `dup_sim` below 0.99 are no duplicates."""
     rules = [{"reason": "duplicate", "when": "dup_sim > 0.99"}]
     dedups = [own | {"dup_sim": s} for own, s in zip(group(0, 3), (1.0, 1.0, 0.97), strict=True)]
     downloads = [OK | {"original_pixels": p} for p in (100, 200, 300)]
@@ -292,7 +292,7 @@ def test_any_verdicts_satisfy_the_conservation_law(tmp_path_factory, cells, shar
         downloads.append({"status": cell["status"], **failed, **(seen if success else {})})
         grouped = success and cell["group"] is not None
         dedups.append({"dup_group": cell["group"]} if grouped else {})
-    # A group is named by a row of the list, so that it needs to be there.
+    # A group's name is the uid of its leader, so the list must contain that row.
     dedups = [own if own.get("dup_group", 0) < len(cells) else {} for own in dedups]
     verdicts = judge(planned, downloads, dedups)
     for cell, own in zip(cells, verdicts, strict=True):

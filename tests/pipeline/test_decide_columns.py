@@ -38,7 +38,7 @@ RULES = [
 
 @dataclass
 class Shard:
-    """What `decide` asks of a shard."""
+    """The part of a shard's interface that `decide` uses."""
 
     shard: int
     rows: list[dict[str, Any]]
@@ -59,7 +59,7 @@ FETCH_RULES = [
 
 
 def holds(rule: dict[str, Any], row: dict[str, Any]) -> bool | None:
-    """The rule's SQL for one row, null where it knows no answer."""
+    """The result of the rule's SQL for one row; None if it is unknown."""
     width, height, size, group = (row[n] for n in ("width", "height", "bytes", "dup_group"))
     if rule["when"].startswith("dup_group is"):
         return group is not None and (1 if size is None else size) < 4
@@ -79,7 +79,7 @@ def holds(rule: dict[str, Any], row: dict[str, Any]) -> bool | None:
 def judge(
     shards: list[Shard], rules: list[dict[str, Any]], prefer: list[str]
 ) -> list[dict[str, Any]]:
-    """Every row's verdict, row by row."""
+    """The verdicts, computed row by row."""
     rows = [row for shard in shards for row in shard.rows]
     found: dict[str, list[str]] = {}
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -131,7 +131,7 @@ def judge(
 
 
 def verdicts(stage: DecideStage, shards: list[Shard], count: int) -> list[dict[str, Any]]:
-    """Every row's verdict by the stage, merged in so many partitions."""
+    """The verdicts of the stage, merged in so many partitions."""
     prepared = {shard.shard: stage.prepare(shard) for shard in shards}
     dealt = pa.concat_tables(
         deal(own.dealt, stage.key).append_column(

@@ -19,10 +19,10 @@ TINY = {"embed": {"model": "winnow-tiny"}}
 
 
 def expected(rows: int, likenesses: list[Likeness]) -> tuple[list[int], list[int]]:
-    """Leader and kind of each row by the plain rule, looking at every pair of rows."""
+    """Leader and kind of each row by a plain implementation that compares every pair of rows."""
 
     def like(a: int, b: int) -> int:
-        """The surest kind by which two rows are alike; −1: none."""
+        """The most reliable kind of likeness of two rows; −1: none."""
         for kind, (one, (left, right, _)) in enumerate((k, k.pairs) for k in likenesses):
             x, y = one.classes[a], one.classes[b]
             near = {(p, q) for p, q in zip(left, right, strict=True)}
@@ -70,11 +70,13 @@ def test_groups_equal_those_of_a_plain_implementation(given_likenesses):
             assert np.isnan(similarity[row])
         else:
             assert similarity[row] in (np.float32(0.9), 1)
-            assert leader[leader[row]] == leader[row] <= row  # a leader leads itself, and is first
+            assert (
+                leader[leader[row]] == leader[row] <= row
+            )  # a leader is its own leader, and is first
 
 
 def test_a_chain_of_small_steps_is_not_one_group():
-    """1 is near 0 and 2, but 2 is not near 0: it leads a group of its own with 3."""
+    """1 is near 0 and 2, but 2 is not near 0: it is the leader of another group with 3."""
     steps = (np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.9, 0.95, 0.9], np.float32))
     leader, similarity, _ = solve(4, [Likeness(np.arange(4), steps)])
     assert leader.tolist() == [0, 0, 2, 2]
@@ -92,7 +94,7 @@ def test_classes_are_equal_rows(cells):
 
 
 def test_identical_pictures_are_grouped_without_pairs():
-    """A "not found" picture, re-encoded 100,000 times: five billion pairs, looked at singly."""
+    """A "not found" picture, found 100,000 times, would be five billion pairs of rows."""
     count = 100_000
     rows = pa.table(
         {
@@ -132,7 +134,7 @@ def lay_by_caption(planned, pictures: dict[str, np.ndarray | None], **changes) -
 
 
 def family(drawings) -> tuple[list[dict[str, str]], dict[str, np.ndarray | None]]:
-    """Rows and pictures: 0 and 1 the same bytes, 2 recompressed, 3 a 404, the rest unlike."""
+    """Rows and pictures: 0 and 1 the same bytes, 2 recompressed, 3 a 404, the others different."""
     rows = pairs(8)
     kinds = [
         drawings[0], drawings[0], recompressed(drawings[0], 10), None, drawings[1], drawings[2],
@@ -193,7 +195,7 @@ def test_each_likeness_can_be_turned_off(plan_run, drawings, settings_, size: in
 
 
 def test_flat_pictures_are_not_compared_by_hash(plan_run):
-    """A white page is like any white page, and that says nothing."""
+    """All white pages are alike, but they are not duplicates."""
     flat = [np.full((96, 96, 3), tone, np.uint8) for tone in (250, 251)]
     assert fetched(flat[0])["phash_quality"] < 50
     planned = plan_run(pairs(2))
@@ -220,7 +222,7 @@ def unit(rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("thumbnail_similarity", [0.95, None])
 def test_near_vectors_must_have_similar_thumbnails(plan_run, drawings, thumbnail_similarity):
-    """0 and 1: near vectors, like pictures. 2 and 3: near vectors, unlike pictures."""
+    """0 and 1: near vectors, similar pictures. 2 and 3: near vectors, different pictures."""
     rng = np.random.default_rng(0)
     a, b = unit(rng), unit(rng)
     near_a, near_b = (v + 0.01 * unit(rng) for v in (a, b))

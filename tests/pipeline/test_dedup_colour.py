@@ -10,7 +10,7 @@ from pipeline.measure.dedup.dedup import near_hashes
 
 
 def _flag(colour: tuple[int, int, int]) -> np.ndarray:
-    """Teeth of one colour on white: the flags of Bahrain and Qatar."""
+    """A serrated area of one colour on white, like the flags of Bahrain and Qatar."""
     flag = np.full((128, 192, 3), 255, np.uint8)
     for tooth in range(9):
         top = tooth * 15
@@ -22,7 +22,7 @@ def _flag(colour: tuple[int, int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize(("agreement", "grouped"), [(None, True), (0.9, False)])
 def test_flags_that_differ_only_in_colour_are_not_duplicates(agreement, grouped):
-    # Equally dark, so that PDQ's grey picture is the same.
+    # Of equal luminance, so that PDQ's grey picture is the same.
     pictures = [_flag((200, 40, 40)), _flag((0, 104, 177))]
     hashes, qualities = zip(*(perceptual_hash(p) for p in pictures), strict=True)
     rows = pa.table(

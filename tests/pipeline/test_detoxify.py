@@ -33,7 +33,7 @@ CAPTIONS = [
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A checkpoint as Detoxify publishes them, of a small random BERT, and what Detoxify says."""
+    """A checkpoint in Detoxify's format, of a small random BERT, and Detoxify's scores."""
     from pipeline.models.torchvision_shim import ensure_torchvision
 
     ensure_torchvision()
@@ -42,7 +42,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
     folder = tmp_path_factory.mktemp("detoxify")
-    base = folder / "base"  # what the hub's `bert-base-uncased` is to the published one
+    base = folder / "base"  # in place of the hub's `bert-base-uncased`
     base.mkdir()
     (base / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     BertTokenizer(str(base / "vocab.txt"), model_max_length=48).save_pretrained(base)
@@ -66,7 +66,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         torch.save({"config": settings, "state_dict": network.state_dict()}, folder / name)
         return folder / name
 
-    # Detoxify itself asks the hub for `model_type`: to be its own judge it needs a local one.
+    # Detoxify itself loads `model_type` from the hub: to compute its scores it needs a local one.
     judge = Detoxify(checkpoint=str(save("local.ckpt", str(base))))
     return {
         "base": base,

@@ -1,4 +1,4 @@
-"""Changed keys that can only turn one failure into another, as a stage tells them."""
+"""Changed keys that can only turn one failure into another, as a stage reports them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -16,7 +16,7 @@ from pipeline.shell import cli
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with rows.csv in it and no hub within reach."""
+    """The current folder, with rows.csv in it and without access to a hub."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / ".hub"))
@@ -25,7 +25,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def bare(job: dict[str, Any]) -> dict[str, Any]:
-    """The job with its models left out where it does not name them, so that checks are quick."""
+    """The job without the models that it does not name, so that checks are quick."""
     values: dict[str, Any] = {"input": "rows.csv", "output": "runs", "name": "case"} | job
     if isinstance(values.get("captions", {}), dict):
         values["captions"] = {"toxicity": None, "language": False} | values.get("captions", {})
@@ -46,7 +46,7 @@ def winnow(
 
 
 def refused(monkeypatch, capsys, *words: str) -> str:
-    """The one line with which the command refuses."""
+    """The one-line error of the command."""
     code, out, err = winnow(monkeypatch, capsys, *words)
     assert code == 2, err
     assert out == ""
@@ -171,7 +171,7 @@ def test_the_nearest_run_is_suggested_for_a_folder_that_is_not_one(
 
 
 def test_a_valid_job_is_planned(desk, monkeypatch, capsys):
-    """The other cases fail for their own reason, not because the bare job does."""
+    """The other cases fail for their own reason, because the plain job is valid."""
     (desk / "job.yaml").write_text(yaml.safe_dump(bare({})))
     monkeypatch.setattr(sys, "argv", ["winnow", "plan", "job.yaml", "--json"])
     monkeypatch.setattr(sys, "stdout", out := io.StringIO())

@@ -1,4 +1,4 @@
-"""The export: what others' tools find, and the same bytes every time."""
+"""The export: readable by other tools, and the same bytes every time."""
 
 import hashlib
 import io
@@ -116,7 +116,7 @@ def test_clip_retrieval_finds_the_vectors_of_its_rows(exported):
 
 
 def taken(subset: np.ndarray, uid: str) -> int:
-    """How often DataComp's resharder takes the pool's row: by two binary searches."""
+    """How often DataComp's resharder takes the pool's row: computed by two binary searches."""
     key = np.array([divmod(int(uid, 16), 2**64)], "u8,u8")[0]
     return int(np.searchsorted(subset, key, "right") - np.searchsorted(subset, key, "left"))
 

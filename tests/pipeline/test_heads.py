@@ -1,4 +1,4 @@
-"""Judges on CLIP vectors, against the same arithmetic in numpy."""
+"""Heads on CLIP vectors, compared with the same arithmetic in numpy."""
 
 import pickle
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Space:
 
 
 def made(head: Head) -> HeadKind:
-    """The head as a job's only one."""
+    """A job with only this head."""
     embed = EmbedConfig(model="winnow-tiny")
     [found] = heads_of(Job(input="x.csv", embed=embed, images=ImagesConfig(heads=(head,))))
     return found

@@ -1,4 +1,4 @@
-"""Dealing: repeats are merged, invalid rows kept with a reason, fresh shards left as they are."""
+"""Dealing: repeats are merged, invalid rows get a reason, up-to-date shards do not change."""
 
 import json
 import random
@@ -137,7 +137,7 @@ def test_a_later_repeat_changes_only_the_count(dealt_of):
     dealt = dealt_of(rows, shard_size=10)
     before, old = dealt.deal(), dealt.rows()
     after = dealt.rewrite([*rows, rows[7], rows[7]])
-    assert after.shards == before.shards  # so no part is stale
+    assert after.shards == before.shards  # so no part becomes stale
     assert after.rows_in == 27
     changed = [(a, b) for a, b in zip(old, dealt.rows(), strict=True) if a != b]
     assert [(a["caption"], a["repeats"], b["repeats"]) for a, b in changed] == [
@@ -157,7 +157,7 @@ def test_a_changed_value_makes_its_own_shard_stale_and_no_other(dealt_of):
 
 
 def test_unknown_numbers_do_not_make_a_shard_stale(tmp_path: Path, dealt_of):
-    """NaN is not equal to itself, but a row that holds it has not changed."""
+    """NaN is not equal to itself, but a row that contains it has not changed."""
     dealt = dealt_of(pairs(4))
     table = pa.table({"url": list("abcd"), "caption": list("abcd"), "x": [float("nan")] * 4})
     pq.write_table(table, tmp_path / "x.parquet")

@@ -1,4 +1,4 @@
-"""Which layouts there are, those of other packages among them, and whose files are whose."""
+"""Layouts, also of other packages, and which files belong to which."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ class Twin(Captions):
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch):
-    """`installed(class name)`: another package that brings a layout, found by its entry point."""
+    """`installed(class name)`: another package with a layout, found by its entry point."""
     monkeypatch.syspath_prepend(tmp_path / "site")
 
     def install(kind: str) -> None:

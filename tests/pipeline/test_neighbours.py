@@ -1,4 +1,4 @@
-"""Near pairs against looking at every pair."""
+"""Near pairs, compared with a search over all pairs."""
 
 import numpy as np
 import pytest
@@ -48,14 +48,14 @@ def test_vectors_above_a_cosine_are_all_found(seed, count, sources, similarity):
     found = dict(zip(zip(left.tolist(), right.tolist(), strict=True), cosine, strict=True))
     for a in range(count):
         for b in range(a + 1, count):
-            if abs(exact[a, b] - similarity) > 1e-6:  # float32 may fall either way on the line
+            if abs(exact[a, b] - similarity) > 1e-6:  # float32 rounding may decide at the threshold
                 assert ((a, b) in found) == (exact[a, b] > similarity)
     for pair, value in found.items():
         assert value == pytest.approx(exact[pair], abs=1e-5)
 
 
 def test_pairs_just_below_the_threshold_are_not_found(monkeypatch: pytest.MonkeyPatch):
-    """The index is asked for a little more; the exact product decides."""
+    """The index is searched with a lower threshold; the exact product decides."""
     turn = np.arccos([1.0, 0.9505, 0.9495])
     vectors = np.stack([np.cos(turn), np.sin(turn)], axis=1).astype(np.float32)
     left, right, _ = cosine_pairs(vectors, 0.95)

@@ -1,4 +1,4 @@
-"""Parts made again for a few rows, and the tars that go with them."""
+"""Parts made again for a few rows, and their tars."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ BOTH = {"embed": {"model": "winnow-tiny", "batch_size": 3}, "images": {"nsfw": "
 
 
 class Brightness(PictureStage):
-    """Mean of the pixels; keeps what it was given, so that tests can look."""
+    """Mean of the pixels; records its inputs for the tests."""
 
     name = "brightness"
     prepared: list[float]
@@ -59,7 +59,7 @@ class Brightness(PictureStage):
 
 @pytest.fixture
 def planned(plan_run, drawings):
-    """Seven rows; the pictures of rows 2 and 5 could not be had."""
+    """Seven rows; the pictures of rows 2 and 5 could not be fetched."""
     planned = plan_run(pairs(7))
     planned.make(*planned.caption_stages)
     planned.commit_pictures(0, [None if i in (2, 5) else drawings[i] for i in range(7)])
@@ -205,7 +205,9 @@ def test_the_builtin_picture_stages_commit_their_models_scores(plan_run, drawing
         planned.plan.data(0).array("embed", "txt.npy").astype(np.float32),
     )
     known_scores = [stored["clip_score"].to_pylist()[i] for i in known]
-    assert known_scores == pytest.approx(halves[known], abs=1e-6)  # anyone can recompute it
+    assert known_scores == pytest.approx(
+        halves[known], abs=1e-6
+    )  # it can be recomputed from the stored vectors
 
 
 @pytest.mark.parametrize("audit_fraction", [0, 1])

@@ -20,7 +20,7 @@ WEB = [
     '"Hello world', 'Hello world"', '5" pipe', 'say "hi" now', '"hi" she said', '""', '""hello',
     'TV 32"', '"', '"""', 'a "b', "plain",
 ]  # fmt: skip
-"""Captions as scraped, none with a comma, so that a list that quotes nothing holds them whole."""
+"""Captions as scraped, none with a comma, so that they can be written without quoting."""
 
 
 def plain_list(captions: list[str], mark: str) -> bytes:
@@ -138,7 +138,7 @@ def is_row(line: str, columns: int) -> bool:
 
 
 def one_by_one(text: str, columns: int) -> list[tuple[str, list[str]]]:
-    """The rule of `pipeline.ingest.quoting`, letter by letter: each row and its cells."""
+    """A plain implementation of the rule of `pipeline.ingest.quoting`, character by character."""
     rows, at = [], 0
     while at < len(text):
         if text[at] in "\r\n":

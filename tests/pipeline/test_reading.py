@@ -1,4 +1,4 @@
-"""Reading the list: every row of it, however broken, is a row of the table."""
+"""Reading the list: every row, even a malformed one, becomes a row of the table."""
 
 import io
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_a_malformed_line_becomes_a_row_with_a_reason(tmp_path: Path, name, data
     assert [row["input_error"] for row in rows] == [None, *["malformed_row"] * broken]
     for row in rows[1:]:
         assert row["url"] is None
-        assert row["caption"]  # what was there, for the auditor
+        assert row["caption"]  # the text is kept for auditors
         assert row["uid"]
 
 

@@ -1,4 +1,4 @@
-"""The run folder: its index, its lock and its place."""
+"""The run folder: its index, its lock and its path."""
 
 import json
 import pickle
@@ -114,5 +114,5 @@ def test_only_one_driver_can_lock_a_run(run: Run):
     assert "give this job another `name` or `output`" in message
     run.unlock()
     assert lock_elsewhere(run) == "locked\n"
-    run.lock()  # the other process has ended, and its lock with it
+    run.lock()  # the other process has ended, so its lock is released
     run.unlock()

@@ -95,7 +95,7 @@ def test_the_database_cannot_read_or_write_files(tmp_path: Path, query: str, exp
     with connect() as db, pytest.raises(duckdb.Error, match=expected):
         db.execute(statement)
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-    if "httpfs" not in query:  # else the network would be needed to show what is refused
+    if "httpfs" not in query:  # the network would be needed to test this one
         with duckdb.connect() as db:
             db.execute(statement)
 

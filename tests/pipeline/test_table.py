@@ -202,7 +202,7 @@ class StopError(Exception):
 def test_a_crash_at_any_write_leaves_no_valid_part(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
 ):
-    """The old sidecar goes first and the new one comes last."""
+    """The old sidecar is removed first and the new one is written last."""
     companion = tmp_path / "x.tar"
     companion.write_bytes(b"old")
     put(folder, files={"00003.tar": companion})

@@ -1,4 +1,4 @@
-"""What a takedown takes, and how it is kept."""
+"""Which rows a takedown matches, and how it is stored."""
 
 import json
 

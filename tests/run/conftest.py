@@ -1,4 +1,4 @@
-"""Fixtures of runs: one served site a session, and where to run."""
+"""Fixtures of runs: one served site per session, and folders and executors to run in."""
 
 import hashlib
 import json
@@ -59,7 +59,7 @@ def lab(site: Site, tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def own(site: Site, tmp_path: Path) -> Iterator[Lab]:
-    """A lab with a site of its own, whose pages a test may change."""
+    """A lab with its own site, whose pages a test may change."""
     folder = tmp_path / "site"
     shutil.copytree(site.folder / "www", folder / "www")
     with serve(folder) as url:
@@ -72,7 +72,7 @@ def own(site: Site, tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that sites served by this process are asked for, robots.txt left out."""
+    """The paths requested from sites that this process serves, without robots.txt."""
     paths: list[str] = []
     route = _Site.route
 
@@ -100,14 +100,14 @@ def counts() -> Callable[[Result], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def rich(site, tmp_path_factory) -> Lab:
-    """A run of every kind of part, with older settings' parts and exports beside today's."""
+    """A run with every kind of part, and with parts and exports of earlier settings."""
     lab = Lab(site, tmp_path_factory.mktemp("rich"))
     rows = [
         {**row, "caption": f"{row['caption']}, no. {i}.", "licence": f"licence of row {i}."}
         for i, row in enumerate(site.rows)
     ]
     rows = [{**row, "uid": hashlib.md5(row["caption"].encode()).hexdigest()} for row in rows]
-    # One host of its own, below the same address.
+    # One row has another host name for the same address.
     for i in (4, 9):
         rows[i]["url"] = rows[i]["url"].replace("127.0.0.1", "localhost")
     lab.rows = [*rows, *({**row, "licence": "none", "uid": None} for row in site.dead)]
@@ -122,7 +122,7 @@ def rich(site, tmp_path_factory) -> Lab:
 
 @pytest.fixture
 def copy(rich, tmp_path) -> Lab:
-    """The same, to be changed."""
+    """A copy of it, which a test may change."""
     lab = Lab(rich.site, tmp_path, rich.cluster)
     lab.rows, lab.digest = rich.rows, rich.digest
     shutil.copytree(rich.folder / "runs", tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""Searches every file of a run folder, packed ones too, for what is left of a row."""
+"""Searches every file of a run folder, compressed ones too, for content of a row."""
 
 import tarfile
 from pathlib import Path
@@ -11,7 +11,7 @@ USERS_OWN = {"job.yaml"}
 
 
 def secrets_of(run: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """Everything by which a row's content may be known again."""
+    """All byte strings by which a row's content can be recognised."""
     place, pictures, vectors = f"{row['row']:06d}.jpg", [], []
     for tar in run.glob(f"parts/download-*/{row['shard']:05d}.tar"):
         with tarfile.open(tar) as opened:
@@ -29,13 +29,13 @@ def secrets_of(run: Path, row: dict[str, Any]) -> dict[str, Any]:
         found |= {"pool uid": uid.encode(), "packed uid": np.array(halves, "u8,u8").tobytes()}
     if row.get("sha256"):
         found["sha256"] = row["sha256"].encode()
-    # Neither the first bytes of a JPEG nor its tables are its own.
+    # The first bytes of a JPEG and its tables are the same in many files.
     found |= {f"picture {i}": data[-400:-100] for i, data in enumerate(pictures)}
     return found | {"vectors": vectors}
 
 
 def leaks(run: Path, secrets: dict[str, Any]) -> list[tuple[str, str]]:
-    """(file, what) of everything that is left. The tombstones may name a sum that was asked for."""
+    """(file, name) of everything found. The tombstones may contain a sha256 that was given."""
     found = []
     for path in sorted(p for p in run.rglob("*") if p.is_file() and p.name not in USERS_OWN):
         name = str(path.relative_to(run))
@@ -53,7 +53,7 @@ def leaks(run: Path, secrets: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _cells(path: Path) -> bytes:
-    """A table's cells, unpacked."""
+    """A table's cells as bytes."""
     out = []
     for column in pq.read_table(path).columns:
         for value in column.to_pylist():

@@ -21,6 +21,6 @@ def plant(folder: Path) -> Path:
 
 
 def executed(folder: Path) -> list[str]:
-    """What of it was executed."""
+    """The names of the files that were executed."""
     marks = folder.with_name("executed.txt")
     return sorted(set(marks.read_text().split())) if marks.exists() else []

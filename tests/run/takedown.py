@@ -1,4 +1,4 @@
-"""A run folder to take rows out of, and how a test does it."""
+"""Helpers of tests that take rows down from a run folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pipeline.table.run import Run
 from pipeline.words.progress import Lines
 
 OPTIONAL = [name for name, layout in registered().items() if not layout.always]
-"""Every layout that may be asked for: a new one is taken down without a line here."""
+"""Every layout that a job can name, so that tests cover a new one without a change here."""
 
 SETTINGS = {
     "embed": {"model": "winnow-tiny"},

@@ -1,4 +1,4 @@
-"""Rows that an `only_if` leaves out: measured for the audit, marked, and never kept for it."""
+"""Rows that an `only_if` leaves out, but that the audit measures: marked, and never kept."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_rows_of_the_audit_are_fetched_but_never_kept(own, asked):
 
 
 def test_the_audit_share_changes_no_verdict_and_no_export(own):
-    """Also where a rule reads what only the audit measured, and where `if_null` says to drop."""
+    """Also if a rule reads a column that only the audit measured, and with `if_null: drop`."""
     sections = {
         "download": {"only_if": REST},
         "embed": {"model": "winnow-tiny", "only_if": "url not like '%/2.jpg'"},
@@ -54,7 +54,7 @@ def test_the_audit_share_changes_no_verdict_and_no_export(own):
 
 
 def test_an_audited_picture_is_never_kept_instead_of_a_duplicate(own):
-    """The copy of a refused picture is kept, whichever of the two the audit would prefer."""
+    """The copy of a refused picture is kept, even if the audited one has the better scores."""
     rows = [own.site.rows[0], own.site.rows[-1]]  # 0.jpg and its copy under another address
     for refused in ("0.jpg", "copy.jpg"):
         only_if = {"only_if": f"url not like '%/{refused}'"}

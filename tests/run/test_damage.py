@@ -1,4 +1,4 @@
-"""Files of a run that were cut or changed from outside: named in one line, then made anew."""
+"""Files of a run that were truncated or changed: named in one line, then made again."""
 
 import sys
 
@@ -20,7 +20,7 @@ JUNK = {
     "half": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
     "middle": lambda data: data[:40] + bytes(b ^ 255 for b in data[40:-400]) + data[-400:],
 }
-"""All of the size that the sidecar vouches for."""
+"""Changes that keep the file size, which the sidecar records."""
 TORN = {"empty": b"", "null": b"null", "list": b"[]", "half": b'{"order": ["capt', "junk": b"\xff"}
 
 
@@ -33,7 +33,7 @@ def finished(site, tmp_path_factory):
 
 @pytest.fixture
 def damaged(finished):
-    """`damaged(pattern, change)`: the one file that fits, changed; as it was after the test."""
+    """`damaged(pattern, change)`: changes the one matching file; it is restored after the test."""
     _, run, _ = finished
     before = []
 
@@ -50,7 +50,7 @@ def damaged(finished):
 
 @pytest.fixture
 def winnow(finished, monkeypatch, capsys):
-    """The command in this process: its code and what it said on stderr."""
+    """Runs the command in this process: its exit code and stderr."""
     lab, run, _ = finished
 
     def call(command, *words):

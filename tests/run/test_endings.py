@@ -33,7 +33,7 @@ def line_of(ended: subprocess.CompletedProcess[str], code: int) -> str:
 
 @pytest.fixture
 def disk(tmp_path):
-    """`disk(kilobytes, options)`: a small disk of its own, in memory; again to change its size."""
+    """`disk(kilobytes, options)`: mounts a small disk in memory; a second call changes its size."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted: list[str] = []
@@ -86,7 +86,7 @@ def test_a_disk_without_space_for_temporary_files(alone, disk):
 
 
 def test_a_limit_of_a_files_size(alone):
-    """As a file system's own, or a user's; no privilege is needed to try it."""
+    """Like the limit of a file system or a user; needs no privilege."""
     ended = alone.winnow(
         "run",
         str(alone.job()),
@@ -120,7 +120,7 @@ def test_a_folder_that_is_not_writable(alone, disk):
 
 
 def test_a_folder_that_becomes_read_only(alone, disk):
-    """As a disk does after an error."""
+    """A disk is mounted read-only after an error."""
     folder = disk(20_000)
     job = alone.job(output=str(folder / "runs"))
     assert alone.winnow("run", str(job)).returncode == 0
@@ -148,7 +148,7 @@ def test_a_file_in_the_folders_place(alone):
 
 @contextlib.contextmanager
 def _dask(folder: Path):
-    """A scheduler and a worker in processes of their own: the scheduler's, and its file."""
+    """Starts a scheduler and a worker in other processes: the scheduler's process and file."""
     file = folder / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]

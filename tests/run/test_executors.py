@@ -52,7 +52,7 @@ def test_a_broken_shard_is_quarantined_and_tried_again(site, tmp_path, cluster):
     lab = Lab(site, tmp_path, cluster)
     job = lab.job()
     first = lab.run(job)
-    # This part cannot be written: its place is taken by a folder.
+    # This part cannot be written, because a folder has its name.
     (part,) = (tmp_path / "runs" / "job").glob("parts/captions-*/00001.parquet")
     part.unlink()
     part.mkdir()
@@ -62,7 +62,7 @@ def test_a_broken_shard_is_quarantined_and_tried_again(site, tmp_path, cluster):
     assert broken.digest != first.digest
     (logged,) = [entry for entry in lab.log(broken) if entry["event"] == "failed"]
     assert logged["error"][0].startswith("Traceback")
-    assert "tasks.py" in "".join(logged["error"])  # where it broke, not where it was reported
+    assert "tasks.py" in "".join(logged["error"])  # the place where it was raised
     (part / "in the way").unlink()
     part.rmdir()
     again = lab.run(job)
@@ -129,7 +129,7 @@ def test_inline_runs_tasks_by_priority_and_only_when_a_result_is_asked_for():
 
 
 class Panic(BaseException):
-    """As pyo3 raises when Rust panics."""
+    """Like the exception that pyo3 raises when Rust panics."""
 
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])

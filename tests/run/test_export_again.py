@@ -16,7 +16,7 @@ RULES = [
 
 @pytest.fixture
 def flagged(lab):
-    """`flagged(unwanted uids)`: a run of which those rows are dropped, four a shard and a tar."""
+    """`flagged(uids)`: a run in which these rows are dropped, with four rows per shard and tar."""
 
     def run(unwanted=frozenset(), word="no"):
         rows = [
@@ -30,7 +30,7 @@ def flagged(lab):
 
 
 def placed(result) -> list[list[int]]:
-    """The list's rows by shard, in the shards' order."""
+    """The list's rows by shard, in the order of the shards."""
     found = query(result.run, "select shard, caption from samples order by shard, row").to_pylist()
     shards: dict[int, list[int]] = {}
     for row in found:
@@ -39,7 +39,7 @@ def placed(result) -> list[list[int]]:
 
 
 def stamps(result) -> dict[str, dict[str, int]]:
-    """When each file of each export shard, its sidecar among them, was written."""
+    """The modification time of each file of each export shard, sidecars included."""
     folder, found = Path(result.export.place.path()), {}
     files = [*folder.glob("0*"), *Path(result.export.sidecars.path()).glob("0*.json")]
     for path in files:
@@ -52,7 +52,7 @@ def rewritten(before: dict, after: dict) -> set[str]:
 
 
 def check(result) -> None:
-    """The export is the verdicts': every kept row once, in order, as the manifest tells."""
+    """The export has every kept row once, in order, and the manifest's counts are right."""
     folder = Path(result.export.place.path())
     manifest = json.loads((folder / "manifest.json").read_text())
     tables = [pq.read_table(folder / shard["parquet"]) for shard in manifest["shards"]]
@@ -67,13 +67,13 @@ def test_one_changed_verdict_rewrites_one_tar(flagged):
     first = flagged({shards[1][0]})
     before = stamps(first)
     assert sorted(before) == ["00000", "00001", "00002", "00003", "00004"]
-    # Of the same shard another row goes: as many are kept, so no other slice moves.
+    # Another row of the same shard is dropped: as many are kept, so no other slice moves.
     second = flagged({shards[1][3]})
     between = stamps(second)
     assert rewritten(before, between) == {"00001"}
     assert second.digest != first.digest
     check(second)
-    # Of the last shard one goes: nothing follows it, and two tars have a slice of it.
+    # A row of the last shard is dropped: no shard follows it, and two tars have a slice of it.
     third = flagged({shards[1][3], shards[4][2]})
     assert rewritten(between, stamps(third)) == {"00003", "00004"}
     check(third)

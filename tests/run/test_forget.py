@@ -1,4 +1,4 @@
-"""Rows taken down: nothing of them is left, nothing brings them back, and nothing else is lost."""
+"""Takedowns: nothing of the rows is left, no run brings them back, no other row is lost."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ from pipeline.words.progress import Lines
 
 @pytest.fixture
 def own_cluster(copy) -> Lab:
-    """The same, for commands in processes of their own."""
+    """The same, for commands in other processes."""
     copy.cluster = DASK
     copy.job(copy.rows, **SETTINGS)
     resolved = folder(copy) / "resolved.json"
@@ -44,7 +44,7 @@ def own_cluster(copy) -> Lab:
 
 
 def check_exports(lab: Lab) -> None:
-    """Every export is whole, by its own manifest, and its layouts lie beside each other."""
+    """Every export is complete by its manifest, and its layouts have the same rows."""
     for place in (folder(lab) / "export").iterdir():
         manifest = json.loads((place / "manifest.json").read_text())
         uids: list[str] = []
@@ -88,7 +88,7 @@ def test_the_rows_are_erased_everywhere_and_no_other_row_is_lost(copy, asked):
     assert (seen["reasons"]["forgotten"], seen["conserved"]) == (3, True)
     assert query(result.run, text).equals(before)
     check_exports(copy)
-    # From parts alone: no page was asked for, no model looked again.
+    # Made from parts: no page was requested and no model was run.
     assert asked == []
     log = (folder(copy) / "log.jsonl").read_text().splitlines()[lines:]
     worked = {stage for line in log for stage in json.loads(line)["stages"]}
@@ -126,7 +126,7 @@ def test_a_later_run_does_not_bring_rows_back(copy, asked):
     assert copy.run(job).digest == result.digest  # the list is another file, and read again
     assert copy.run(job).digest == result.digest
     assert copy.said == ["everything is up to date; nothing to do"]
-    # A longer list, with more of that host, and then another deal.
+    # A longer list with more rows of that host, and then another shard size.
     more = {"url": f"{copy.site.url}/20.jpg".replace("127.0.0.1", "LocalHost"), "caption": "new!"}
     copy.write([*copy.rows, {**more, "licence": "of a new row", "uid": "f" * 32}])
     longer = stats(copy.run(job).run)
@@ -247,7 +247,7 @@ def test_an_unfinished_export_keeps_nothing_of_the_rows(copy, rich):
     row = one(copy, "3.jpg")
     secret = secrets_of(folder(copy), row)
     for place in (folder(copy) / "export").iterdir():
-        (place / "manifest.json").unlink()  # as a driver that is killed leaves it
+        (place / "manifest.json").unlink()  # as after a killed driver
         (folder(copy) / f"parts/export-{place.name}/00000.json").unlink()
         (place / "00000.tar").unlink()
     take(copy, ("uid", row["uid"]))

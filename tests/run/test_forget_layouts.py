@@ -1,4 +1,4 @@
-"""Takedowns from every layout there is: in exports of older settings, and killed on the way."""
+"""Takedowns from every layout: in exports of earlier settings, and after a kill."""
 
 import re
 from pathlib import Path
@@ -34,11 +34,11 @@ def test_a_layout_removes_rows_from_exports_of_all_settings(copy, name):
     secret = secrets_of(folder(copy), row)
     before = {place: owned(place, layout) for place in exports(copy)}
     assert len(before) == 3
-    # Else the search could not tell whether it forgets: teach `leaks` to read the layout's files.
+    # Otherwise the search proves nothing: extend `leaks` to read the layout's files.
     assert all(held_by(place, layout, secret) for place in before)
     take(copy, ("uid", row["uid"]))
     assert [held_by(place, layout, secret) for place in before] == [set()] * 3
-    # In place: no file went with the row.
+    # In place: no file was removed.
     assert {place: owned(place, layout) for place in before} == before
 
 
@@ -62,7 +62,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_erasing_twice_has_the_same_result_as_once(copy, monkeypatch, name, moment):
-    """Killed before it began in the second export, or after: the next one finishes it."""
+    """Killed before or after it started in the second export: the next command finishes it."""
     layout, row = LAYOUTS[name], one(copy, "3.jpg")
     secret, kind = secrets_of(folder(copy), row), type(LAYOUTS[name])
     erase, seen = kind.erase, []

@@ -1,4 +1,4 @@
-"""Changed keys of `download:` on a finished run: which rows are fetched again, what follows."""
+"""Changed keys of `download:` on a finished run: which rows are fetched and measured again."""
 
 import hashlib
 import shutil
@@ -25,12 +25,12 @@ FORBIDDEN = "User-agent: *\nDisallow: /closed.jpg\n"
 
 @pytest.fixture
 def odd(own: Lab) -> Lab:
-    """Six plain pictures, and one each that some key of the section refuses."""
+    """Six plain pictures, and one for each key that refuses a picture."""
     www = own.site.folder / "www"
     for name in ("noai.jpg", "reserved.jpg", "closed.jpg"):
         shutil.copy(www / "7.jpg", www / name)
         with (www / name).open("ab") as handle:
-            handle.write(name.encode())  # no copies by their bytes
+            handle.write(name.encode())  # so that no two have the same bytes
     rng = np.random.default_rng(3)
     for name, (height, width) in {"small.jpg": (40, 90), "long.jpg": (70, 230)}.items():
         cv2.imwrite(str(www / name), rng.integers(0, 255, (height, width, 3), np.uint8))
@@ -74,7 +74,7 @@ def without(*names: str, **others: str) -> dict[str, str]:
 
 
 CHANGES: dict[str, tuple[dict[str, Any], list[str], dict[str, str]]] = {
-    # A row each: what is set, who is asked for a picture again, and the reasons then.
+    # The settings, the paths that are requested again, and the reasons afterwards.
     "contact": ({"user_agent_contact": "https://example.org/bot"}, [], FIRST),
     "timeout": ({"timeout": 3, "deadline": 9, "retries": 1, "connect_timeout": 3}, [], FIRST),
     "decode_timeout": ({"decode_timeout": 5, "decode_memory_mb": 999}, [], FIRST),
@@ -117,14 +117,14 @@ def test_a_changed_gate_fetches_only_the_rows_that_it_concerns(odd, asked, count
     back = run(odd)
     # A row that a cap refused is fetched again when the cap is raised, even back to its old value.
     assert asked == (["/heavy.png"] if change == "fewer bytes" else [])
-    # Nobody asked robots.txt about a picture fetched while it was not respected: it stays.
+    # robots.txt was not read for a picture fetched while it was not respected, so it stays.
     assert reasons(back) == (expected if change == "robots.txt" else FIRST)
     if not stale:
         assert back.digest == first.digest
 
 
 def test_opt_outs_are_stored_even_if_they_are_not_respected(odd, asked):
-    """So heeding it later asks nobody, and drops the picture that is stored."""
+    """So respecting it later needs no request: the stored picture is dropped by a rule."""
     loose = {"respect_robots_tag": False, "respect_tdm_reservation": False}
     result = run(odd, **loose)
     text = "select robots_tag, tdm_reservation, robots_txt, reason from samples where url like "
@@ -156,7 +156,7 @@ def test_a_higher_pixel_cap_fetches_only_the_pictures_that_fit_now(odd, asked):
 
 
 def stored(result) -> set[str]:
-    """Names of the pictures that lie in the download stage's tars."""
+    """Names of the pictures in the download stage's tars."""
     rows = query(result.run, "select url from samples where status = 'success'").to_pylist()
     return {row["url"].rsplit("/", 1)[1] for row in rows}
 
@@ -204,7 +204,7 @@ def test_a_blocklist_removes_stored_pictures_without_a_request(odd, asked, count
         "select sha256, md5, phash, width, clip_score from samples where url like '%/1.jpg'",
     ).to_pylist()
     assert set(facts[0].values()) == {None}
-    # Another list that names it too asks nobody; one that does not, for this picture alone.
+    # Another list with the same picture causes no request; one without it, only for this picture.
     blocklist.write_text(f"{kind}:{hashes_of_another(kind)}\n{blocklist.read_text()}")
     run(odd, blocklist=blocklist)
     assert asked == []

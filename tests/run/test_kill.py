@@ -1,4 +1,4 @@
-"""Killed at any moment and started again, a run ends in the same export."""
+"""A run that is killed at any moment and started again ends with the same export."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def _start(job: Path) -> subprocess.Popen:
 
 
 def _wait_for(run: Path, pattern: str, process: subprocess.Popen) -> None:
-    """Until a file shows up, or the run is over."""
+    """Wait until a file exists or the run has ended."""
     end = time.monotonic() + DEADLINE
     while not any(run.glob(pattern)) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
@@ -54,7 +54,7 @@ def _digest(run: Path) -> str:
 
 @pytest.fixture(scope="module")
 def calm(site, tmp_path_factory) -> str:
-    """The export's digest of a run that nobody disturbs."""
+    """The export's digest of an uninterrupted run."""
     lab = Lab(site, tmp_path_factory.mktemp("calm"), DASK)
     process = _start(lab.job(name="calm", download={"thread_count": 4}))
     _, err = process.communicate(timeout=120)

@@ -8,7 +8,7 @@ from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
 
 TENS, TWENTIES = "url not like '%/1_.jpg'", "url not like '%/2_.jpg'"
-"""Each leaves ten of the site's pictures out."""
+"""Conditions that each leave out ten of the site's pictures."""
 
 
 def reasons(result) -> dict[str, str | None]:
@@ -34,7 +34,7 @@ def test_another_mask_fetches_the_rows_that_it_adds_and_no_other(own, asked):
     assert third.digest == first.digest
     assert reasons(third) == reasons(first)
     stored = query(third.run, "select count(sha256) as n from samples").to_pylist()
-    assert stored == [{"n": 20}]  # what was fetched is not thrown away
+    assert stored == [{"n": 20}]  # what was fetched is kept
     own.run(own.job(rows, download={"only_if": TENS}, **sections))
     assert asked == []
     own.run(own.job(rows, **sections))
@@ -54,7 +54,7 @@ def test_the_result_is_that_of_a_fresh_run(own, tmp_path):
 
 
 def test_a_mask_over_another_stages_column_measures_the_rows_it_lets_in(own):
-    """`images` waits for the column that its mask reads, and is not measured anew when that is."""
+    """`images` waits for the column that its mask reads, but is not stale when that changes."""
     rows, counts = (
         own.site.rows[:20],
         "select count(clip_score) as c, count(punsafe) as p from samples",

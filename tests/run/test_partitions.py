@@ -33,7 +33,7 @@ def parts_of(monkeypatch):
 
 @pytest.fixture
 def merges(monkeypatch) -> list[set[str]]:
-    """The groups that each merge of `decide` was given."""
+    """Records the groups of each merge of `decide`."""
     seen: list[set[str]] = []
     merge = DecideStage.merge
 
@@ -48,14 +48,14 @@ def merges(monkeypatch) -> list[set[str]]:
 
 @pytest.fixture
 def pairs(lab) -> Path:
-    """A job whose pictures come twice each, the second time at another shard's end."""
+    """A job that lists each picture twice, with the copies at the end of another shard."""
     rows = [*lab.site.rows[:12]]
     twins = [{**row, "caption": f"{row['caption']}, again"} for row in rows]
     return lab.job([*rows, *twins, *lab.site.dead], shard_size=9)
 
 
 def place(result) -> Path:
-    """Where `decide` has its parts."""
+    """The folder of the parts of `decide`."""
     fingerprint = result.run.state["products"]["decide"]["fingerprint"]
     return Path(result.run.folder.path(part_folder("decide", fingerprint)))
 
@@ -144,7 +144,7 @@ def test_a_takedown_removes_every_partition(copy, parts_of):
     (twin,) = query(before.run, "select * from samples where dup_of is not null").to_pylist()
 
     def holding() -> set[tuple[str, str]]:
-        """Stages, and kinds of files on the way to their parts, that name the twin."""
+        """Stages and kinds of intermediate files that contain the duplicate's uid."""
         files = [*folder(copy).glob("parts/*/merged-*.parquet")]
         files += folder(copy).glob("parts/*/*.dealt.parquet")
         return {
@@ -155,7 +155,7 @@ def test_a_takedown_removes_every_partition(copy, parts_of):
 
     assert len(list(place(before).glob("merged-*.json"))) == 5
     assert holding() == {(stage, kind) for stage in ("dedup", "decide") for kind in KINDS}
-    # Its picture is its twin's too, who stays.
+    # Its picture is also that of the duplicate that stays.
     secret = {name: twin[name].encode() for name in ("url", "caption", "licence")}
     take(copy, ("uid", twin["uid"]))
     assert holding() == set()

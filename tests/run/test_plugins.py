@@ -32,7 +32,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch):
-    """`install(entry points)`: the page's package, found as an installed one is."""
+    """`install(entry points)`: makes the page's package look installed."""
     site = tmp_path / "site"
     monkeypatch.syspath_prepend(site)
 
@@ -83,7 +83,7 @@ def test_the_stages_of_the_page_run(own, installed, asked, counts):
     folder = Path(result.run.folder.path(result.export.folder))
     assert len((folder / "00000.captions.txt").read_text().splitlines()) == 5
     assert json.loads((folder / "manifest.json").read_text())["layouts"] == {"plain-text": 1}
-    # Its settings are a part of its fingerprint alone, its mask is not.
+    # Its settings are part of its fingerprint, its mask is not.
     asked.clear()
     masked = own.run(job, "measure.brightness.only_if=caption_words > 3")
     assert (masked.cached["brightness"], masked.cached["download"], asked) == (True, True, [])
@@ -120,7 +120,7 @@ EXAMPLES = np.eye(3, 128, dtype=np.float32)
 
 
 def head_job(own, path: Path, **more) -> Path:
-    """The page's head, over the vectors of the packaged model."""
+    """The head of the page, over the vectors of the packaged model."""
     head = yaml.safe_load(blocks("yaml")[0])["images"]["heads"][0] | {"weights": str(path)}
     images = {"nsfw": None, "heads": [head | more]}
     return own.job(own.site.rows[:4], embed={"model": "winnow-tiny"}, images=images)
@@ -141,7 +141,7 @@ def test_the_head_of_the_page_runs(own, installed, asked, counts):
     )
     assert counts(result)["conserved"] is True
     asked.clear()
-    np.save(weights, EXAMPLES[:1])  # other weights: the head alone is done again
+    np.save(weights, EXAMPLES[:1])  # other weights: only the head is measured again
     other = own.run(job)
     assert (other.cached["heads"], other.cached["embed"], asked) == (False, True, [])
 

@@ -1,4 +1,4 @@
-"""Everything a run makes is one kind of thing: planned, made, counted and taken down alike."""
+"""Everything that a run makes is a product: planned, made, counted and taken down alike."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ SMALL = {"dedup": {"phash_distance": None}}
 
 @pytest.fixture(scope="module", autouse=True)
 def with_report(no_report):
-    """The other tests of runs do without it."""
+    """With the report, which other tests of runs leave out."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Report, "of", classmethod(lambda cls, run, job: cls(run, job)))
         yield
@@ -143,12 +143,12 @@ def test_a_takedown_removes_rows_from_every_product_and_makes_the_report_again(l
 def test_a_job_whose_product_no_package_makes_is_refused(lab, monkeypatch):
     monkeypatch.setattr(singles, "registered", lambda: {"report": Report})
     job = load_job(lab.job(lab.site.rows[:4], train={}))
-    with pytest.raises(Exception, match="train: this installation cannot do it"):
+    with pytest.raises(Exception, match="train: this installation lacks the package `train`"):
         preview(job)
 
 
 class Note(Single):
-    """A product that is made alone, as `winnow train` makes a model."""
+    """A product that is made alone, like a model by `winnow train`."""
 
     name = "note"
     rank = 5
@@ -178,7 +178,7 @@ def test_a_product_made_alone_is_recorded_as_a_product_of_the_run(lab, monkeypat
     assert Path(paths["note"]).read_text() == "made"
     assert recorded(run)["note"].current
     assert status(run)["stages"]["note"]["done"] == 1
-    # Made elsewhere, perhaps, than the data, of which the provenance speaks.
+    # It may have been made on another machine than the data, which the provenance describes.
     assert run.folder.read("provenance.json") == before
     Path(paths["note"]).unlink()
     assert not recorded(run)["note"].current

@@ -1,4 +1,4 @@
-"""Rows fetched again: just those, and what depends on them."""
+"""`winnow retry`: only the matched rows are fetched again, and what depends on them is updated."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def again(lab: Lab, where: str = MISSING):
 
 
 def revive(lab: Lab, *names: str) -> None:
-    """Pages that were gone are there."""
+    """Make the missing pages available."""
     for i, name in enumerate(names):
         picture = (lab.site.folder / "www" / f"{i + 5}.jpg").read_bytes()
         (lab.site.folder / "www" / name).write_bytes(picture + b"tail")  # other bytes
@@ -72,7 +72,7 @@ def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
     assert reported["after"]["http_not_found"] == 1
     seen = counts(result)
     assert (seen["conserved"], seen["reasons"]["http_not_found"]) == (True, 1)
-    # Two rows were measured, once by each stage; shards without a revived row were left alone.
+    # Two rows were measured, once by each stage; shards without such a row were not changed.
     alive = {row["shard"] for row in rows if not row["url"].endswith("gone2.jpg")}
     log = own.log(result)[lines:]
     worked = [(stage, e["shard"]) for e in log for stage in e["stages"] if stage != "export"]
@@ -94,7 +94,7 @@ def test_only_the_matched_rows_are_fetched_and_measured(own, asked, counts):
 
 
 def test_a_retried_run_equals_a_run_without_the_failures(own, tmp_path):
-    """But for rounding in the models' batches: the same columns, pictures and verdicts."""
+    """The same columns, pictures and verdicts, except for rounding in the models' batches."""
     job = own.job(embed={"model": "winnow-tiny"}, images={"nsfw": "opennsfw"})
     own.run(job)
     revive(own, "gone0.jpg", "gone1.jpg", "gone2.jpg")
@@ -114,7 +114,7 @@ def test_a_retried_run_equals_a_run_without_the_failures(own, tmp_path):
     for shard in range(len(result.run.index)):
         tars = [part(r.run, "download") / f"{shard:05d}.tar" for r in (result, other)]
         assert tars[0].read_bytes() == tars[1].read_bytes()
-    # And a plain run finds nothing to do.
+    # A plain run has nothing to do.
     assert own.run(job).digest == result.digest
     assert own.said == ["everything is up to date; nothing to do"]
 
@@ -169,7 +169,7 @@ def test_rows_that_only_if_skips_stay_skipped(own, asked):
 
 
 def test_rows_that_a_narrower_mask_leaves_out_are_not_tried(own, asked):
-    """They were fetched under a wider one, and a plain run would not fetch them now."""
+    """They were fetched under a wider mask, and a plain run would not fetch them now."""
     rows = own.site.rows[:5]
     own.run(own.job(rows, audit_fraction=0))
     mask = {"only_if": "url not like '%/3.jpg'"}
@@ -250,7 +250,7 @@ def test_a_stage_that_reads_a_patched_part_is_patched_too(own):
     )
     stay = sidecar.rows - len(
         sidecar.patches[-1]["rows"]
-    )  # its patch may hold one that failed again
+    )  # its patch may contain a row that failed again
     assert (sidecar.summary["measured"], sidecar.summary["reused"]) == (1, stay)
     assert stay >= SHARD - 3
     assert row["punsafe"] is not None
@@ -305,7 +305,7 @@ def test_the_command_prints_counts_and_paths(own):
 
 @pytest.fixture
 def slow(own):
-    """Pages that take a while the second time, so that there is time to kill."""
+    """Pages that are slow at the second request, so that there is time for a kill."""
     lab = Lab(own.site, own.folder, DASK)
     lab.run(lab.job(embed={"model": "winnow-tiny"}))
     revive(lab, "gone0.jpg", "gone1.jpg", "gone2.jpg")
@@ -345,7 +345,7 @@ def test_a_killed_retry_is_continued(slow, goes_on):
 
 
 def test_a_complete_part_written_aside_replaces_the_old_one(own):
-    """As a kill leaves it between the writing of a part and its move."""
+    """The state after a kill between the writing of a part and its move."""
     job = own.job(own.site.rows[:SHARD])
     first = own.run(job)
     folder = part(first.run, "download")

@@ -1,4 +1,4 @@
-"""A run as a user sees it: nothing lost, nothing twice, and only what is stale done again."""
+"""Whole runs: no row is lost, no work is done twice, and only what is stale is made again."""
 
 import json
 import shutil
@@ -69,7 +69,7 @@ def test_a_changed_threshold_reruns_decide_and_later_products(lab):
     second = lab.run(job)
     assert [name for name in NAMES if not second.cached[name]] == ["decide", "export"]
     assert second.digest != first.digest
-    # And back again: the first verdicts are still up to date.
+    # With the old threshold again: the first verdicts are still up to date.
     values["rules"].pop(0)
     job.write_text(yaml.safe_dump(values))
     assert lab.run(job).digest == first.digest
@@ -77,7 +77,7 @@ def test_a_changed_threshold_reruns_decide_and_later_products(lab):
 
 
 def test_a_run_object_has_the_job_of_its_last_run(lab):
-    """Not the one before, by which the folder was recognised: the report would stay stale."""
+    """Not the earlier job that was read to recognise the folder: the report would stay stale."""
     rules = [{"reason": "x_one", "when": "caption_words < 3"}]
     lab.run(lab.job(rules=rules))
     rules = [{"reason": "x_one", "when": "caption_words < 4"}]
@@ -98,7 +98,7 @@ def test_rows_added_to_the_input_go_to_new_shards_only(lab, counts):
     assert after[: len(before)] == tuple(before)
     log = lab.log(second)
     fetched = [entry["shard"] for entry in log if entry["stages"] == ["download"]]
-    assert sorted(fetched) == list(range(len(after)))  # none of them twice
+    assert sorted(fetched) == list(range(len(after)))  # each only once
     assert counts(second)["ingested"] == len(rows)
 
 
@@ -116,7 +116,7 @@ def test_a_changed_model_reruns_what_depends_on_it(lab):
     lab.run(job)
     weights = model / "open_clip_model.safetensors"
     tensors = load_file(weights)
-    tensors["visual.proj"] *= 0.5  # other weights, though not other cosines
+    tensors["visual.proj"] *= 0.5  # other weights, but the same cosines
     save_file(tensors, weights)
     planned = {row["stage"]: row for row in preview(load_job(job))["stages"]}
     assert planned["embed"]["why"].startswith(f"models.clip: {model}: ")
@@ -188,7 +188,7 @@ def test_a_broken_stage_is_refused_and_its_shard_quarantined(lab, counts, monkey
     seen = counts(result)
     assert seen["unfinished"] == SHARD
     assert seen["conserved"] is True
-    # Mended, the same command does the rest, as if nothing had happened.
+    # Once the stage is repaired, the same command does the rest.
     again = lab.run(job)
     assert again.quarantined == []
     assert counts(again)["unfinished"] == 0
@@ -295,7 +295,7 @@ def test_after_a_kill_during_ingest_the_change_is_still_found(lab, monkeypatch):
         raise KilledError
 
     with monkeypatch.context() as patch:
-        # The shards' files are rewritten, their index is not.
+        # The shards' files are rewritten, but their index is not.
         patch.setattr("pipeline.ingest.deal.ShardIndex", killed)
         with pytest.raises(KilledError):
             lab.run(job)
@@ -305,7 +305,7 @@ def test_after_a_kill_during_ingest_the_change_is_still_found(lab, monkeypatch):
 
 
 def test_a_shard_lost_while_judged_makes_no_row_of_another_a_duplicate(lab, counts, monkeypatch):
-    # The best of a group lies in the shard that breaks; its twin elsewhere must stay then.
+    # The best row of a group is in the shard that fails; its duplicate elsewhere must be kept then.
     job = lab.job([lab.site.rows[0], lab.site.rows[-1], lab.site.rows[3]], shard_size=1)
     whole = lab.run(job)
     table = query(whole.run, "select shard, dup_of, reason from samples where dup_of is not null")
@@ -386,7 +386,7 @@ def test_the_command_prints_progress_to_stderr_and_json_to_stdout(alone):
 
 def test_quarantined_shards_end_in_exit_code_3(alone, monkeypatch):
     job = alone.job()
-    # A worker cannot write this part: its place is taken by a folder.
+    # A worker cannot write this part, because a folder has its name.
     alone.winnow("run", str(job))
     run = alone.folder / "runs" / "job"
     (part,) = run.glob("parts/captions-*/00001.parquet")
@@ -400,7 +400,7 @@ def test_quarantined_shards_end_in_exit_code_3(alone, monkeypatch):
 
 
 def test_relative_paths_reach_workers_whose_working_folder_is_another(lab, counts, monkeypatch):
-    # Tasks run in this process and share its folder, so it moves once the job is prepared.
+    # Tasks run in this process, so its working folder is changed after the job is prepared.
     job_file = lab.job(lab.site.rows[:4], output="here", captions={"vocabulary": "words.txt"})
     (lab.folder / "words.txt").write_text("glorbex\n")
     elsewhere = lab.folder / "elsewhere"

@@ -1,4 +1,4 @@
-"""Several fetching workers keep a host's limits together, by the scheduler's limiter."""
+"""Several fetching workers share the limits of a host through the scheduler's limiter."""
 
 import threading
 import time
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(site.picture if found else b"")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Quiet."""
+        """Requests are not logged."""
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ def test_two_workers_together_keep_a_hosts_request_rate(
 
     assert max(busy.starts) - min(busy.starts) >= 41 / 30 * 0.95
     pauses = [b - a for a, b in zip(sorted(busy.starts)[:-1], sorted(busy.starts)[1:], strict=True)]
-    assert sum(pause < 0.5 / 30 for pause in pauses) < len(pauses) / 4  # no bursts either
+    assert sum(pause < 0.5 / 30 for pause in pauses) < len(pauses) / 4  # no bursts
 
 
 def _fetch(lab: Lab, busy: _Site, **download: Any) -> Result:
-    """40 pictures of one host in four shards; two workers at once, or nothing would be shared."""
+    """40 pictures of one host in four shards, fetched by two workers at once."""
     base = f"http://127.0.0.1:{busy.server_address[1]}"
     rows = [{"url": f"{base}/{i}.jpg", "caption": f"a cat {i}"} for i in range(40)]
     result = lab.run(lab.job(rows, download=download, rules=[]))

@@ -1,4 +1,4 @@
-"""Files in the working folder are never executed, whatever they are called."""
+"""Files in the working folder are never executed, whatever their names."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from planted import executed, plant
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-# As pip writes it, so that Python puts the script's folder at the head of its path, not this one's.
+# Like a script of pip: Python puts the script's folder first on its path, not the working folder.
 SCRIPT = """
 import sys
 from pipeline.shell.cli import entry
@@ -43,7 +43,7 @@ def test_a_run_imports_nothing_from_the_working_folder(alone, script, tmp_path):
 
     assert executed(folder) == []
     assert ended.returncode == 0, ended.stderr
-    assert "36 kept" in ended.stdout  # every good picture, by decoders that are ours
+    assert "36 kept" in ended.stdout  # every good picture, decoded by our own modules
 
 
 LIBRARY = """
@@ -64,7 +64,7 @@ if __name__ == "__main__":
 
 
 def test_a_run_started_from_python_imports_nothing_from_the_working_folder(alone, tmp_path):
-    """A notebook calls neither the command nor what that sets up."""
+    """A notebook does not call the command, and so not its setup either."""
     job = alone.job(alone.site.rows[:3])
     folder = plant(tmp_path / "here")
     script = tmp_path / "library.py"

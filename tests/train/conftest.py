@@ -15,7 +15,7 @@ from train.libraries import diffusers, transformers
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    # Tensors this small crawl on two threads when something else wants the cores.
+    # Tensors this small are slow on two threads while other processes use the cores.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

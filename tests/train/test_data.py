@@ -1,4 +1,4 @@
-"""An export as batches: order, resumption, and what is refused."""
+"""An export as batches: order, resuming, and invalid exports."""
 
 from __future__ import annotations
 

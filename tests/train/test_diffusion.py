@@ -37,7 +37,7 @@ def test_every_prediction_type_gives_back_the_same_picture(kind: str) -> None:
     noisy = add_noise(X, E, T, ABAR)
     wanted = target(kind, X, E, T, ABAR)
     recovered = to_sample(kind, wanted, noisy, T, ABAR)
-    known = 3 if kind == "epsilon" else 4  # pure noise says nothing of x to an ε-model
+    known = 3 if kind == "epsilon" else 4  # from pure noise an ε-model cannot give x
     torch.testing.assert_close(recovered[:known], X[:known], rtol=1e-5, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_min_snr_weights_have_their_closed_form() -> None:
 
 
 def test_the_weighted_error_is_the_same_for_epsilon_and_v_below_the_truncation() -> None:
-    """An error d in x is d·√SNR in ε and d/√(1-ᾱ) in v: the weights undo exactly that."""
+    """An error d in x is d·√SNR in ε and d/√(1-ᾱ) in v: the weights compensate exactly for that."""
     noisy = add_noise(X[:3], E[:3], T[:3], ABAR)
     wrong = X[:3] + 0.1
     a, s = (v.view(-1, 1, 1, 1) for v in (ABAR[:3].sqrt(), (1 - ABAR[:3]).sqrt()))

@@ -1,4 +1,4 @@
-"""The loop: what it learns, that it resumes exactly, and what it refuses."""
+"""The training loop: it learns, resumes exactly, and refuses invalid input."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ HEAD = {"name": "graphic", "kind": "zeroshot", "positive": ["gore"], "negative":
     ("rules", "judges"),
     [
         ([("nsfw", "punsafe > 0.8"), ("graphic", "graphic > 0.5")], ("graphic", "punsafe")),
-        # A drawn picture has no size as fetched; the rule's other column judges it all the same.
+        # A drawn picture has no original size; the rule's other column can still judge it.
         ([("nsfw", "punsafe > 0.8 and original_pixels > 9")], ("punsafe",)),
         ([("low_aesthetic", "graphic > 0.5")], ()),
         ([("nsfw", "clip_score < 0.1 and url <> 'punsafe'")], ()),

@@ -1,4 +1,4 @@
-"""Model folders: what is found, what is refused, what comes back."""
+"""Model folders: finding, loading, saving, and invalid ones."""
 
 from __future__ import annotations
 
