@@ -16,7 +16,7 @@ Rng = np.random.Generator
 MEMBERS = "members"
 """The folder that the demo site's robots.txt closes to all crawlers."""
 OPTED_OUT = "opted-out.example"
-"""A domain that asked not to be fetched from."""
+"""A domain that opted out."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Dispatcher:
     """The kind of each product's keys, by product name, in order. Tasks of earlier products have
     priority: they are cheap, and others wait for them."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
-    worked: set[str] = field(default_factory=set)
+    remade: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._pending: dict[Handle, PendingTask] = {}
@@ -121,7 +121,7 @@ class Dispatcher:
             if name not in task.names or task.key is None or task.step:
                 continue
             if name not in done.untouched:
-                self.worked.add(name)
+                self.remade.add(name)
             self.statuses[name].digests[task.key] = digest
             own = done.summary.get(name, done.summary)
             total = self._counts.setdefault(name, {})

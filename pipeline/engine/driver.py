@@ -44,9 +44,9 @@ class Driver:
         self.tasks = Dispatcher(plan, reporter, self.statuses, opening, keys)
 
     @property
-    def worked(self) -> set[str]:
-        """Names of the products of which something was made anew."""
-        return self.tasks.worked
+    def remade(self) -> set[str]:
+        """Names of the products of which something was made in this run."""
+        return self.tasks.remade
 
     @property
     def quarantined(self) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ class Driver:
 
     def _update_status(self, product: Product) -> None:
         """Find what is up to date, unless nothing has changed since that was last looked at."""
-        if self.worked or product.name not in self.statuses:
+        if self.remade or product.name not in self.statuses:
             self.statuses[product.name] = product.status(self.plan, self.statuses)
 
     def make_parts(self, node: Node) -> Status:
@@ -125,7 +125,7 @@ class Driver:
                 return
             stale = {name}
             for after in self.plan.nodes:
-                if stale.intersection((*after.upstream, *after.asks)):
+                if stale.intersection((*after.upstream, *after.mask_upstream)):
                     stale.add(after.name)
                     self.statuses[after.name].digests.pop(task.key, None)
 
@@ -193,7 +193,10 @@ class Driver:
             for node in nodes
             if shard not in self.statuses[node.name].digests
             and node.name not in running
-            and all(shard in self.statuses[name].digests for name in (*node.upstream, *node.asks))
+            and all(
+                shard in self.statuses[name].digests
+                for name in (*node.upstream, *node.mask_upstream)
+            )
         ]
         pictures = tuple(n.name for n in ready if isinstance(n.stage, PictureStage))
         single = [(n.name,) for n in ready if not isinstance(n.stage, PictureStage)]
@@ -201,7 +204,7 @@ class Driver:
 
     def _digests(self, nodes: Sequence[Node], shard: int) -> dict[str, str]:
         """Digests of the shard, and of the parts that these stages and their masks read."""
-        names = {name for node in nodes for name in (*node.upstream, *node.asks)}
+        names = {name for node in nodes for name in (*node.upstream, *node.mask_upstream)}
         own = {name: self.statuses[name].digests[shard] for name in sorted(names)}
         return {INGEST: self.index.shards[shard][1], **own}
 

@@ -90,7 +90,7 @@ class Export(Product):
         work.run_keys(self, calls, rows, done)
         status = sliced.status()
         if status.unfinished and len(status.digests) == status.total:
-            work.worked.add(self.name)
+            work.remade.add(self.name)
             finish(
                 sliced, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say
             )
@@ -180,8 +180,8 @@ class SlicedExport:
     def folder(self) -> Folder:
         return self.export.place
 
-    def judged(self, shard: int) -> ShardData:
-        return self.export.plan.judged(shard)
+    def masked(self, shard: int) -> ShardData:
+        return self.export.plan.masked(shard)
 
     def current_shards(self) -> dict[int, Sidecar]:
         """The sidecars of the export shards that are up to date, by number."""
@@ -220,7 +220,7 @@ def run_export(
     plan = load_plan(run_url, plan_digest)
     export, start = Export(plan), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-        parts = [(plan.judged(part.shard), part) for part in slices]
+        parts = [(plan.masked(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, Path(scratch))
         _check_written(tables, rows, slices)
         sidecar = commit(

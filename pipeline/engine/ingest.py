@@ -48,7 +48,7 @@ class Ingest(Product):
         status = work.statuses[self.name]
         if status.current or self.listing is None:
             return status
-        work.worked.add(self.name)
+        work.remade.add(self.name)
         reported, say = 0, work.reporter.say
         say("ingest: reading the list")
 

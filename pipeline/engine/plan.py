@@ -37,7 +37,7 @@ class Node(Product):
     stage: Stage
     upstream: tuple[str, ...]
     """Stages whose parts its own are made from."""
-    asks: tuple[str, ...]
+    mask_upstream: tuple[str, ...]
     """Stages whose columns its masks read. They only decide which rows are measured."""
     masks: tuple[Mask, ...]
     recipe: dict[str, Any]
@@ -53,7 +53,7 @@ class Node(Product):
 
     def status(self, plan: "Plan", before: Mapping[str, Status]) -> Status:
         """Looks at the shards for which all stages that it reads are up to date."""
-        names = (INGEST, *self.upstream, *self.asks)
+        names = (INGEST, *self.upstream, *self.mask_upstream)
         expected = {
             shard: plan.expected(self, {name: before[name].digests[shard] for name in names})
             for shard in before[INGEST].digests
@@ -116,12 +116,12 @@ class Plan:
         columns |= {c.name: node.folder for node in self.nodes for c in node.stage.writes}
         return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
 
-    def judged(self, shard: int) -> ShardData:
-        """One shard as the export sees it: through all masks."""
+    def masked(self, shard: int) -> ShardData:
+        """One shard with all masks applied, as the export reads it."""
         return self.data(shard, self.masks)
 
-    def seen(self, name: str, shard: int) -> ShardData:
-        """One shard as a whole stage sees it: through the masks that concern it."""
+    def masked_for(self, name: str, shard: int) -> ShardData:
+        """One shard with the masks that concern a stage over all shards applied."""
         return self.data(shard, self.by_name[name].masks)
 
     def expected(self, node: Node, digests: Mapping[str, str]) -> Expected:
@@ -132,7 +132,7 @@ class Plan:
             policy = {
                 "only_if": {mask.stage: mask.only_if for mask in node.masks},
                 "audit_fraction": self.job.audit_fraction,
-                "asked": {name: digests[name] for name in node.asks},
+                "asked": {name: digests[name] for name in node.mask_upstream},
             }
         if gates := node.stage.gates():
             policy["gates"] = gates
@@ -147,17 +147,19 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
     makers, masks = _place_columns(stages, shard_schema)
     nodes: dict[str, Node] = {}
     for stage in stages:
-        seen = stage.masks(masks)
-        asked = {makers[name] for mask in seen for name in mask.reads if name in makers}
+        own_masks = stage.masks(masks)
+        asked = {makers[name] for mask in own_masks for name in mask.reads if name in makers}
         needed = {makers[name] for name in stage.reads if name in makers} | set(stage.after)
         if stage.whole:  # its result depends on the masks that it reads its columns through
             needed |= asked
         upstream = tuple(name for name in nodes if name in needed)
-        asks = tuple(name for name in nodes if name in asked and name not in needed)
+        mask_upstream = tuple(name for name in nodes if name in asked and name not in needed)
         recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})
-        if stage.whole and seen:
-            recipe["masks"] = {mask.stage: mask.only_if for mask in seen}
-        nodes[stage.name] = Node(stage, upstream, asks, seen, recipe, digest_of(recipe))
+        if stage.whole and own_masks:
+            recipe["masks"] = {mask.stage: mask.only_if for mask in own_masks}
+        nodes[stage.name] = Node(
+            stage, upstream, mask_upstream, own_masks, recipe, digest_of(recipe)
+        )
     types = {name: str(kind) for name, kind in shard_schema.items()}
     return Plan(run, job, tuple(nodes.values()), types, masks)
 

@@ -81,7 +81,7 @@ class Work(Protocol):
         """Source revision, package versions and models of this run."""
 
     @property
-    def worked(self) -> set[str]:
+    def remade(self) -> set[str]:
         """Names of the products of which something was made in this run; each adds its own."""
 
     @property
@@ -243,7 +243,7 @@ class Single(Product):
         known = {name: digest for name, digest in inputs.items() if digest is not None}
         if len(known) < len(inputs):
             return status
-        work.worked.add(self.name)
+        work.remade.add(self.name)
         return self.commit(known, lambda: self.produce(work))
 
     def commit(self, inputs: Mapping[str, str], produce: Callable[[], Made]) -> Status:

@@ -134,7 +134,7 @@ class Renewal:
 
 def wanted_rows(plan: Plan, node: Node, data: ShardData) -> Rows:
     """Rows that a stage measures: those its masks let through, and the audit's share."""
-    seen = plan.judged(data.shard)
+    seen = plan.masked(data.shard)
     uids = data.table()["uid"].to_pylist()
     wanted = np.ones(len(uids), bool)
     for mask in node.masks:

@@ -164,7 +164,7 @@ def bring_up_to_date(
     for product in products:
         if isinstance(product, Single) and driver.statuses[product.name].current:
             paths |= product.paths()
-    cached = {product.name: product.name not in driver.worked for product in products}
+    cached = {product.name: product.name not in driver.remade for product in products}
     (export,) = (product for product in products if isinstance(product, Export))
     made = export if driver.statuses[export.name].current else None
     return Result(
@@ -239,6 +239,6 @@ def _noted(product: Product, driver: Driver | None) -> dict[str, Any]:
         "fingerprint": product.fingerprint,
         "folder": product.folder,
         "current": driver is not None and driver.statuses[product.name].current,
-        "cached": driver is not None and product.name not in driver.worked,
+        "cached": driver is not None and product.name not in driver.remade,
         **product.facts(),
     }

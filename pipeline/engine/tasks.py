@@ -126,7 +126,7 @@ def run_prepare(
 ) -> TaskResult:
     """Write what a whole stage needs of one shard, unless that is up to date."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
-    node, data = plan.by_name[name], plan.seen(name, shard)
+    node, data = plan.by_name[name], plan.masked_for(name, shard)
     assert isinstance(node.stage, WholeStage)
     expected, target = plan.expected(node, digests), prepared_name(shard)
     sidecar = read_sidecar(plan.run.folder.sub(node.folder), target)
@@ -151,7 +151,7 @@ def run_merge(
     stage = node.stage
     assert isinstance(stage, WholeStage)
     rows = read_partition(plan.run.folder.sub(node.folder), shards, partition)
-    table = by_shard(stage.merge([plan.seen(name, shard) for shard in shards], rows))
+    table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
     tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
     sidecar = _commit_tables(
         plan, node, partition.name, -1, tables, expected, start, partition.row_group
@@ -166,7 +166,7 @@ def run_whole(
 ) -> TaskResult:  # fmt: skip
     """One shard's part of a merged stage; `merged` are the partitions' digests by number."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
-    node, data = plan.by_name[name], plan.seen(name, shard)
+    node, data = plan.by_name[name], plan.masked_for(name, shard)
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     mine = read_merged(folder, shard, len(merged))

@@ -40,7 +40,7 @@ def _why_not_current(
     plan: "Plan", node: "Node", before: Mapping[str, Status], status: Status
 ) -> str:
     """Why parts of the same settings are stale: each reason once, in the words of a first shard."""
-    names, reasons = (INGEST, *node.upstream, *node.asks), []
+    names, reasons = (INGEST, *node.upstream, *node.mask_upstream), []
     for shard in before[INGEST].digests:
         if shard in status.digests:
             continue

@@ -10,7 +10,7 @@ from pipeline.export.card_head import card_head
 from pipeline.words.reasons import VOCABULARY, kind_of
 
 VERSION = 2
-"""Raised when the same facts give another card, so that existing cards are written anew."""
+"""Raised when the same facts give another card, so that existing cards are written again."""
 
 
 def dataset_card(

@@ -31,7 +31,7 @@ class ClipRetrieval(Layout):
     def write(self, export: Export) -> list[str]:
         folder = export.folder
         for number, slices in enumerate(export.slices):
-            parts = [(export.judged(part.shard), part) for part in slices]
+            parts = [(export.masked(part.shard), part) for part in slices]
             for short, long in _KINDS:
                 with (
                     folder.create(f"{long}_emb/{long}_emb_{number}.npy") as path,

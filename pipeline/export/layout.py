@@ -54,8 +54,8 @@ class Export(Protocol):
     def current_shards(self) -> Mapping[int, Sidecar]:
         """Its shards' sidecars, by number."""
 
-    def judged(self, shard: int) -> ShardData:
-        """One of the run's shards as the export sees it."""
+    def masked(self, shard: int) -> ShardData:
+        """One of the run's shards with all masks applied."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Layout(ABC):
     """Regular expressions for its files' names, relative to the folder. They may match no other
     layout's files."""
     version: ClassVar[int] = 1
-    """Raised when the same rows give other files, so that existing files are written anew."""
+    """Raised when the same rows give other files, so that existing files are written again."""
     always: ClassVar[bool] = False
     """Whether it is written for every job, by the export's own tasks."""
 

@@ -34,7 +34,7 @@ _FEW = 16
 
 @dataclass(frozen=True)
 class Scope:
-    """What a takedown names: `value` as it is stored, and the rows it took."""
+    """What a takedown names: `value` as it is stored, and the rows that it matched."""
 
     kind: str
     value: str

@@ -124,7 +124,7 @@ class PlannedRun:
     def made_from(self, stage: str, shard: int) -> dict[str, str]:
         """Digests of the shard and of the parts that a stage and its masks read."""
         node = self.plan.by_name[stage]
-        names = (*node.upstream, *node.asks)
+        names = (*node.upstream, *node.mask_upstream)
         own = {name: self.digests[name][shard] for name in names}
         return {INGEST: self.index.shards[shard][1], **own}
 

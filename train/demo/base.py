@@ -29,7 +29,7 @@ ROWS_PER_SHARD = 5000
 
 
 def scratch_config(steps: int, seed: int) -> TrainConfig:
-    """From scratch at a constant rate: may be stopped and prolonged at any step."""
+    """From scratch at a constant rate: can be stopped and continued at any step."""
     return TrainConfig(
         pretrained_model_name_or_path=None,
         text_encoder="winnow-tiny",
@@ -47,7 +47,7 @@ def scratch_config(steps: int, seed: int) -> TrainConfig:
 
 
 def cooldown_config(scratch: Path, steps: int, seed: int) -> TrainConfig:
-    """From the first phase's average, the rate falling to nothing: this is what sharpens."""
+    """From the first phase's average, at a rate that falls to zero, which sharpens the pictures."""
     return TrainConfig(
         pretrained_model_name_or_path=str(scratch),
         resolution=64,
@@ -99,7 +99,7 @@ def write_drawn_export(
 
 
 def publish(model: Path, out: Path, notes: dict[str, object]) -> None:
-    """Measure a finished model, note the figures in its training.json, and put it in place."""
+    """Measure a finished model, write the figures to its training.json, and move it into place."""
     fresh = out.with_name(out.name + ".tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(model, fresh)

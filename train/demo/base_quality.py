@@ -1,4 +1,4 @@
-"""How well a diffusion model draws the world, as `winnow-tiny` reads its pictures."""
+"""How well a diffusion model draws the demo world, measured with `winnow-tiny`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GUIDANCE = 4.0
 
 
 def measure(model_dir: Path, count: int = 48, seed: int = 9) -> dict[str, Any]:
-    """Share of pictures whose subject, material and place are read as asked.
+    """Share of pictures whose subject, material and place are recognised as prompted.
 
     One picture each of `count` seen compositions, and of all 48 scenes that are held out.
     """

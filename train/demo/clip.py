@@ -29,7 +29,7 @@ from train.demo.clip_data import ANY, labels, random_caption, training_set
 
 IMAGE_SIZE = 64
 CONTEXT_LENGTH = 20
-MERGES = 4000  # the full vocabulary would weigh more than the model
+MERGES = 4000  # the full vocabulary would be larger than the model
 BATCH = 128
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 60
@@ -168,7 +168,7 @@ def fit(out: Path, seconds: float, steps: int | None, seed: int, threads: int) -
 
 
 def save(out: Path, model: torch.nn.Module, settings: dict[str, object]) -> None:
-    """Half-precision safetensors, and the config that open_clip reads beside them."""
+    """Write half-precision safetensors, and the config that open_clip reads."""
     from safetensors.torch import save_file
 
     state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
@@ -177,7 +177,7 @@ def save(out: Path, model: torch.nn.Module, settings: dict[str, object]) -> None
 
 
 def evaluate(out: Path, count: int) -> dict[str, object]:
-    """Figures of the written folder, by the loader that everything else uses; kept beside it."""
+    """Measure the written model with the normal loader, and write the figures into its folder."""
     from pipeline.models.clip import load_clip
     from train.demo.clip_quality import measure
 

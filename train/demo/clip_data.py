@@ -1,4 +1,4 @@
-"""What `winnow-tiny` learns from: drawn pictures, some worn, and captions long and short."""
+"""Training data of `winnow-tiny`: drawn pictures, some degraded, with long and short captions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Labels = tuple[int, int, int]
 def training_set(
     count: int, size: int, seed: int, processes: int = 2
 ) -> tuple[NDArray[np.uint8], list[Scene | None]]:
-    """Pictures (count, size, size, 3), some worn, without held-out compositions.
+    """Pictures (count, size, size, 3), some degraded, without held-out compositions.
 
     A graphic picture has None for its scene.
     """
@@ -45,7 +45,7 @@ def training_set(
 
 
 def wear(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What happens to pictures on the web: made small and large again, and JPEG."""
+    """Degrade pictures as on the web: reduce and enlarge them, and compress them as JPEG."""
     if rng.random() < 0.5:
         side = int(rng.integers(36, 60))
         small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
@@ -68,7 +68,7 @@ def labels(scene: Scene | None) -> Labels:
 
 
 def random_caption(scene: Scene | None, rng: np.random.Generator) -> tuple[str, Labels]:
-    """A caption and what it says: mostly the whole scene, at times one or two of its words."""
+    """A caption and its labels: mostly of the whole scene, sometimes of one or two aspects."""
     subject, material, place = labels(scene)
     if scene is None:
         return str(rng.choice(GRAPHIC_CAPTIONS)), (subject, ANY, ANY)

@@ -43,7 +43,7 @@ def truth(scenes: Sequence[Scene], aspect: str) -> NDArray[np.int64]:
 def accuracy_by_captions(
     images: Vectors, scenes: Sequence[Scene], embed_texts: EmbedTexts, scale: float
 ) -> dict[str, float]:
-    """Share of pictures whose subject, material and place win when all 480 captions compete.
+    """Share of pictures whose subject, material and place score highest among all 480 captions.
 
     The softmax over captions (`scale` times the cosine) is summed over the other two aspects.
     """

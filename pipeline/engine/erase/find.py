@@ -39,19 +39,19 @@ def find(run: Run, scopes: Sequence[Scope], hosts: Iterable[str | None]) -> Foun
     `hosts` are those of the URLs named, None for one that has none: with them only few of the
     rows' URLs need to be parsed.
     """
-    seeker = _Seeker(scopes, list(hosts))
+    search = _Search(scopes, list(hosts))
     for source in (_shards(run), _downloads(run), _exports(run)):
         for table in source:
-            seeker.look(table)
+            search.add(table)
     # Rows that an earlier takedown erased under the same scope have no URL or checksum any more.
     for stone in Tombstones.read(run.folder).stones:
         for scope in stone.scopes:
-            if scope.key in seeker.found.by_scope:
-                seeker.found.by_scope[scope.key].update(scope.uids)
-    return seeker.found
+            if scope.key in search.found.by_scope:
+                search.found.by_scope[scope.key].update(scope.uids)
+    return search.found
 
 
-class _Seeker:
+class _Search:
     def __init__(self, scopes: Sequence[Scope], hosts: list[str | None]) -> None:
         self.found = Found({scope.key: set() for scope in scopes})
         of: dict[str, set[str]] = {}
@@ -66,7 +66,7 @@ class _Seeker:
         self._every = None in hosts
         self._hosts = self._domains | {host for host in hosts if host}
 
-    def look(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table) -> None:
         uids = table["uid"]
         for kind, values in self._exact.items():
             if kind in table.column_names:

@@ -67,7 +67,7 @@ def main(descriptor: int, recipe: Recipe) -> None:
     if sys.platform == "linux":
         _bound_memory(recipe.decode_memory_mb)
     connection.sendall(len(READY).to_bytes(4, "big") + READY)
-    # What decoders print about hostile pictures is noise, and nobody reads it.
+    # Decoders print warnings about hostile pictures; they are of no use here.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
