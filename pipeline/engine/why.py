@@ -32,8 +32,8 @@ def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Status]) -> str:
     ]
     if changes:
         return "; ".join(changes[:3]) + (" …" if len(changes) > 3 else "")
-    follows = [n for n in node.upstream if old["upstream"].get(n) != node.recipe["upstream"][n]]
-    return f"follows {', '.join(follows)}"
+    changed = [n for n in node.upstream if old["upstream"].get(n) != node.recipe["upstream"][n]]
+    return f"{', '.join(changed)} changed"
 
 
 def _why_not_current(
@@ -46,11 +46,11 @@ def _why_not_current(
             continue
         missing = [name for name in names if shard not in before[name].digests]
         if missing:
-            reasons.append(f"follows {', '.join(missing)}")
+            reasons.append(f"waits for {', '.join(missing)}")
             continue
         expected = plan.expected(node, {name: before[name].digests[shard] for name in names})
         sidecar = read_sidecar(plan.run.folder.sub(node.folder), shard_name(shard))
-        why = why_stale(sidecar, expected) or "follows the shards' merged answer"
+        why = why_stale(sidecar, expected) or "the merged partitions changed"
         if sidecar is not None and sidecar.inputs == expected.inputs:
             changes = [text for _, text in differences(sidecar.policy or {}, expected.policy or {})]
             why = "; ".join([*changes[:3], "only the rows that this concerns are done again"])

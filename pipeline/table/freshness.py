@@ -43,9 +43,9 @@ def why_stale(record: Record | None, expected: Expected) -> str | None:
         return "its settings changed"
     if changed := changed_inputs(record, expected):
         shown = ["the list" if name == INGEST else name for name in changed]
-        return f"follows {', '.join(shown)}"
+        return f"{', '.join(shown)} changed"
     if (record.policy or None) != (expected.policy or None):
-        return "other rows are let in"
+        return "other rows are to be measured"
     return None
 
 

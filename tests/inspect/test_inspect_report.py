@@ -157,7 +157,7 @@ def test_a_report_is_stale_when_its_inputs_change(make) -> None:
     made.run.folder.write("state.json", json.dumps(state).encode())
     assert why() == "up to date"
     made.run.folder.write("train/log.jsonl", b'{"step": 1, "loss": 0.5}\n')
-    assert why() == "follows train/log.jsonl"
+    assert why() == "train/log.jsonl changed"
 
 
 def test_training_and_samples_are_shown_where_there_are_any(make) -> None:

@@ -162,13 +162,13 @@ def test_a_part_made_from_other_inputs_is_stale(folder: Folder):
     put(folder, inputs="yesterday")
     sidecar = read_sidecar(folder, "00003")
     expected = Expected("f" * 64, {INGEST: "today"})
-    assert why_stale(sidecar, expected) == "follows the list"
+    assert why_stale(sidecar, expected) == "the list changed"
     assert why_stale(sidecar, replace(expected, inputs={INGEST: "yesterday"})) is None
     assert why_stale(sidecar, replace(expected, fingerprint="g")) == "its settings changed"
     both = {INGEST: "yesterday", "captions": "c"}
-    assert why_stale(sidecar, replace(expected, inputs=both)) == "follows captions"
+    assert why_stale(sidecar, replace(expected, inputs=both)) == "captions changed"
     other = replace(expected, inputs={INGEST: "yesterday"}, policy={"gates": {"max_bytes": 1}})
-    assert why_stale(sidecar, other) == "other rows are let in"
+    assert why_stale(sidecar, other) == "other rows are to be measured"
     assert why_stale(None, expected) == "missing or unfinished"
 
 
