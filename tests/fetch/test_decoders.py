@@ -147,7 +147,7 @@ def test_decoders_that_cannot_start_raise_an_error_and_give_no_reason(tmp_path, 
         Decoders(recipe(), 1, 1.0).make(GOOD)
 
 
-LIAR = """
+INVALID_ANSWER = """
 import socket, sys
 sock = socket.socket(fileno=int(sys.argv[-2]))
 sock.sendall(b"\\0\\0\\0\\5ready")
@@ -167,7 +167,7 @@ sock.sendall({answer!r})
     ],
 )
 def test_invalid_answers_of_a_decoder_are_not_used(tmp_path, monkeypatch, answer):
-    program = _program(tmp_path / "liar", LIAR.format(answer=answer))
+    program = _program(tmp_path / "invalid", INVALID_ANSWER.format(answer=answer))
     monkeypatch.setattr(sys, "executable", program)
 
     made = Decoders(recipe(), 1, 5.0).make(GOOD)

@@ -16,7 +16,7 @@ from wire_pages import picture
 
 # 9,400² white pixels, 265 MB as RGB, a quarter of a megabyte on the wire.
 HUGE = png(9_400, 9_400, 8, 2, deflated_zeros(253 << 20))
-ROOM = {"max_bytes": 2_000_000}
+LARGE = {"max_bytes": 2_000_000}
 DETAILS = {
     "abort": f"signal {signal.SIGABRT.value}",
     "segfault": f"signal {signal.SIGSEGV.value}",
@@ -74,7 +74,7 @@ def test_pictures_during_and_after_a_decoder_crash_are_kept(broken):
 
 def test_a_picture_beyond_the_decoders_memory(serve, run):
     site = serve({"/huge": picture(HUGE), "/a": good, "/b": good})
-    options = ROOM | {"decode_memory_mb": 256}
+    options = LARGE | {"decode_memory_mb": 256}
 
     outcome = run([f"{site.base}/{name}" for name in ("a", "huge", "b")], options)
 
@@ -87,7 +87,7 @@ def test_a_picture_beyond_the_decoders_memory(serve, run):
 
 def test_a_picture_beyond_the_decoders_time(serve, run):
     site = serve({"/huge": picture(HUGE), "/a": good, "/b": good})
-    options = ROOM | {"decode_timeout": 0.2}
+    options = LARGE | {"decode_timeout": 0.2}
 
     outcome = run([f"{site.base}/{name}" for name in ("a", "huge", "b")], options)
 
@@ -101,7 +101,7 @@ def test_a_jpeg_with_a_thousand_scans_ends_at_the_time_limit(serve, run):
     site = serve({"/scans": picture(jpeg_of_scans(1_000)), "/a": good})
 
     outcome = run(
-        [f"{site.base}/{name}" for name in ("scans", "a")], ROOM | {"decode_timeout": 0.8}
+        [f"{site.base}/{name}" for name in ("scans", "a")], LARGE | {"decode_timeout": 0.8}
     )
 
     assert outcome.reasons == ["decoder_crash", None], outcome.rows
@@ -113,7 +113,7 @@ def test_a_picture_within_memory_and_time_limits(serve, run):
     """The same picture is decoded if the limits allow it."""
     site = serve({"/huge": picture(HUGE)})
 
-    outcome = run([f"{site.base}/huge"], ROOM)
+    outcome = run([f"{site.base}/huge"], LARGE)
 
     assert outcome.reasons == [None], outcome.rows
     assert outcome.rows[0]["original_pixels"] == 9_400**2

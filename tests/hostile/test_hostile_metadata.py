@@ -18,8 +18,8 @@ from plain_scenes import GOOD
 from wire_pages import picture
 
 GIB = 1 << 30
-ROOM = {"max_bytes": 20_000_000}
-TIGHT = ROOM | {"max_metadata_bytes": 10_000}
+LARGE = {"max_bytes": 20_000_000}
+LOW_CAP = LARGE | {"max_metadata_bytes": 10_000}
 TEXT_BOMB = b"Comment\0\0" + deflated_zeros(2 * GIB)
 ITXT_BOMB = b"Comment\0\1\0\0\0" + deflated_zeros(2 * GIB)
 # Each is small enough for Pillow, but not all together.
@@ -40,42 +40,42 @@ def _exif_jpeg(*blocks: bytes) -> bytes:
 
 HAZARDS: dict[str, Hazard] = {
     "png-zTXt-of-2-GiB": Hazard(
-        picture(with_chunks(png_chunk(b"zTXt", TEXT_BOMB))), None, options=ROOM
+        picture(with_chunks(png_chunk(b"zTXt", TEXT_BOMB))), None, options=LARGE
     ),
     "png-iTXt-of-2-GiB": Hazard(
-        picture(with_chunks(png_chunk(b"iTXt", ITXT_BOMB))), None, options=ROOM
+        picture(with_chunks(png_chunk(b"iTXt", ITXT_BOMB))), None, options=LARGE
     ),
-    "png-200-zTXt-of-1-MiB": Hazard(picture(with_chunks(*TEXT_SWARM)), None, options=ROOM),
+    "png-200-zTXt-of-1-MiB": Hazard(picture(with_chunks(*TEXT_SWARM)), None, options=LARGE),
     "png-tEXt-of-5-MB": Hazard(
-        picture(with_chunks(png_chunk(b"tEXt", b"Comment\0" + BIG))), None, options=ROOM
+        picture(with_chunks(png_chunk(b"tEXt", b"Comment\0" + BIG))), None, options=LARGE
     ),
     "png-zTXt-at-the-end": Hazard(
         picture(GOOD_PNG[:-12] + png_chunk(b"zTXt", TEXT_BOMB) + GOOD_PNG[-12:]),
-        None, options=ROOM,
+        None, options=LARGE,
     ),
     "png-50,000-empty-chunks": Hazard(
-        picture(with_chunks(png_chunk(b"tEXt", b"k\0") * 50_000)), None, options=ROOM
+        picture(with_chunks(png_chunk(b"tEXt", b"k\0") * 50_000)), None, options=LARGE
     ),
     "png-iCCP-of-512-MiB": Hazard(
         picture(with_chunks(png_chunk(b"iCCP", ICC_BOMB))),
-        "metadata_oversize", "4000000", options=ROOM,
+        "metadata_oversize", "4000000", options=LARGE,
     ),
     "png-iCCP-broken": Hazard(picture(with_chunks(png_chunk(b"iCCP", b"icc\0\0rubbish"))), None),
     "png-eXIf-of-5-MB": Hazard(
-        picture(with_chunks(png_chunk(b"eXIf", b"II*\0" + BIG))), "metadata_oversize", options=ROOM
+        picture(with_chunks(png_chunk(b"eXIf", b"II*\0" + BIG))), "metadata_oversize", options=LARGE
     ),
     "jpeg-profile-of-16-MB": Hazard(
-        picture(with_segments(*icc_segments(bytes(16_000_000)))), "metadata_oversize", options=ROOM
+        picture(with_segments(*icc_segments(bytes(16_000_000)))), "metadata_oversize", options=LARGE
     ),
     "jpeg-profile-without-sense": Hazard(picture(with_segments(*icc_segments(bytes(900)))), None),
     "jpeg-profile-pieces-in-disorder": Hazard(
         picture(with_segments(*icc_segments(bytes(900), 9)[::-1])), None
     ),
     "jpeg-exif-of-60-kB": Hazard(
-        picture(_exif_jpeg(_exif() + bytes(60_000))), "metadata_oversize", options=TIGHT
+        picture(_exif_jpeg(_exif() + bytes(60_000))), "metadata_oversize", options=LOW_CAP
     ),
     "jpeg-100-exif-blocks": Hazard(
-        picture(_exif_jpeg(*[_exif() + bytes(60_000)] * 100)), "metadata_oversize", options=ROOM
+        picture(_exif_jpeg(*[_exif() + bytes(60_000)] * 100)), "metadata_oversize", options=LARGE
     ),
     "jpeg-exif-that-loops": Hazard(picture(_exif_jpeg(_exif((0x8769, 4, 1, 8), after=8))), None),
     "jpeg-exif-of-4-billion-values": Hazard(
@@ -83,19 +83,19 @@ HAZARDS: dict[str, Hazard] = {
     ),
     "jpeg-exif-broken": Hazard(picture(_exif_jpeg(b"II*\0\xff\xff\xff\xff")), None),
     "jpeg-of-comments": Hazard(
-        picture(with_segments(*[jpeg_segment(0xFE, bytes(65_000))] * 100)), None, options=ROOM
+        picture(with_segments(*[jpeg_segment(0xFE, bytes(65_000))] * 100)), None, options=LARGE
     ),
     "jpeg-of-200,000-segments": Hazard(
-        picture(with_segments(jpeg_segment(0xFE, b"") * 200_000)), None, options=ROOM
+        picture(with_segments(jpeg_segment(0xFE, b"") * 200_000)), None, options=LARGE
     ),
     "webp-profile-of-5-MB": Hazard(
-        picture(webp_with(b"ICCP", BIG)), "metadata_oversize", options=ROOM
+        picture(webp_with(b"ICCP", BIG)), "metadata_oversize", options=LARGE
     ),
     "webp-exif-of-5-MB": Hazard(
-        picture(webp_with(b"EXIF", b"II*\0" + BIG)), "metadata_oversize", options=ROOM
+        picture(webp_with(b"EXIF", b"II*\0" + BIG)), "metadata_oversize", options=LARGE
     ),
-    "webp-xmp-of-5-MB": Hazard(picture(webp_with(b"XMP ", BIG)), None, options=ROOM),
-    "a-picture-and-a-megabyte": Hazard(picture(GOOD + bytes(1 << 20)), None, options=ROOM),
+    "webp-xmp-of-5-MB": Hazard(picture(webp_with(b"XMP ", BIG)), None, options=LARGE),
+    "a-picture-and-a-megabyte": Hazard(picture(GOOD + bytes(1 << 20)), None, options=LARGE),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from odd_pictures import (
 from plain_scenes import GOOD, encoded, noise, scene
 from wire_pages import picture
 
-ROOM = {"max_bytes": 20_000_000}
+LARGE = {"max_bytes": 20_000_000}
 SIDE = 30_000
 ONE_BIT = png(SIDE, SIDE, 1, 0, deflated_zeros(108 << 20))  # 30,000 rows of 3,751 bytes: 107.3 MiB
 LONG = png(10_000, 1, 8, 0, zlib.compress(bytes(10_001)))
@@ -67,7 +67,7 @@ HAZARDS: dict[str, Hazard] = {
     "magic-and-no-more": Hazard(picture(GOOD[:3]), "decode_error", "header"),
     "png-of-no-pixels": Hazard(picture(png(0, 0, 8, 0, zlib.compress(b""))), "decode_error"),
     "png-with-too-many-rows": Hazard(
-        picture(png(64, 64, 8, 0, deflated_zeros(1 << 30))), None, options=ROOM
+        picture(png(64, 64, 8, 0, deflated_zeros(1 << 30))), None, options=LARGE
     ),
     "narrow": Hazard(picture(encoded(scene(31, 40))), "image_too_small", "31×40", judged=True),
     "thin": Hazard(picture(encoded(scene(400, 40))), "image_aspect_ratio", "400×40", judged=True),
@@ -81,7 +81,7 @@ HAZARDS: dict[str, Hazard] = {
         options={"max_image_side": 500}, judged=True,
     ),
     "just-wide-enough": Hazard(picture(BIG_SIDES), None, options={"max_image_side": 501}),
-    "100,000-frames": Hazard(picture(gif_of_frames(100_000)), None, options=ROOM),
+    "100,000-frames": Hazard(picture(gif_of_frames(100_000)), None, options=LARGE),
     "png-of-two-sizes": Hazard(picture(png_of_two_sizes()), "decode_error"),
     "gif-frame-beyond-its-screen": Hazard(picture(gif_beyond_its_screen()), "decode_error"),
     "png-header-of-2-billion-a-side": Hazard(
@@ -93,7 +93,7 @@ HAZARDS: dict[str, Hazard] = {
     "avif-header-beyond-all-numbers": Hazard(
         picture(_avif_of(2**32 - 1)), "decode_error", "header", options=AVIF_TOO
     ),
-    "noise": Hazard(picture(encoded(noise(300, 300), "PNG")), None, options=ROOM),
+    "noise": Hazard(picture(encoded(noise(300, 300), "PNG")), None, options=LARGE),
 }  # fmt: skip
 
 

@@ -115,8 +115,8 @@ def many_samples() -> list[dict[str, Any]]:
     group = {"dup_group": leader["uid"], "dup_kind": "phash"}
     rows.append(leader | group | {"dup_sim": 0.98})
     for i in (57, 58):
-        twin = sample(i, reason="duplicate", dup_of=leader["uid"], original_width=160)
-        rows.append(twin | group | {"dup_sim": 0.97})
+        duplicate = sample(i, reason="duplicate", dup_of=leader["uid"], original_width=160)
+        rows.append(duplicate | group | {"dup_sim": 0.97})
     rows.append(sample(59))
     return rows
 

@@ -170,7 +170,7 @@ ROW = st.fixed_dictionaries(
         "bytes": st.none() | st.integers(0, 5),
     }
 )
-TWIN = {
+SAME_GROUP = {
     "status": None, "fetch_reason": None, "input_error": None, "dup_group": "c", "width": 4,
     "height": -math.inf, "bytes": None, "robots_txt": None, "left_out": False,
 }  # fmt: skip
@@ -183,7 +183,11 @@ TWIN = {
     st.lists(st.sampled_from(["width", "height", "bytes"]), max_size=3, unique=True),
 )
 @example([[]], [], [])
-@example([[TWIN, TWIN | {"height": None}], [TWIN | {"height": math.nan}]], RULES[5:6], ["height"])
+@example(
+    [[SAME_GROUP, SAME_GROUP | {"height": None}], [SAME_GROUP | {"height": math.nan}]],
+    RULES[5:6],
+    ["height"],
+)
 def test_columns_and_rows_give_the_same_verdicts(rows, rules, prefer):
     shards = [
         Shard(

@@ -37,7 +37,7 @@ class Forgetful(Captions):
     erase = Layout.erase
 
 
-class Twin(Captions):
+class SameName(Captions):
     name = "datacomp"
 """
 
@@ -107,7 +107,7 @@ def test_a_layout_without_erase_cannot_be_created(exported, installed):
     [
         ("Missing", "cannot be used: module 'others' has no attribute 'Missing'"),
         ("read_parquet", "cannot be used: others:read_parquet is no Layout"),
-        ("Twin", "has the name of another one; uninstall one of them"),
+        ("SameName", "has the name of another one; uninstall one of them"),
     ],
 )
 def test_an_unusable_layout_is_named_with_its_package(installed, kind, expected):

@@ -190,7 +190,7 @@ SOUP = st.lists(
 @example('a,"b\nhttp://c,d\ne,f"\n', 7)
 @example('"\n//b,"\r\n', 1)
 def test_every_line_of_random_text_is_a_row_or_broken(tmp_path_factory, text: str, block: int):
-    path = tmp_path_factory.getbasetemp() / "soup.csv"
+    path = tmp_path_factory.getbasetemp() / "random.csv"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK", block)
         rows, broken = cells_of(path, f"url,caption\n{text}".encode(), 2)

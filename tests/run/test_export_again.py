@@ -10,7 +10,7 @@ from pipeline.inspect.query import query
 
 RULES = [
     {"reason": "x_unwanted", "when": "flag = 'no'"},
-    {"reason": "x_unneeded", "when": "flag = 'nay'"},
+    {"reason": "x_unneeded", "when": "flag = 'unneeded'"},
 ]
 
 
@@ -93,7 +93,7 @@ def test_a_changed_verdict_of_a_dropped_row_writes_the_manifest_again(flagged):
     first = flagged({*shards[4]})
     before, manifest = stamps(first), Path(first.export.place.path()) / "manifest.json"
     assert json.loads(manifest.read_text())["counts"] == {"kept": 16, "x_unwanted": 4}
-    second = flagged({*shards[4]}, word="nay")
+    second = flagged({*shards[4]}, word="unneeded")
     assert json.loads(manifest.read_text())["counts"] == {"kept": 16, "x_unneeded": 4}
     assert rewritten(before, stamps(second)) == set()
     check(second)

@@ -163,17 +163,17 @@ def test_a_dry_run_only_counts(copy):
 
 
 def test_no_row_of_the_export_names_a_forgotten_leader(copy):
-    twins = rows_of(copy, "dup_group is not null")
-    leader = next(row for row in twins if row["uid"] == row["dup_group"])
-    assert len(twins) == 2
+    duplicates = rows_of(copy, "dup_group is not null")
+    leader = next(row for row in duplicates if row["uid"] == row["dup_group"])
+    assert len(duplicates) == 2
     take(copy, ("uid", leader["uid"]))
     for path in (folder(copy) / "export").rglob("*"):
         if path.suffix == ".parquet":
             assert leader["uid"] not in str(pq.read_table(path).to_pylist())
         elif path.is_file():
             assert leader["uid"].encode() not in path.read_bytes(), path
-    twin = next(row for row in twins if row["uid"] != leader["uid"])
-    assert rows_of(copy, f"uid = '{twin['uid']}'")[0]["verdict"] == "kept"
+    duplicate = next(row for row in duplicates if row["uid"] != leader["uid"])
+    assert rows_of(copy, f"uid = '{duplicate['uid']}'")[0]["verdict"] == "kept"
     check_exports(copy)
 
 

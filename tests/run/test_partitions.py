@@ -50,8 +50,8 @@ def merges(monkeypatch) -> list[set[str]]:
 def pairs(lab) -> Path:
     """A job that lists each picture twice, with the copies at the end of another shard."""
     rows = [*lab.site.rows[:12]]
-    twins = [{**row, "caption": f"{row['caption']}, again"} for row in rows]
-    return lab.job([*rows, *twins, *lab.site.dead], shard_size=9)
+    duplicates = [{**row, "caption": f"{row['caption']}, again"} for row in rows]
+    return lab.job([*rows, *duplicates, *lab.site.dead], shard_size=9)
 
 
 def place(result) -> Path:
@@ -141,7 +141,7 @@ def test_a_changed_partition_is_found_as_damage(lab, pairs, parts_of):
 def test_a_takedown_removes_every_partition(copy, parts_of):
     parts_of(9)
     before = copy.run(copy.folder / "job.yaml")
-    (twin,) = query(before.run, "select * from samples where dup_of is not null").to_pylist()
+    (duplicate,) = query(before.run, "select * from samples where dup_of is not null").to_pylist()
 
     def holding() -> set[tuple[str, str]]:
         """Stages and kinds of intermediate files that contain the duplicate's uid."""
@@ -150,14 +150,14 @@ def test_a_takedown_removes_every_partition(copy, parts_of):
         return {
             (path.parent.name.split("-")[0], re.search("merged|dealt", path.name)[0])
             for path in files
-            if twin["uid"] in pq.read_table(path)["uid"].to_pylist()
+            if duplicate["uid"] in pq.read_table(path)["uid"].to_pylist()
         }
 
     assert len(list(place(before).glob("merged-*.json"))) == 5
     assert holding() == {(stage, kind) for stage in ("dedup", "decide") for kind in KINDS}
     # Its picture is also that of the duplicate that stays.
-    secret = {name: twin[name].encode() for name in ("url", "caption", "licence")}
-    take(copy, ("uid", twin["uid"]))
+    secret = {name: duplicate[name].encode() for name in ("url", "caption", "licence")}
+    take(copy, ("uid", duplicate["uid"]))
     assert holding() == set()
     assert leaks(folder(copy), secret) == []
     assert stats(Run(folder(copy)))["reasons"]["forgotten"] == 1

@@ -309,10 +309,10 @@ def test_a_shard_lost_while_judged_makes_no_row_of_another_a_duplicate(lab, coun
     job = lab.job([lab.site.rows[0], lab.site.rows[-1], lab.site.rows[3]], shard_size=1)
     whole = lab.run(job)
     table = query(whole.run, "select shard, dup_of, reason from samples where dup_of is not null")
-    (twin,) = table.to_pylist()
-    best = query(whole.run, f"select shard from samples where uid = '{twin['dup_of']}'")
+    (duplicate,) = table.to_pylist()
+    best = query(whole.run, f"select shard from samples where uid = '{duplicate['dup_of']}'")
     broken = best["shard"].to_pylist()[0]
-    assert broken != twin["shard"]
+    assert broken != duplicate["shard"]
     run = DecideStage.run
 
     def fails(self, shard, prepared, merged):
