@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 
 from pipeline.engine.parts import Parts, product_parts
-from pipeline.ingest.dealing import shard_digest
+from pipeline.ingest.buckets import shard_digest
 from pipeline.table.part import Sidecar, file_digest, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import full

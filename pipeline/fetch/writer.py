@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.fetch.intake import Facts, Picture
 from pipeline.fetch.opt_outs import OptOuts
+from pipeline.fetch.resizer import Facts, Picture
 from pipeline.words.failure import split_message
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
-from pipeline.ingest.dealing import (
+from pipeline.ingest.buckets import (
     ORDER,
     SHARD,
     Buckets,

@@ -174,7 +174,7 @@ class DownloadStage(TableStage):
         self, shard: ShardData, table: pa.Table, wanted: list[int], tar: Path
     ) -> "tuple[dict[int, Fetched], float]":
         """Fetch the wanted rows and write the tar: results by row, and seconds held back."""
-        from pipeline.fetch.drive import fetch_urls
+        from pipeline.fetch.downloader import fetch_urls
         from pipeline.fetch.writer import Spool
         from pipeline.table.tombstones import Tombstones
 

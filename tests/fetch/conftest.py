@@ -6,7 +6,7 @@ import pytest
 from loopback_site import Site
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.drive import downloader_class, fetch_urls
+from pipeline.fetch.downloader import downloader_class, fetch_urls
 from pipeline.fetch.writer import Fetched, Spool
 
 

@@ -10,7 +10,7 @@ from loopback_site import Handler, Site
 from plain_pictures import jpeg
 
 from pipeline.fetch import opener
-from pipeline.fetch.drive import fetch_urls, interleaved
+from pipeline.fetch.downloader import fetch_urls, interleaved
 from pipeline.fetch.writer import Spool
 from pipeline.words.failure import FetchError
 

@@ -198,7 +198,7 @@ def test_nothing_is_left_in_the_temporary_folder(serve, run_stage, config, tmp_p
     members(run_stage([f"{base}/good.jpg", f"{base}/none.jpg"], config()))
     assert list(scratch.iterdir()) == []
 
-    monkeypatch.setattr("pipeline.fetch.drive.downloader_class", lambda: 1 / 0)
+    monkeypatch.setattr("pipeline.fetch.downloader.downloader_class", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_stage([f"{base}/good.jpg"], config())
     assert list(scratch.iterdir()) == []
@@ -208,7 +208,7 @@ def test_a_worker_that_only_fetches_imports_no_torch():
     script = (
         "import sys, pipeline.measure.download\n"
         "assert not {'cv2', 'urllib3', 'img2dataset'} & set(sys.modules)\n"
-        "from pipeline.fetch.drive import downloader_class\n"
+        "from pipeline.fetch.downloader import downloader_class\n"
         "assert downloader_class().__module__ == 'img2dataset.downloader'\n"
         "print({'torch', 'albumentations', 'webdataset'} & set(sys.modules))\n"
     )

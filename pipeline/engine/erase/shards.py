@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.engine.erase.rows import rows_of
 from pipeline.engine.patches import marked
-from pipeline.ingest.dealing import shard_digest
+from pipeline.ingest.buckets import shard_digest
 from pipeline.ingest.rows import forgotten
 from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import shard_name

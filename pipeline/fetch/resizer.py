@@ -44,7 +44,7 @@ class Refusal(str):
 Resized = tuple[Picture | None, int | None, int | None, int | None, int | None, Refusal | None]
 
 
-class Intake:
+class Resizer:
     """For one shard: many threads call `accept`; the object itself is img2dataset's resizer.
 
     `blocklist` and `forgotten` (sha256 in hex) name pictures of which nothing may be kept.

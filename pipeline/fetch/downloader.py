@@ -2,7 +2,7 @@
 
 `img2dataset.download()` cannot run in a worker: it sets a signal handler, which is allowed only in
 a main thread. Its Downloader can. It gets our own URL opener (installed for the process), resizer
-(`intake`) and sample writer.
+(`resizer`) and sample writer.
 """
 
 import importlib.util
@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.intake import Intake
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.opt_outs import OptOuts
+from pipeline.fetch.resizer import Resizer
 from pipeline.fetch.session import fetch_session
 from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.fetch.web.hosts import shared_limiter
@@ -84,9 +84,9 @@ def fetch_urls(
         with fetch_session(config) as session:
             session.fetcher.use_limiter(shared_limiter())
             session.decoders.start(len(ordered))
-            intake = Intake(session.decoders, session.blocklist, forgotten)
+            resizer = Resizer(session.decoders, session.blocklist, forgotten)
             before = session.fetcher.held_back
-            opt_outs = _download(ordered, session.fetcher, intake, config, spool)
+            opt_outs = _download(ordered, session.fetcher, resizer, config, spool)
             spool.held_back = session.fetcher.held_back - before
         fetched = {
             url: replace(spool.results.get(number, LOST), opt_outs=opt_outs.get(url, OptOuts()))
@@ -109,7 +109,7 @@ def interleaved(hosts: Mapping[str, str]) -> list[str]:
 
 
 def _download(
-    urls: list[str], fetcher: Fetcher, intake: Intake, config: DownloadConfig, spool: Spool
+    urls: list[str], fetcher: Fetcher, resizer: Resizer, config: DownloadConfig, spool: Spool
 ) -> dict[str, OptOuts]:
     """Fetch into the spool; the opt-outs found for each URL's picture."""
     opt_outs: dict[str, OptOuts] = {}
@@ -122,7 +122,7 @@ def _download(
         # the other. It would retry a 404 and an opt-out too, so its retries are off.
         downloader = downloader_class()(
             sample_writer_class=partial(SampleWriter, spool),
-            resizer=intake,
+            resizer=resizer,
             thread_count=min(config.thread_count, len(urls)),
             save_caption=False,
             extract_exif=False,
@@ -145,7 +145,7 @@ def _download(
                 raise broken[0]
             try:
                 found = opt_outs[url] = OptOuts()
-                return intake.accept(fetcher.fetch(url, found), found)
+                return resizer.accept(fetcher.fetch(url, found), found)
             except FetchStoppedError as error:
                 # img2dataset would note a failure of each row, and the part would be committed.
                 broken.append(error)
