@@ -76,13 +76,13 @@ def test_another_package_version_makes_its_stage_and_later_ones_stale(measured, 
     for package in OTHERS:
         release(package)
         assert {row["todo"] for row in planned(measured).values()} == {0}, package
-    for package, expected in JUDGES.items():
+    for package, stale in JUDGES.items():
         release(package)
         rows = planned(measured)
-        assert {name for name, row in rows.items() if row["todo"]} == expected, package
+        assert {name for name, row in rows.items() if row["todo"]} == stale, package
         expected = f"packages.{package}: {version(package)} → 99"
         assert [name for name, row in rows.items() if expected in row["why"]] == [
-            next(name for name in rows if name in expected)
+            next(name for name in rows if name in stale)
         ]
 
     asked.clear()
