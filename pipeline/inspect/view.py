@@ -1,6 +1,6 @@
 """One DuckDB view over a run: every row with every column of its parts.
 
-Parts keep their shard's order, so they are laid side by side by position (DuckDB's POSITIONAL
+Parts keep their shard's order, so they are joined by position (DuckDB's POSITIONAL
 JOIN): nothing is hashed and nothing is held, whatever the number of rows.
 """
 
@@ -22,7 +22,7 @@ from pipeline.table.sql import free_name
 from pipeline.words.reasons import VOCABULARY
 
 OWN_COLUMNS = ("shard", "row", "verdict")
-"""Columns that the view adds: where the row lies, and kept, dropped, failed or unfinished."""
+"""Columns that the view adds: the row's place, and kept, dropped, failed or unfinished."""
 DECIDED = {
     "reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR", "audit": "BOOLEAN",
 }  # fmt: skip
@@ -43,10 +43,10 @@ def connect(
     (int32, int64) and `verdict`. Rows whose shard a stage has not finished are there, with nulls in
     that stage's columns and, before `decide`, the verdict "unfinished". `listed` is the shards' own
     columns alone, for lookups; `checked` is `samples` and a boolean `aligned`: every part has this
-    row's uid at this row's place. Only `shards` if given (default all). The database reads nothing
-    but these files, and its settings are locked. It cannot write them either, unless `own` says
-    that all SQL is winnow's own: on a local disk, DuckDB then opens the files itself, which takes
-    half the time. `threads` is by default DuckDB's choice.
+    row's uid at this row's place. Only `shards` if given (default all). The database can read
+    nothing but these files and write nothing, and its settings are locked. `own` says that all SQL
+    is winnow's own: on a local disk DuckDB then opens the files itself. That takes half the time,
+    but a COPY could overwrite them. `threads` is by default DuckDB's choice.
 
     Raises InputError if the input has not been dealt into shards yet.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
-    """A whole run with training, sampling and report: the exit code and what to tell."""
+    """A whole run with training, sampling and report: the exit code and the answer."""
     from pipeline.engine.damage import watched
     from pipeline.engine.runner import execute, prepare
     from pipeline.inspect.stats import stats
@@ -58,7 +58,7 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
         answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run), **paths}
     answer["quarantined"] = result.quarantined if result is not None else []
     answer["notes"] = model_note(run) if _exported(run) != before else []
-    _tell(answer, lines(tried), as_json)
+    _print_answer(answer, lines(tried), as_json)
     return INCOMPLETE if answer["quarantined"] else DONE
 
 
@@ -75,7 +75,7 @@ def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_jso
         answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
         answer |= result.paths if result is not None else {}
     answer["quarantined"] = result.quarantined if result is not None else []
-    _tell(answer, words, as_json)
+    _print_answer(answer, words, as_json)
     return INCOMPLETE if answer["quarantined"] else DONE
 
 
@@ -95,7 +95,7 @@ def model_note(run: Run) -> list[str]:
     return [f"the model in train/ is of the export before; `winnow train {job}` trains anew"]
 
 
-def _tell(answer: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+def _print_answer(answer: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
     if as_json:
         print(json.dumps(answer, indent=2, default=str))
         return

@@ -1,4 +1,1 @@
-"""`report.html`: one self-contained page on what a run did, for those who must check it.
-
-`source` says whether it is current, `write` makes it and loads Bokeh for that.
-"""
+"""`report.html`: one self-contained page on what a run did, for those who must check it."""

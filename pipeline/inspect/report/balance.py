@@ -25,8 +25,8 @@ ENOUGH = 30
 _ORIGIN = (
     "concat_ws('/', split_part(url, '/', 1), split_part(url, '/', 2), split_part(url, '/', 3))"
 )
-"""A URL up to its path. There are far fewer of these than of URLs, so the slow `_HOST` is reckoned
-for each only once."""
+"""A URL up to its path. There are far fewer of these than URLs, so the slow `_HOST` is evaluated
+for these and not for every URL."""
 _HOST = (
     r"lower(regexp_extract(key, "
     r"'^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?"
@@ -38,8 +38,8 @@ _HOST = (
 class Grouping:
     """A way to divide the rows: by `key`, an SQL expression over a row.
 
-    `name` gives the name of a key's group, which several keys may share. Names of groups that have
-    an order are what they sort by, a bar, and what is shown.
+    `name` is an SQL expression for the name of a key's group; several keys may have the same. If the
+    groups are ordered, a name is a sort key, `|`, and the text to show.
     """
 
     title: str
@@ -52,8 +52,8 @@ class Grouping:
 def groupings(
     db: duckdb.DuckDBPyConnection, types: Mapping[str, str], passthrough: Sequence[str]
 ) -> list[Grouping]:
-    """Those that the run's columns allow, and the input's own text columns that have few values in
-    the samples at hand. `types` are the samples' columns and their DuckDB types."""
+    """Those that the run's columns allow, and the text columns of the input that have few values in
+    `db`. `types` are the samples' columns and their DuckDB types."""
     here, extra = set(types), _text_columns(types, passthrough)
     found = []
     if "language" in here:
@@ -101,7 +101,7 @@ def _text_columns(types: Mapping[str, str], passthrough: Sequence[str]) -> list[
 class Groups:
     """Rows by the keys of some groupings, added up chunk by chunk.
 
-    They lie in a database of their own, which spills to disk: there may be millions of hosts.
+    They are kept in a separate database, which can spill to disk: there may be millions of hosts.
     """
 
     def __init__(self, ways: Sequence[Grouping]) -> None:

@@ -1,4 +1,4 @@
-"""One pass over a run's samples for all that the page counts."""
+"""Counts everything that the page shows in one pass over a run's samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from pipeline.table.run import Run
 from pipeline.table.sql import free_name
 
 SAMPLED = 200_000
-"""Rows that say how the axes and groupings are to be; all rows are then counted by them."""
+"""Rows from which axes and groupings are chosen; all rows are then counted."""
 COUNTED = ("uid", "shard", "row", "repeats", "verdict", "reason", "reasons", "aligned")
 
 
@@ -81,7 +81,7 @@ def count(run: Run, parts: Sequence[Parts], asked: Questions, seed: int) -> Answ
     nearby = len(index_of(run)) > SHARDS[run.folder.is_local]
 
     def one(db: duckdb.DuckDBPyConnection) -> _Chunk:
-        keys = _lay_out(db, asked)
+        keys = _create_table(db, asked)
         return _Chunk(
             tally_of(db, "counted"),
             count_bins(db, "counted", numeric(asked.types), asked.axes),
@@ -100,14 +100,14 @@ def count(run: Run, parts: Sequence[Parts], asked: Questions, seed: int) -> Answ
             groups.add(chunk.groups)
             add_candidates(found.examples, chunk.candidates)
         found.balances = groups.balances()
-    _count_late(run, parts, asked, found)
+    _count_rare(run, parts, asked, found)
     return found
 
 
-def _lay_out(db: duckdb.DuckDBPyConnection, asked: Questions) -> list[str]:
-    """The table `counted`: a chunk's rows with the columns that are counted.
+def _create_table(db: duckdb.DuckDBPyConnection, asked: Questions) -> list[str]:
+    """Create `counted`: a chunk's rows with the columns that are counted.
 
-    Gives the names of those that hold the groupings' keys.
+    Returns the names of those that hold the groupings' keys.
     """
     columns = {quote(name): quote(name) for name in (*COUNTED, *numeric(asked.types))}
     keys = []
@@ -119,17 +119,17 @@ def _lay_out(db: duckdb.DuckDBPyConnection, asked: Questions) -> list[str]:
     return keys
 
 
-def _count_late(run: Run, parts: Sequence[Parts], asked: Questions, found: Answers) -> None:
-    """Bins of the columns that differ so rarely that the sampled rows did not show it."""
-    late = more_axes(found.axes, found.bins.spreads, asked.types, asked.lines)
-    if not late:
+def _count_rare(run: Run, parts: Sequence[Parts], asked: Questions, found: Answers) -> None:
+    """Count the bins of columns that vary, though not in the sampled rows."""
+    rare = more_axes(found.axes, found.bins.spreads, asked.types, asked.lines)
+    if not rare:
         return
-    columns = ", ".join(quote(axis.column) for axis in late)
+    columns = ", ".join(quote(axis.column) for axis in rare)
 
     def one(db: duckdb.DuckDBPyConnection) -> Bins:
         db.execute(f"CREATE TEMP TABLE counted AS SELECT {columns}, verdict FROM samples")
-        return count_bins(db, "counted", [], late)
+        return count_bins(db, "counted", [], rare)
 
     for bins in each_chunk(run, parts, one):
         found.bins.add(bins)
-    found.axes += late
+    found.axes += rare

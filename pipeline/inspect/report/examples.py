@@ -21,11 +21,11 @@ GROUPS_PER_KIND = 3
 MEMBERS = 6
 VEILED = {"nsfw", "graphic"}
 UNSAFE = 0.5
-"""Pictures with a `punsafe` from here on are veiled whatever the job's rule says."""
+"""Pictures with at least this `punsafe` are veiled, whatever the job's rules."""
 
 
 Candidates = dict[str, list[tuple[int, tuple[int, int]]]]
-"""By first reason, or "kept": what rows are chosen by, and their (shard, row); the least first."""
+"""By first reason, or "kept": the rows with the lowest sort keys: (key, (shard, row)), sorted."""
 
 
 def candidates(db: duckdb.DuckDBPyConnection, table: str, nearby: bool, seed: int) -> Candidates:

@@ -29,7 +29,7 @@ LIMITS = {
     "image_too_many_pixels": ("max_image_pixels",),
     "image_aspect_ratio": ("max_aspect_ratio",),
 }
-"""The settings under `download` that a reason goes by."""
+"""The settings under `download` that a reason depends on."""
 NEAR = 0.1
 """A row is near a threshold within this share of it."""
 DISTANCES = 20_000
@@ -136,14 +136,14 @@ def _limit(reason: str, job: Mapping[str, Any]) -> str:
 
 @dataclass
 class Margin:
-    """How rows lie about the one line of a rule: of all rows, or of a chunk."""
+    """Rows near the only threshold of a rule: of all rows, or of a chunk."""
 
     distances: list[float] = field(default_factory=list)
-    """From the line, of rows that the rule took: the first `DISTANCES`."""
+    """From the threshold, of rows that the rule dropped: the first `DISTANCES`."""
     beyond: int = 0
-    """Rows within a tenth of the line and past it."""
+    """Rows past the threshold, within `NEAR` of it."""
     short: int = 0
-    """Rows within a tenth of the line and not past it."""
+    """Rows not past the threshold, within `NEAR` of it."""
 
     def add(self, other: "Margin") -> None:
         self.distances += other.distances[: DISTANCES - len(self.distances)]
@@ -154,7 +154,7 @@ class Margin:
 def count_margins(
     db: duckdb.DuckDBPyConnection, table: str, rules: Sequence[ShownRule]
 ) -> dict[int, Margin]:
-    """By the number of each rule that draws just one line."""
+    """By the number of each rule that has exactly one threshold."""
     asked = {i: rule for i, rule in enumerate(rules) if len(rule.thresholds) == 1}
     parts = []
     for rule in asked.values():
@@ -178,10 +178,10 @@ def count_margins(
 def margins_of(
     margins: Mapping[int, Margin], rules: Sequence[ShownRule], types: Mapping[str, str]
 ) -> dict[int, dict[str, Any]]:
-    """How far beyond its line a rule's rows lie (median).
+    """By the rule's number: the median distance of the dropped rows from the threshold.
 
-    And, where the line is all there is to the rule and not a small count, how many rows lie within
-    a tenth of it on either side: those are what a slightly different line would change.
+    If the rule is only this threshold, and it is no small count, also how many rows are within
+    `NEAR` of it on either side: these could change with a slightly different threshold.
     """
     found = {}
     for i, margin in margins.items():

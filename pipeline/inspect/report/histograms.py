@@ -224,7 +224,7 @@ def divide(line: Threshold, whole: bool) -> float:
 
 
 def _aligned(axis: Axis, lines: Sequence[Threshold]) -> Axis:
-    """The axis moved so that the first threshold is an edge: no bar lies on both sides of it."""
+    """The axis moved so that the first threshold is an edge: no bar is on both sides of it."""
     if not lines:
         return axis
     at = divide(lines[0], axis.whole)

@@ -29,7 +29,7 @@ class Report(Single):
     shows_end = True
 
     def __init__(self, run: Run, job: Job | None = None) -> None:
-        """The folder says all that it needs; the job is not looked at."""
+        """All that it needs is in the folder; `job` is not used."""
         self.run = run
 
     def recipe(self) -> dict[str, Any]:
@@ -44,8 +44,8 @@ class Report(Single):
         made = {name: one.content for name, one in before.items() if name != self.name}
         files = {name: _digest(self.run, name) for name in SHOWN}
         job = self.run.job if self.run.folder.exists("resolved.json") else None
-        told = [job, self.run.state.get("quarantined")]
-        return {**made, **files, "job": digest_of(told)}
+        shown = [job, self.run.state.get("quarantined")]
+        return {**made, **files, "job": digest_of(shown)}
 
     def produce(self, work: Work) -> Made:
         return self._write()

@@ -24,7 +24,7 @@ from pipeline.table.run import Run
 
 GRID_SIDE = 1_000
 LARGE = 1_000_000
-"""Rows from which the steps are told on stderr."""
+"""Rows from which the steps are printed to stderr."""
 
 
 def write_report(run: Run, seed: int = 0) -> str:
@@ -42,8 +42,8 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     """Everything the page shows, as plain values and Bokeh items."""
     products = product_parts(run)
     parts = columns_of(products)
-    tell = _teller(run)
-    tell("counting")
+    report_step = _step_reporter(run)
+    report_step("counting")
     asked = Questions.of(run, parts)
     counted = count(run, parts, asked, seed)
     keep(run, parts, counted.tally)
@@ -51,7 +51,7 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     margins = margins_of(counted.margins, rules, asked.types)
     reasons = reason_rows(stats, rules, margins, run.job)
     found, constant = histograms(counted.axes, counted.bins, asked.lines)
-    tell("examples")
+    report_step("examples")
     with connect(run, parts=parts, own=True) as db:
         groups = choose_groups(db, seed)
     chosen = {name: [place for _, place in some] for name, some in counted.examples.items()}
@@ -86,15 +86,15 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     }
 
 
-def _teller(run: Run) -> Callable[[str], None]:
+def _step_reporter(run: Run) -> Callable[[str], None]:
     index = run.index
     large = index is not None and index.rows >= LARGE
 
-    def tell(step: str) -> None:
+    def report_step(step: str) -> None:
         if large:
             print(f"report: {step}", file=sys.stderr)
 
-    return tell
+    return report_step
 
 
 def _stage_of(run: Run, parts: Sequence[Parts]) -> dict[str, str]:
