@@ -38,7 +38,7 @@ _HOST = (
 class Grouping:
     """A way to divide the rows: by `key`, an SQL expression over a row.
 
-    `name` is an SQL expression for the name of a key's group; several keys may have the same. If the
+    `name` is an SQL expression for the name of a key's group; several keys may share one. If the
     groups are ordered, a name is a sort key, `|`, and the text to show.
     """
 
