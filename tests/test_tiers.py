@@ -19,6 +19,6 @@ def test_the_fast_tier_covers_most_test_files():
     folders = {path.split("/")[1] for path in files if path.count("/") > 1}
     [(chosen, of, left_out)] = re.findall(r"(\d+)/(\d+) tests collected \((\d+) dese", ran.stdout)
     assert int(chosen) == len(fast) > int(of) / 2
-    assert int(left_out) > 300
+    assert int(left_out) > 100, "the slow folders are not even collected"
     assert folders == {"demo", "fetch", "inspect", "pipeline", "train"}
     assert len(files) > len(list(TESTS.rglob("test_*.py"))) / 2

@@ -13,7 +13,7 @@ from pipeline.table.run import Run
 from pipeline.words.threads import worker_threads
 
 ROWS = 100_000
-"""Rows of a chunk, unless one shard has more."""
+"""Rows of a chunk whose columns are all held, unless one shard has more."""
 
 T = TypeVar("T")
 
@@ -25,13 +25,17 @@ def first_shards(run: Run, rows: int) -> list[int]:
 
 
 def each_chunk(
-    run: Run, parts: Sequence[Parts], count: Callable[[duckdb.DuckDBPyConnection], T]
+    run: Run,
+    parts: Sequence[Parts],
+    count: Callable[[duckdb.DuckDBPyConnection], T],
+    rows: int | None = None,
 ) -> Iterator[T]:
     """`count` of each chunk of shards, in their order; several run at once, in threads.
 
-    Its database holds the chunk's rows: see `connect`, of which all SQL must be `own`.
+    Its database holds the chunk's rows: see `connect`, of which all SQL must be `own`. A chunk has
+    at least `rows` rows (default `ROWS`).
     """
-    chunks = list(_chunks(run, ROWS))
+    chunks = list(_chunks(run, rows or ROWS))
     workers = max(1, min(worker_threads(), len(chunks)))
 
     def one(shards: list[int]) -> T:

@@ -36,6 +36,8 @@ class Tally:
         self.misaligned += other.misaligned
 
 
+ROWS = 500_000
+"""Rows of a chunk, of which no column is held: the larger, the fewer databases are opened."""
 _kept: dict[str, Tally] = {}
 """At most one: see `keep`."""
 
@@ -45,7 +47,7 @@ def tally(run: Run, parts: Sequence[Parts]) -> Tally:
     if (kept := _kept.pop(_content(run, parts), None)) is not None:
         return kept
     found = Tally()
-    for chunk in each_chunk(run, parts, tally_of):
+    for chunk in each_chunk(run, parts, tally_of, ROWS):
         found.add(chunk)
     return found
 
