@@ -30,7 +30,7 @@ test: $(READY)  ## Run all tests, offline
 	$(BIN)/python -m pytest
 
 test-fast: $(READY)  ## Run the quick tests only, in under a minute
-	$(BIN)/python -m pytest -m "not slow" --timeout 20
+	$(BIN)/python -m pytest -m "not slow" --timeout 20 --numprocesses logical --dist loadfile
 
 check: $(READY)  ## Lint, format and types
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ def test_explain_names_the_reason_and_nothing_else(run):
     assert "kangaroo number 2 made" in explain(run.run, run.row(2)["uid"])["caption"]
 
 
+@pytest.mark.slow
 def test_the_report_counts_them_and_shows_no_example(run):
     page = Path(write_report(run.run)).read_text()
     reason = run.row(3)["reason"]

@@ -24,6 +24,7 @@ images: {{nsfw: null}}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "stats", "plan", "explain", "sql"])
 def test_reading_commands_import_no_heavy_package(made, tmp_path: Path, command: str):
     words = [made.run.folder.url]

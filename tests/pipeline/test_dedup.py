@@ -57,6 +57,7 @@ def likenesses(draw) -> tuple[int, list[Likeness]]:
     return rows, found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(likenesses())
 def test_groups_equal_those_of_a_plain_implementation(given_likenesses):

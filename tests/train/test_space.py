@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ def test_pixel_space_round_trip_survives_json(pictures: torch.Tensor) -> None:
     torch.testing.assert_close(space.decode(z), pictures, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_latent_space_repeats_with_its_generator(pictures: torch.Tensor) -> None:
     torch.manual_seed(0)
     vae = diffusers().AutoencoderKL(
