@@ -2,6 +2,10 @@
 
 `python tests/bench/cheap.py [--rows 1000000] [--runs 3]` prints the medians of whole commands in
 seconds, and the greatest resident memory of any of their processes. Needs an idle machine.
+
+In the same run it measures what no such command can be faster than: a process that imports what
+winnow needs (`imports`), and one that reads the run's tables once with pyarrow on all cores and
+writes one of the columns of text again (`tables`).
 """
 
 import argparse
@@ -50,9 +54,36 @@ def job(folder: Path, words: int) -> Path:
     return path
 
 
-def timed(path: Path) -> tuple[float, float]:
+IMPORTS = (
+    "import pyarrow.parquet, pyarrow.compute, duckdb, pydantic, typer, rich.table, fsspec, yaml"
+)
+TABLES = (
+    IMPORTS
+    + """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+run, copy = Path(sys.argv[1]), Path(sys.argv[2])
+def read(name):
+    return pyarrow.parquet.ParquetFile(name).read(use_threads=False)
+def write(name):
+    pyarrow.parquet.write_table(read(name).select(["uid"]), copy / name.name, compression="zstd")
+newest = max(run.glob("parts/decide-*"), key=os.path.getmtime)
+tables = [name for name in run.glob("**/?????.parquet") if not name.match("parts/decide-*/*")]
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    list(pool.map(read, [*tables, *newest.glob("?????.parquet")]))
+    list(pool.map(write, run.glob("shards/?????.parquet")))
+"""
+)
+
+
+def run_job(path: Path) -> tuple[float, float]:
     """Seconds and MiB of one whole `winnow run`."""
-    command = [sys.executable, "-m", "pipeline", "run", str(path), "--json"]
+    return timed([sys.executable, "-m", "pipeline", "run", str(path), "--json"])
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds and MiB of a command."""
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0.0
@@ -60,7 +91,7 @@ def timed(path: Path) -> tuple[float, float]:
         peak = max(peak, _resident(process.pid))
         time.sleep(0.1)
     if process.returncode:
-        raise SystemExit(f"cheap: `{' '.join(command)}` ended with {process.returncode}")
+        raise SystemExit(f"cheap: `{' '.join(command[:4])}` ended with {process.returncode}")
     return time.monotonic() - begin, peak
 
 
@@ -89,10 +120,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="winnow-bench-") as name:
         folder = Path(name)
         write_list(folder / "pairs.parquet", given.rows)
-        steps = {"first run": [timed(job(folder, 3))], "new threshold": [], "nothing to do": []}
+        steps = {"first run": [run_job(job(folder, 3))], "new threshold": [], "nothing to do": []}
+        steps |= {"imports": [], "tables": []}
+        (folder / "copy").mkdir()
+        places = [str(folder / "runs" / "job"), str(folder / "copy")]
         for i in range(given.runs):
-            steps["new threshold"].append(timed(job(folder, 4 + i)))
-            steps["nothing to do"].append(timed(job(folder, 4 + i)))
+            steps["new threshold"].append(run_job(job(folder, 4 + i)))
+            steps["nothing to do"].append(run_job(job(folder, 4 + i)))
+            steps["imports"].append(timed([sys.executable, "-c", IMPORTS]))
+            steps["tables"].append(timed([sys.executable, "-c", TABLES, *places]))
     for step, found in steps.items():
         seconds = statistics.median(second for second, _ in found)
         memory = max(peak for _, peak in found)
