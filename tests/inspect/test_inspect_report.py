@@ -53,7 +53,7 @@ def test_each_rule_is_shown_with_its_threshold_and_figures(page: str) -> None:
     assert "clip_score &lt; 0.2" in row
     figures = dict(re.findall(r'data-label="(\w+)">(?:<b>)?([^<]+)', row))
     assert figures == {"first": "2", "share": "3.2 %", "anywhere": "3", "alone": "2"}
-    assert "0.08 past the line (median)" in row
+    assert "0.08 past the threshold (median)" in row
     assert "within 0.02 of it: 1 past, " in row
 
 
