@@ -8,7 +8,7 @@ import pytest
 from made_run import Made, make_run, many_samples, sample
 
 from pipeline.inspect import chunks
-from pipeline.inspect.report import counting
+from pipeline.inspect.report import balance, counting
 from pipeline.inspect.report.write import gather
 from pipeline.inspect.stats import stats
 
@@ -32,6 +32,7 @@ def test_one_shard_at_a_time_gives_the_same_page(
 ) -> None:
     whole = gather(made.run, 0)
     monkeypatch.setattr(chunks, "ROWS", 1)
+    monkeypatch.setattr(balance, "ADDED", 0)
     in_shards = gather(made.run, 0)
     assert whole["stats"]["shards"] > 1
     assert {name: in_shards[name] for name in COUNTS} == {name: whole[name] for name in COUNTS}

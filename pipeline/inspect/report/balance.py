@@ -22,6 +22,8 @@ LOW_RATE = 0.8
 thumb of the US Uniform Guidelines on Employee Selection Procedures (29 CFR 1607.4 D)."""
 ENOUGH = 30
 """Rows that a group needs before it is marked."""
+ADDED = 5_000_000
+"""Groups of chunks after which those of the same key are added up."""
 _ORIGIN = (
     "concat_ws('/', split_part(url, '/', 1), split_part(url, '/', 2), split_part(url, '/', 3))"
 )
@@ -108,7 +110,8 @@ class Groups:
         self._ways = ways
         self._spill = Path(tempfile.gettempdir()) / f"winnow-groups-{uuid.uuid4().hex}"
         self._db = duckdb.connect(config={"temp_directory": str(self._spill)})
-        self._db.execute("CREATE TABLE groups (way TINYINT, key VARCHAR, n BIGINT, k BIGINT)")
+        self._db.execute("CREATE TABLE groups (way INTEGER, key VARCHAR, n BIGINT, k BIGINT)")
+        self._added = 0
 
     def __enter__(self) -> "Groups":
         return self
@@ -121,6 +124,13 @@ class Groups:
         self._db.register("counted", counted)
         self._db.execute("INSERT INTO groups SELECT * FROM counted")
         self._db.unregister("counted")
+        self._added += counted.num_rows
+        if self._added > ADDED:
+            self._db.execute(
+                "CREATE OR REPLACE TABLE groups AS SELECT way, key, sum(n)::BIGINT AS n, "
+                "sum(k)::BIGINT AS k FROM groups GROUP BY way, key"
+            )
+            self._added = 0
 
     def balances(self) -> list[dict[str, Any]]:
         """One per grouping of which a row has a value."""
@@ -146,7 +156,7 @@ class Groups:
 def count_groups(db: duckdb.DuckDBPyConnection, table: str, keys: Sequence[str]) -> pa.Table:
     """Rows and kept rows of a table by each of its columns `keys`; columns way, key, n, k."""
     counts = [
-        f"SELECT {i}::TINYINT AS way, {quote(key)}::VARCHAR AS key, count(*) AS n, "
+        f"SELECT {i}::INTEGER AS way, {quote(key)}::VARCHAR AS key, count(*) AS n, "
         f"count(*) FILTER (verdict = 'kept') AS k FROM {table} GROUP BY ALL"
         for i, key in enumerate(keys)
     ]
