@@ -171,11 +171,14 @@ def _balance(
     `moved` is half the sum of the shares' changes (total variation): the share of the data that
     would have to change groups to restore the balance. None where no row has a value.
     """
-    known = [row for row in rows if row[0] is not None]
+    known = [(name, of, kept) for name, of, kept in rows if name is not None]
     before, after = sum(row[1] for row in known), sum(row[2] for row in known)
     if not before:
         return None
-    known.sort(key=lambda row: str(row[0]) if grouping.ordered else (row[0] == "", -row[1]))
+    if grouping.ordered:
+        known.sort()
+    else:
+        known.sort(key=lambda row: (row[0] == "", -row[1], row[0]))
     overall = after / before
     groups: list[dict[str, Any]] = []
     for name, all_rows, kept in known:
