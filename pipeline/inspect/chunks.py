@@ -39,8 +39,8 @@ def each_chunk(
     workers = max(1, min(worker_threads(), len(chunks)))
 
     def one(shards: list[int]) -> T:
-        threads = max(1, worker_threads() // workers)
-        with connect(run, shards, parts, own=True, threads=threads) as db:
+        # With one thread the rows come in their order, so that the same files give the same counts.
+        with connect(run, shards, parts, own=True, threads=1) as db:
             return count(db)
 
     pool = ThreadPoolExecutor(workers)
