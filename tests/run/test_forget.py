@@ -104,6 +104,19 @@ def test_the_rows_are_erased_everywhere_and_no_other_row_is_lost(copy, asked):
     assert not (folder(copy) / "forgetting.json").exists()
 
 
+def test_the_cards_of_older_exports_say_once_that_rows_were_taken_down(copy, asked):
+    for name, taken in (("3.jpg", "1"), ("7.jpg", "2")):
+        result, _ = take(copy, ("uid", one(copy, name)["uid"]))
+        today = folder(copy) / result.run.state["products"]["export"]["folder"]
+        notes = {
+            export: (export / "README.md").read_text().split("\n## Taken down\n\n")[1:]
+            for export in (folder(copy) / "export").iterdir()
+        }
+        assert notes.pop(today) == [], "its card was written without these rows"
+        assert [[note.split(" rows were taken out")[0] for note in some]
+                for some in notes.values()] == [[taken], [taken]]  # fmt: skip
+
+
 def test_parts_of_older_settings_are_still_up_to_date(copy, asked):
     row = one(copy, "3.jpg")
     take(copy, ("uid", row["uid"]))

@@ -25,7 +25,7 @@ from pipeline.table.part import (
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
 
-CARD, HEAD = "README.md", "\n## Takedown down\n"
+CARD, HEAD = "README.md", "\n## Taken down\n"
 SHOWN = 5
 
 
