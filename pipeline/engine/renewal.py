@@ -92,7 +92,7 @@ class Renewal:
         node, name = self.node, self.data.name
         place = f"{node.name}, shard {name}"
         own, found = self.data.table()["uid"], output.table["uid"]
-        if not found.equals(own):
+        if not found.equals(own):  # lists of Python texts are made only to name the difference
             check_rows(own.to_pylist(), found.to_pylist(), place)
         output = replace(output, table=check_columns(node.stage.writes, output.table, place))
         asked, patches = self.wanted, []

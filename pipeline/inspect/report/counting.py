@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipeline.engine.parts import Parts, index_of
+from pipeline.engine.parts import Parts
 from pipeline.inspect.chunks import each_chunk, first_shards
 from pipeline.inspect.report.balance import Grouping, Groups, count_groups, groupings
-from pipeline.inspect.report.examples import SHARDS, Candidates, add_candidates, candidates
+from pipeline.inspect.report.examples import Candidates, add_candidates, candidates
 from pipeline.inspect.report.facts import Margin, count_margins
 from pipeline.inspect.report.histograms import (
     Axis,
@@ -76,9 +76,8 @@ class _Chunk:
     candidates: Candidates
 
 
-def count(run: Run, parts: Sequence[Parts], asked: Questions, seed: int) -> Answers:
-    """Read every chunk of the samples once. `seed` chooses examples."""
-    nearby = len(index_of(run)) > SHARDS[run.folder.is_local]
+def count(run: Run, parts: Sequence[Parts], asked: Questions, nearby: bool, seed: int) -> Answers:
+    """Read every chunk of the samples once. `nearby` and `seed` choose examples."""
 
     def one(db: duckdb.DuckDBPyConnection) -> _Chunk:
         keys = _create_table(db, asked)

@@ -58,13 +58,14 @@ def add_candidates(found: Candidates, more: Candidates) -> None:
         found[name] = sorted([*found.get(name, ()), *rows])[:PER_REASON]
 
 
-def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> dict[str, Any]:
+def choose_groups(
+    db: duckdb.DuckDBPyConnection, columns: Collection[str], seed: int
+) -> dict[str, Any]:
     """Up to `GROUPS_PER_KIND` duplicate groups per kind of likeness, and how many there are.
 
-    Keys: `groups` {group: [(shard, row), …], the kept member first}, `sizes` {members: groups}
-    and `kinds` {kind: rows}.
+    `columns` are those of the samples. Keys: `groups` {group: [(shard, row), …], the kept member
+    first}, `sizes` {members: groups} and `kinds` {kind: rows}.
     """
-    columns = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
     if "dup_group" not in columns:
         return {"groups": {}, "sizes": {}, "kinds": {}}
     grouped = "FROM samples WHERE dup_group IS NOT NULL"

@@ -151,23 +151,30 @@ def count_bins(
 
     NaN and infinities count as null. The table has the columns and `verdict`.
     """
-    found = Bins()
-    parts = ["count(*)"] + [
-        f"count(*) FILTER (WHERE NOT ({_finite(name)})), "
-        f"min({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)}), "
-        f"max({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)})"
-        for name in columns
-    ]
-    ((_, *row),) = db.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchall()
-    for i, name in enumerate(columns):
-        nulls, least, most = row[3 * i : 3 * i + 3]
-        found.spreads[name] = Spread(nulls) if least is None else Spread(nulls, least, most)
+    found = Bins(_spreads(db, table, columns) if columns else {})
     for axis in axes:
         rows = db.execute(
             f"SELECT verdict = 'kept', {axis.sql}, count(*) FROM {table} "
             f"WHERE {_finite(axis.column)} GROUP BY ALL"
         ).fetchall()
         found.counts[axis.column] = Counter({(kept, at): count for kept, at, count in rows})
+    return found
+
+
+def _spreads(
+    db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]
+) -> dict[str, Spread]:
+    parts = [
+        f"count(*) FILTER (WHERE NOT ({_finite(name)})), "
+        f"min({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)}), "
+        f"max({quote(name)}::DOUBLE) FILTER (WHERE {_finite(name)})"
+        for name in columns
+    ]
+    (row,) = db.execute(f"SELECT {', '.join(parts)} FROM {table}").fetchall()
+    found = {}
+    for i, name in enumerate(columns):
+        nulls, least, most = row[3 * i : 3 * i + 3]
+        found[name] = Spread(nulls) if least is None else Spread(nulls, least, most)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine.parts import Parts, columns_of, product_parts, schema_of
+from pipeline.engine.parts import Parts, columns_of, index_of, product_parts, schema_of
 from pipeline.inspect.report import plots
 from pipeline.inspect.report.counting import Questions, count
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose_groups
@@ -45,7 +45,8 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     report_step = _step_reporter(run)
     report_step("counting")
     asked = Questions.of(run, parts)
-    counted = count(run, parts, asked, seed)
+    few_shards = len(index_of(run)) > SHARDS[run.folder.is_local]
+    counted = count(run, parts, asked, few_shards, seed)
     keep(run, parts, counted.tally)
     stats, rules = account(run, products, counted.tally), asked.rules
     margins = margins_of(counted.margins, rules, asked.types)
@@ -53,7 +54,7 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     found, constant = histograms(counted.axes, counted.bins, asked.lines)
     report_step("examples")
     with connect(run, parts=parts, own=True) as db:
-        groups = choose_groups(db, seed)
+        groups = choose_groups(db, asked.types, seed)
     chosen = {name: [place for _, place in some] for name, some in counted.examples.items()}
     places = {place for some in (*chosen.values(), *groups["groups"].values()) for place in some}
     shown = cards(run, parts, rules, places)
@@ -73,7 +74,7 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
             for name, some in chosen.items()
         },
         "per_reason": PER_REASON,
-        "few_shards": stats["shards"] > SHARDS[run.folder.is_local],
+        "few_shards": few_shards,
         "seed": seed,
         "groups": [[shown[p] for p in some if p in shown] for some in groups["groups"].values()],
         "group_sizes": groups["sizes"],
