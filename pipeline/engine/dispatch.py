@@ -118,7 +118,7 @@ class Dispatcher:
 
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
         for name, digest in done.digests.items():
-            if name not in task.names or task.key is None or task.step:
+            if name not in task.names or task.key is None or not done.finished:
                 continue
             if name not in done.untouched:
                 self.remade.add(name)
@@ -131,7 +131,7 @@ class Dispatcher:
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
         self._log.write(
-            event="done", stages=() if task.step else task.names, step=task.step or None,
+            event="done", stages=task.names if done.finished else (), step=task.step or None,
             shard=task.key, rows=done.rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip

@@ -252,7 +252,9 @@ class Driver:
             self._submit(task, tasks.run_prepare, node.name, shard, digests[shard])
         self.tasks.drain()
         expected = {shard: expected[shard] for shard in self.shards}
-        if not expected:
+        # Parts of shards of which no row goes to the merge are made already.
+        rest = [shard for shard in expected if shard not in self.statuses[node.name].digests]
+        if not rest:
             return
         merge = merge_of(self.plan, node, expected, self.index.rows)
 
@@ -265,9 +267,9 @@ class Driver:
                 (node.name,), None, f"merge {number}", functools.partial(note, number)
             )
             inputs = merge.expected.inputs
-            self._submit(task, tasks.run_merge, node.name, partition, sorted(expected), inputs)
+            self._submit(task, tasks.run_merge, node.name, partition, sorted(rest), inputs)
         self.tasks.drain()
-        for shard in expected:
+        for shard in rest:
             task = PendingTask((node.name,), shard)
             self._submit(task, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
         self.tasks.drain()

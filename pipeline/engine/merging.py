@@ -12,12 +12,16 @@ from hashlib import blake2b
 import numpy as np
 import pyarrow as pa
 
+from pipeline.table.arrays import from_numbers, to_numbers, whole
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
 from pipeline.table.storage import Folder
 
 MERGED, PREPARED = "merged", "prepared"
+NOTHING = "nothing"
+"""In place of the merged partitions' digest among the inputs of a part of whose shard no row went
+to the merge: no merge changes it, and it is made without one."""
 PARTITIONS = "partitions"
 """The name under which a merged partition's inputs hold how many there are."""
 _DEALT, _HASH, _HASHES = "dealt", "_hash", 2**32
@@ -61,16 +65,23 @@ def dealt_file(shard: int) -> str:
     return f"{shard_name(shard)}.{_DEALT}.parquet"
 
 
+def empty_partition(dealt: pa.Table) -> pa.Table:
+    """A partition without rows, as `read_partition` would give it; `dealt` has the columns."""
+    rows = dealt.slice(0, 0).append_column("shard", pa.nulls(0, pa.int32()))
+    return rows.drop_columns([_HASH]) if _HASH in rows.column_names else rows
+
+
 def deal(rows: pa.Table, key: str | None) -> pa.Table:
-    """Rows that have a key, sorted by its hash, which is stored with them; all rows without one."""
+    """The rows whose key is not null, sorted by its hash, which is stored with them; without a
+    `key` all rows as they are."""
     if key is None:
         return rows
     rows = rows.filter(rows[key].is_valid())
-    codes = rows[key].combine_chunks().dictionary_encode()
+    codes = whole(rows[key]).dictionary_encode()
     values = np.array([_hash(value) for value in codes.dictionary.to_pylist()], np.int64)
-    hashes = values[codes.indices.to_numpy()]
+    hashes = values[to_numbers(codes.indices)]
     order = np.argsort(hashes, kind="stable")
-    return rows.take(pa.array(order)).append_column(_HASH, pa.array(hashes[order]))
+    return rows.take(from_numbers(order)).append_column(_HASH, from_numbers(hashes[order]))
 
 
 def _hash(value: object) -> int:
@@ -87,17 +98,17 @@ def read_partition(folder: Folder, shards: Sequence[int], partition: Partition) 
         table = read_parquet(folder, dealt_file(shard), filters=filters)
         if _HASH in table.column_names:
             table = table.drop_columns([_HASH])
-        number = pa.array(np.full(table.num_rows, shard, np.int32))
+        number = from_numbers(np.full(table.num_rows, shard, np.int32))
         tables.append(table.append_column("shard", number))
     return pa.concat_tables(tables, promote_options="default")
 
 
 def by_shard(merged: pa.Table) -> pa.Table:
     """The rows sorted by `shard`, so that a reader of one shard can skip other row groups."""
-    shard = merged["shard"].to_numpy()
+    shard = to_numbers(merged["shard"])
     if (shard[1:] >= shard[:-1]).all():
         return merged
-    return merged.take(pa.array(np.argsort(shard, kind="stable")))
+    return merged.take(from_numbers(np.argsort(shard, kind="stable")))
 
 
 def read_merged(folder: Folder, shard: int, count: int) -> pa.Table:
@@ -139,6 +150,11 @@ def with_merged(expected: Expected, merged: Mapping[int, str]) -> Expected:
     """What a shard's part must be made from; `merged` are the partitions' digests by number."""
     digests = [merged[number] for number in sorted(merged)]
     return replace(expected, inputs={**expected.inputs, MERGED: merged_digest(digests)})
+
+
+def without_merge(expected: Expected) -> Expected:
+    """What a part must be made from of whose shard no row went to the merge."""
+    return replace(expected, inputs={**expected.inputs, MERGED: NOTHING})
 
 
 def merged_digest(digests: Sequence[str]) -> str:

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.engine.merging import MERGED, Partition, merged_digest, partitions_like, prepared_name
-from pipeline.engine.plan import READERS
+from pipeline.engine.merging import (
+    MERGED,
+    NOTHING,
+    Partition,
+    merged_digest,
+    partitions_like,
+    prepared_name,
+)
 from pipeline.engine.product import ONE, Keys, Status
 from pipeline.export.finish import Manifest
 from pipeline.table.freshness import INGEST, Expected, why_stale
-from pipeline.table.part import Sidecar, part_folder, read_sidecar, shard_name
+from pipeline.table.part import Sidecar, part_folder, read_sidecar, read_sidecars, shard_name
 from pipeline.table.run import Run, ShardIndex
 from pipeline.table.storage import Folder
 from pipeline.words.errors import InputError
@@ -78,12 +83,11 @@ def product_parts(run: Run) -> list[Parts]:
     """
     index = run.index
     found: dict[str, Parts] = {}
-    with ThreadPoolExecutor(READERS) as pool:
-        for name, noted in run.state.get("products", {}).items():
-            read = {"export shards": _export, "one": _single}.get(noted["keys"], _by_shard)
-            parts = _ingest(run, noted) if name == INGEST else read(run, name, noted, found, pool)
-            if parts is not None:
-                found[name] = parts
+    for name, noted in run.state.get("products", {}).items():
+        read = {"export shards": _export, "one": _single}.get(noted["keys"], _by_shard)
+        parts = _ingest(run, noted) if name == INGEST else read(run, name, noted, found)
+        if parts is not None:
+            found[name] = parts
     return [] if index is None else list(found.values())
 
 
@@ -108,14 +112,14 @@ def recorded(run: Run) -> dict[str, Status]:
     }  # fmt: skip
 
 
-def _reader(place: Folder, pool: ThreadPoolExecutor) -> Callable[..., dict[Any, Sidecar]]:
+def _reader(place: Folder) -> Callable[..., dict[Any, Sidecar]]:
     here = set(place.names())
 
     def read(keys: Iterable[int | str]) -> dict[Any, Sidecar]:
         """The valid sidecars of these shards or names."""
         names = {key: shard_name(key) if isinstance(key, int) else key for key in keys}
         found = {key: name for key, name in names.items() if f"{name}.json" in here}
-        sidecars = pool.map(lambda name: read_sidecar(place, name), found.values())
+        sidecars = read_sidecars(place, found.values())
         return {key: s for key, s in zip(found, sidecars, strict=True) if s is not None}
 
     return read
@@ -142,22 +146,21 @@ def _upstream(place: Folder, earlier: list[str]) -> list[str]:
     return [name for name in earlier if name in recipe.get("upstream", {})]
 
 
-def _by_shard(
-    run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts],
-    pool: ThreadPoolExecutor,
-) -> Parts:  # fmt: skip
+def _by_shard(run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts]) -> Parts:
     shards = found[INGEST].sidecars if INGEST in found else {}
     place = run.folder.sub(noted["folder"])
-    read = _reader(place, pool)
+    read = _reader(place)
     upstream = [INGEST, *_upstream(place, list(found))]
     merged = _merged(read)
+    today = merged_digest([one.digest for one in merged]) if merged else None
     sidecars = {}
     for shard, sidecar in read(shards).items():
         if any(shard not in found[one].sidecars for one in upstream):
             continue
         inputs = {one: found[one].sidecars[shard].digest for one in upstream}
-        if merged:
-            inputs[MERGED] = merged_digest([one.digest for one in merged])
+        needs_no_merge = sidecar.inputs.get(MERGED) == NOTHING
+        if needs_no_merge or today is not None:
+            inputs[MERGED] = NOTHING if needs_no_merge else str(today)
         # The policy is not compared: rows measured under an earlier one can still be read.
         expected = Expected(noted["fingerprint"], inputs, sidecar.policy)
         if sidecar.rows == shards[shard].rows and why_stale(sidecar, expected) is None:
@@ -189,15 +192,12 @@ def _ingest(run: Run, noted: Mapping[str, Any]) -> Parts | None:
     )  # fmt: skip
 
 
-def _export(
-    run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts],
-    pool: ThreadPoolExecutor,
-) -> Parts:  # fmt: skip
+def _export(run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts]) -> Parts:
     fingerprint, data = noted["fingerprint"], run.folder.sub(noted["folder"])
     place = run.folder.sub(part_folder(name, fingerprint))
     names = [n.removesuffix(".json") for n in place.names() if n.endswith(".json")]
     numbers = [n for n in names if n.isdecimal()]
-    read = pool.map(lambda number: read_sidecar(place, number, data=data), numbers)
+    read = read_sidecars(place, numbers, data=data)
     sidecars = {int(n): one for n, one in zip(numbers, read, strict=True) if one is not None}
     manifest = Manifest.read(data)
     whole = manifest.whole if manifest is not None else None
@@ -207,10 +207,7 @@ def _export(
     )  # fmt: skip
 
 
-def _single(
-    run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts],
-    pool: ThreadPoolExecutor,
-) -> Parts:  # fmt: skip
+def _single(run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str, Parts]) -> Parts:
     sidecar = read_sidecar(run.folder.sub(noted["folder"]), name)
     fits = sidecar is not None and sidecar.fingerprint == noted["fingerprint"]
     return Parts(

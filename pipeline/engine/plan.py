@@ -3,7 +3,6 @@
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -13,19 +12,16 @@ import pyarrow.parquet as pq
 
 from pipeline.config.job import Job
 from pipeline.config.load import parse_job
-from pipeline.engine.merging import Merge, with_merged
+from pipeline.engine.merging import Merge, with_merged, without_merge
 from pipeline.engine.product import Product, Status, Work
 from pipeline.engine.why import why_parts
 from pipeline.judge.stages import stages_for
 from pipeline.measure.stage import Stage, WholeStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
-from pipeline.table.part import digest_of, part_folder, read_sidecar, shard_name
+from pipeline.table.part import digest_of, part_folder, read_sidecars, shard_name
 from pipeline.table.run import Run
 from pipeline.table.shard import Mask, ShardData
 from pipeline.words.errors import InputError, PlanMismatchError
-
-READERS = 16
-"""Sidecars read at once: on an object store each costs a round trip."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Node(Product):
             index = plan.run.index
             digests = current_whole(plan, self, expected, index.rows if index else 0)
         else:
-            digests = current_parts(plan, self, expected)
+            digests = current_parts(plan, self, {k: (one,) for k, one in expected.items()})
         return Status(digests, before[INGEST].total)
 
     def why(self, plan: "Plan", before: Mapping[str, Status]) -> str:
@@ -257,16 +253,18 @@ def shard_schema(run: Run) -> dict[str, pa.DataType]:
     return {field.name: field.type for field in schema}
 
 
-def current_parts(plan: Plan, node: Node, expected: Mapping[int, Expected]) -> dict[int, str]:
-    """Digests of a stage's parts that are up to date, by shard, for the shards in `expected`."""
+def current_parts(
+    plan: Plan, node: Node, expected: Mapping[int, Sequence[Expected]]
+) -> dict[int, str]:
+    """Digests of a stage's parts that are up to date, by shard, for the shards in `expected`,
+    which says what a part may be made from."""
     folder = plan.run.folder.sub(node.folder)
-    with ThreadPoolExecutor(READERS) as pool:
-        sidecars = pool.map(lambda shard: read_sidecar(folder, shard_name(shard)), expected)
-        return {
-            shard: sidecar.digest
-            for (shard, one), sidecar in zip(expected.items(), sidecars, strict=True)
-            if sidecar is not None and why_stale(sidecar, one) is None
-        }
+    sidecars = read_sidecars(folder, map(shard_name, expected))
+    return {
+        shard: sidecar.digest
+        for (shard, some), sidecar in zip(expected.items(), sidecars, strict=True)
+        if sidecar is not None and any(why_stale(sidecar, one) is None for one in some)
+    }
 
 
 def current_whole(
@@ -274,14 +272,14 @@ def current_whole(
 ) -> dict[int, str]:
     """The same for a stage over all shards, in a run of `rows` rows.
 
-    No part is up to date if one of the merged partitions is not.
+    If one of the merged partitions is not up to date, only parts that need no merge can be.
     """
     merge = merge_of(plan, node, expected, rows)
-    if merge.missing:
-        return {}
-    return current_parts(
-        plan, node, {shard: with_merged(one, merge.digests) for shard, one in expected.items()}
-    )
+    allowed = {shard: [without_merge(one)] for shard, one in expected.items()}
+    if not merge.missing:
+        for shard, one in expected.items():
+            allowed[shard].append(with_merged(one, merge.digests))
+    return current_parts(plan, node, allowed)
 
 
 def merge_of(plan: Plan, node: Node, expected: Mapping[int, Expected], rows: int) -> Merge:

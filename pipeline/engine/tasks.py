@@ -16,18 +16,21 @@ from pipeline.engine.merging import (
     by_shard,
     deal,
     dealt_file,
+    empty_partition,
     prepared_name,
     read_merged,
     read_partition,
     with_merged,
+    without_merge,
 )
 from pipeline.engine.plan import Node, Plan, load_plan
 from pipeline.engine.renewal import Renewal
 from pipeline.measure.decoding import measure_pictures
-from pipeline.measure.stage import PictureStage, TableStage, WholeStage
+from pipeline.measure.stage import Output, PictureStage, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar
+from pipeline.table.shard import ShardData
 
 P = ParamSpec("P")
 
@@ -36,13 +39,15 @@ P = ParamSpec("P")
 class TaskResult:
     """What a task did: digests of the parts by stage, rows, a few counts.
 
-    `untouched` are stages whose parts needed no work or came out the same.
+    `untouched` are stages whose parts needed no work or came out the same. `finished` is false for
+    a step after which the part itself has still to be made.
     """
 
     digests: dict[str, str]
     rows: int
     summary: dict[str, Any]
     untouched: tuple[str, ...] = ()
+    finished: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,7 @@ def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
     def run(*args: P.args, **kwargs: P.kwargs) -> TimedResult:
         start = time.time()
         done = work(*args, **kwargs)
-        return TimedResult(
-            done.digests, done.rows, done.summary, done.untouched, start, time.time()
-        )
+        return TimedResult(**vars(done), start=start, end=time.time())
 
     return run
 
@@ -124,20 +127,30 @@ def run_pictures(
 def run_prepare(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str]
 ) -> TaskResult:
-    """Write what a whole stage needs of one shard, unless that is up to date."""
+    """Write what a whole stage needs of one shard, unless that is up to date.
+
+    If no row of the shard goes to the merge, make its part at once.
+    """
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node, data = plan.by_name[name], plan.masked_for(name, shard)
-    assert isinstance(node.stage, WholeStage)
+    stage, folder = node.stage, plan.run.folder.sub(node.folder)
+    assert isinstance(stage, WholeStage)
     expected, target = plan.expected(node, digests), prepared_name(shard)
-    sidecar = read_sidecar(plan.run.folder.sub(node.folder), target)
-    if sidecar is None or why_stale(sidecar, expected) is not None:
-        prepared = node.stage.prepare(data)
-        tables = {
-            f"{target}.parquet": prepared.own,
-            dealt_file(shard): deal(prepared.dealt, node.stage.key),
-        }
+    part, sidecar = read_sidecar(folder, data.name), read_sidecar(folder, target)
+    if part is not None and why_stale(part, without_merge(expected)) is None:
+        return TaskResult({name: part.digest}, part.rows, part.summary, (name,))
+    if sidecar is not None and why_stale(sidecar, expected) is None:
+        return TaskResult({name: sidecar.digest}, sidecar.rows, {}, finished=False)
+    prepared = stage.prepare(data)
+    dealt = deal(prepared.dealt, stage.key)
+    if dealt.num_rows:
+        tables = {f"{target}.parquet": prepared.own, dealt_file(shard): dealt}
         sidecar = _commit_tables(plan, node, target, shard, tables, expected, start)
-    return TaskResult({name: sidecar.digest}, sidecar.rows, {})
+        return TaskResult({name: sidecar.digest}, sidecar.rows, {}, finished=False)
+    for left in (f"{target}.json", f"{target}.parquet", dealt_file(shard)):
+        folder.remove(left)
+    output = stage.run(data, prepared.own, stage.merge([data], empty_partition(dealt)))
+    return _commit_whole(plan, node, data, output, without_merge(expected), start)
 
 
 @timed
@@ -156,7 +169,7 @@ def run_merge(
     sidecar = _commit_tables(
         plan, node, partition.name, -1, tables, expected, start, partition.row_group
     )
-    return TaskResult({name: sidecar.digest}, table.num_rows, {})
+    return TaskResult({name: sidecar.digest}, table.num_rows, {}, finished=False)
 
 
 @timed
@@ -173,9 +186,15 @@ def run_whole(
     prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)
+    return _commit_whole(plan, node, data, output, expected, start)
+
+
+def _commit_whole(
+    plan: Plan, node: Node, data: ShardData, output: Output, expected: Expected, start: float
+) -> TaskResult:
     rows = np.ones(output.table.num_rows, bool)
     digest, _ = Renewal(node, data, expected, rows, rows, None).commit(plan, output, start)
-    return TaskResult({name: digest}, output.table.num_rows, output.summary)
+    return TaskResult({node.name: digest}, output.table.num_rows, output.summary)
 
 
 def _commit_tables(

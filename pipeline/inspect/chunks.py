@@ -12,7 +12,7 @@ from pipeline.inspect.view import connect
 from pipeline.table.run import Run
 from pipeline.words.threads import worker_threads
 
-ROWS = 100_000
+ROWS = 250_000
 """Rows of a chunk whose columns are all held, unless one shard has more."""
 
 T = TypeVar("T")

@@ -17,13 +17,23 @@ from pipeline.config.job import Job, Rule
 from pipeline.judge.fetch_rules import FACTS, fetch_rules
 from pipeline.measure.download import expected_columns
 from pipeline.measure.stage import Output, Prepared, WholeStage
+from pipeline.table.arrays import (
+    Flags,
+    from_flags,
+    from_numbers,
+    from_texts,
+    is_valid,
+    repeat,
+    to_flags,
+    to_numbers,
+    whole,
+)
 from pipeline.table.columns import Column
 from pipeline.table.shard import Mask, ShardData, drawn_for_audit
 from pipeline.table.sql import columns_of, evaluate
 from pipeline.words.errors import InputError
 
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
-Flags = npt.NDArray[np.bool_]
 
 
 class DecideStage(WholeStage):
@@ -103,8 +113,10 @@ class DecideStage(WholeStage):
         """
         table = shard.table(*self.reads)
         failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
-        has_failed = _flags(pc.is_valid(failed))
-        skipped = _flags(pc.equal(table["status"], "skipped"))
+        has_failed = is_valid(failed)
+        skipped = _codes(table["status"], ["skipped"]) == 0
+        reasons = list(dict.fromkeys(rule.reason for rule in self.rules))
+        given_by_fetch = _codes(failed, reasons)
         verdicts = evaluate(table, [rule.when for rule in self.rules])
         taken: list[Flags] = []
         doubtful = np.zeros(table.num_rows, bool)
@@ -116,60 +128,67 @@ class DecideStage(WholeStage):
                 doubtful |= verdict == 1
                 taken.append(np.zeros(table.num_rows, bool))
             else:
-                by_fetch = _flags(
-                    pc.equal(failed, rule.reason)
-                )  # the fetch gave this reason already
-                taken.append(((verdict == 1) | unknown) & ~by_fetch)
+                is_new = given_by_fetch != reasons.index(rule.reason)
+                taken.append(((verdict == 1) | unknown) & is_new)
         for i, rule in enumerate(self.rules):
             for j in range(i):
                 if self.rules[j].reason == rule.reason:
                     taken[i] &= ~taken[j]  # a reason is given once
         measured = np.any([has_failed, *taken], axis=0)
         given = np.stack([has_failed, *taken, skipped & ~measured], axis=1)
-        words = pa.array([*(rule.reason for rule in self.rules), NOT_MEASURED], pa.string())
+        words = from_texts([*(rule.reason for rule in self.rules), NOT_MEASURED])
         row, place = np.nonzero(given)
         values = pa.concat_arrays([failed.cast(pa.string()), words])
-        values = values.take(pa.array(np.where(place == 0, row, table.num_rows + place - 1)))
+        values = values.take(from_numbers(np.where(place == 0, row, table.num_rows + place - 1)))
+        lists = _lists(row, values, table.num_rows)
+        is_clean: Flags = ~np.any(given, axis=1)
+        own = pa.table({"audit": from_flags(self._audit(shard)), "reasons": lists})
+        return Prepared(own, self._members(table, doubtful, is_clean))
+
+    def _audit(self, shard: ShardData) -> Flags:
         audit = shard.left_out()
-        if audit.any():
-            audit &= drawn_for_audit(table["uid"].to_pylist(), self.job.audit_fraction)
-        reasons = _lists(row, values, table.num_rows)
+        if self.job.audit_fraction and audit.any():
+            uids = shard.table()["uid"].to_pylist()
+            return audit & drawn_for_audit(uids, self.job.audit_fraction)
+        return np.zeros(len(audit), bool)
+
+    def _members(self, table: pa.Table, doubtful: Flags, is_clean: Flags) -> pa.Table:
+        """The rows that may be duplicates."""
+        members = table.filter(from_flags(doubtful))
         columns = {
-            "uid": table["uid"],
-            "group": pc.if_else(pa.array(doubtful), table["dup_group"], None),
-            "clean": pc.equal(pc.list_value_length(reasons), 0),
+            "uid": members["uid"],
+            "group": members["dup_group"],
+            "clean": from_flags(is_clean[doubtful]),
         }
         for name in self.job.dedup.prefer:
             if name in table.column_names:
-                # Unknown: last.
-                known = pc.fill_null(table[name].cast(pa.float64(), safe=False), -np.inf)
-                columns[f"rank_{name}"] = pc.if_else(pc.is_nan(known), -np.inf, known)
-        own = pa.table({"audit": pa.array(audit), "reasons": reasons})
-        return Prepared(own, pa.table(columns))
+                known = members[name].cast(pa.float64(), safe=False)
+                rank = np.where(is_valid(known), to_numbers(known), -np.inf)  # unknown: last
+                columns[f"rank_{name}"] = from_numbers(np.where(np.isnan(rank), -np.inf, rank))
+        return pa.table(columns)
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
         ranks = [name for name in rows.column_names if name.startswith("rank_")]
         order = [(name, "descending") for name in ranks]
         clean = rows.filter(rows["clean"])
         clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
-        groups, changes = clean["group"].combine_chunks(), np.ones(clean.num_rows, bool)
-        changes[1:] = _flags(pc.not_equal(groups[1:], groups[:-1]))
-        best = clean.filter(pa.array(changes))
-        found = pc.index_in(rows["group"], value_set=best["group"].combine_chunks())
+        groups, changes = whole(clean["group"]), np.ones(clean.num_rows, bool)
+        changes[1:] = to_flags(pc.not_equal(groups[1:], groups[:-1]))
+        best = clean.filter(from_flags(changes))
+        found = pc.index_in(rows["group"], value_set=whole(best["group"]))
         return pa.table(
             {"shard": rows["shard"], "uid": rows["uid"], "best": best["uid"].take(found)}
         )
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
         uids = shard.table()["uid"].combine_chunks()
-        best = merged["best"].combine_chunks()
-        best = best.take(pc.index_in(uids, value_set=merged["uid"].combine_chunks()))
-        is_twin = pc.fill_null(pc.not_equal(best, uids), False)
-        reasons = self._with_duplicate(prepared["reasons"].combine_chunks(), _flags(is_twin))
-        is_kept = pc.equal(pc.list_value_length(reasons), 0)
-        start = pc.if_else(is_kept, pa.scalar(None, pa.int32()), reasons.offsets[:-1])
-        first = reasons.values.take(start)
-        dup_of = pc.if_else(is_twin, best, pa.scalar(None, pa.string()))
+        best = whole(merged["best"])
+        best = best.take(pc.index_in(uids, value_set=whole(merged["uid"])))
+        is_twin = to_flags(pc.not_equal(best, uids))
+        reasons = self._with_duplicate(whole(prepared["reasons"]), is_twin)
+        offsets = to_numbers(reasons.offsets)
+        first = reasons.values.take(from_numbers(offsets[:-1], offsets[1:] > offsets[:-1]))
+        dup_of = pc.if_else(from_flags(is_twin), best, pa.nulls(len(uids), pa.string()))
         columns = {"uid": uids, "reason": first, "reasons": reasons, "dup_of": dup_of}
         table = pa.table({**columns, "audit": prepared["audit"]})
         kept = first.null_count
@@ -184,24 +203,24 @@ class DecideStage(WholeStage):
         known = list(dict.fromkeys([*rules, NOT_MEASURED]))
         places = np.array([rules.index(r) if r in rules else len(rules) for r in known] + [-1])
         values = reasons.flatten()
-        row = np.repeat(np.arange(len(reasons)), pc.list_value_length(reasons).to_numpy())
-        own = places[pc.fill_null(pc.index_in(values, value_set=pa.array(known)), -1).to_numpy()]
+        row = np.repeat(np.arange(len(reasons)), np.diff(to_numbers(reasons.offsets)))
+        own = places[_codes(values, known)]
         place = np.where(twins[row], own, np.arange(len(row)))
         extra = np.flatnonzero(twins)
         row = np.concatenate([row, extra])
         place = np.concatenate([place, np.full(len(extra), rules.index(DUPLICATE))])
-        values = pa.concat_arrays([values, pa.repeat(DUPLICATE, len(extra))])
+        values = pa.concat_arrays([values, repeat(DUPLICATE, len(extra))])
         order = np.lexsort((place, row))
-        return _lists(row[order], values.take(pa.array(order)), len(reasons))
+        return _lists(row[order], values.take(from_numbers(order)), len(reasons))
 
 
-def _flags(column: pa.Array | pa.ChunkedArray) -> Flags:
-    """An Arrow boolean, null as false."""
-    result: Flags = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
-    return result
+def _codes(column: pa.Array | pa.ChunkedArray, values: Sequence[str]) -> npt.NDArray[np.int32]:
+    """The place of each cell among the values, -1 for another one and for null."""
+    index = pc.index_in(column, value_set=from_texts(values))
+    return np.where(is_valid(index), to_numbers(index), -1)
 
 
 def _lists(row: npt.NDArray[np.int64], values: pa.Array, rows: int) -> pa.ListArray:
     """One list a row of the values whose `row`, in ascending order, it is."""
     offsets = np.searchsorted(row, np.arange(rows + 1)).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return pa.ListArray.from_arrays(from_numbers(offsets), values)

@@ -25,7 +25,11 @@ _MAY_MATCH: Mapping[str, Callable[[Any, Any, Any], bool]] = {
 
 
 def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
-    pq.write_table(table, path, compression="zstd", row_group_size=row_group)
+    # A dictionary of values that are all different makes the file larger and takes time.
+    repeated = [name for name in table.column_names if name != "uid"]
+    pq.write_table(
+        table, path, compression="zstd", row_group_size=row_group, use_dictionary=repeated
+    )
 
 
 def read_parquet(

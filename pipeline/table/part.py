@@ -11,7 +11,8 @@ import hashlib
 import json
 import resource
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from pipeline.table.storage import Folder
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
+READERS = 16
+"""Sidecars that are read at once from an object store."""
 PATCHES_KEPT = 16
 """Number of latest changes that a part's sidecar lists, for stages that read the part before."""
 
@@ -213,3 +216,13 @@ def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Si
     if any(data.size(target) != size for target, size in sidecar.files.items()):
         return None
     return sidecar
+
+
+def read_sidecars(
+    folder: Folder, names: Iterable[str], *, data: Folder | None = None
+) -> list[Sidecar | None]:
+    """`read_sidecar` of each; in threads where each costs a round trip to an object store."""
+    if folder.is_local:
+        return [read_sidecar(folder, name, data=data) for name in names]
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(lambda name: read_sidecar(folder, name, data=data), names))

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.arrays import Flags, from_flags, repeat
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 
-Rows = npt.NDArray[np.bool_]
+Rows = Flags
 """One boolean per row of a shard, shape (rows,)."""
 
 
@@ -58,8 +59,9 @@ class ShardData:
         table = self._measured(names)
         for mask in self.masks:
             for name in sorted(mask.hides.intersection(names)):
-                blank = pa.scalar("skipped" if name == "status" else None, table[name].type)
-                shown = pc.if_else(pa.array(self.lets_in(mask)), table[name], blank)
+                column, rows = table[name], table.num_rows
+                blank = repeat("skipped", rows) if name == "status" else pa.nulls(rows, column.type)
+                shown = pc.if_else(from_flags(self.lets_in(mask)), column, blank)
                 table = table.set_column(table.column_names.index(name), name, shown)
         return table
 

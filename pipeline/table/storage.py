@@ -1,6 +1,7 @@
 """Files under one folder, local or on any fsspec store, each written completely or not at all."""
 
 import contextlib
+import copy
 import errno
 import os
 import re
@@ -28,7 +29,10 @@ _WORDS = re.compile(
 
 
 class Folder:
-    """A folder named by a path or fsspec URL; names inside it are relative and use `/`."""
+    """A folder named by a path or fsspec URL; names inside it are relative and use `/`.
+
+    The most frequent calls do without fsspec on a local disk, where it takes several times as long.
+    """
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.url = str(url).rstrip("/")
@@ -44,27 +48,40 @@ class Folder:
         return (Folder, (self.url,))
 
     def sub(self, name: str) -> "Folder":
-        return Folder(f"{self.url}/{name}")
+        if not self.is_local:
+            return Folder(f"{self.url}/{name}")
+        # fsspec would look at the URL once more, which takes longer than reading a small file.
+        folder = copy.copy(self)
+        folder.url = folder._root = f"{self._root}/{name}".rstrip("/")
+        return folder
 
     def path(self, name: str = "") -> str:
         return f"{self._root}/{name}" if name else self._root
 
     def exists(self, name: str) -> bool:
+        if self.is_local:
+            return Path(self.path(name)).exists()
         return bool(self._fs.exists(self.path(name)))
 
     def size(self, name: str) -> int | None:
         """Bytes, or None if there is no such file."""
         try:
+            if self.is_local:
+                return Path(self.path(name)).stat().st_size
             return int(self._fs.size(self.path(name)))
         except FileNotFoundError:
             return None
 
     def read(self, name: str) -> bytes:
+        if self.is_local:
+            return Path(self.path(name)).read_bytes()
         return bytes(self._fs.cat_file(self.path(name)))
 
     def names(self, name: str = "") -> list[str]:
         """Names directly inside a folder, sorted; empty if the folder does not exist."""
         try:
+            if self.is_local:
+                return sorted(entry.name for entry in Path(self.path(name)).iterdir())
             entries = self._fs.ls(self.path(name), detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []

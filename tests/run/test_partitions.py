@@ -1,5 +1,6 @@
 """A merge in partitions: each task reads only its rows; their number changes no result."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from takedown import folder, take
 
 from pipeline.config.load import load_job
 from pipeline.engine.damage import find_damage
-from pipeline.engine.merging import Partition, deal
+from pipeline.engine.merging import NOTHING, Partition, deal
 from pipeline.engine.parts import stage_parts
 from pipeline.inspect.preview import preview
 from pipeline.inspect.query import query
@@ -161,6 +162,65 @@ def test_a_takedown_removes_every_partition(copy, parts_of):
     assert holding() == set()
     assert leaks(folder(copy), secret) == []
     assert stats(Run(folder(copy)))["reasons"]["forgotten"] == 1
+
+
+@pytest.fixture
+def alone(lab):
+    """A run of 12 different pictures in four shards, whose judgement has no group to merge."""
+    return lab.run(lab.job(lab.site.rows[:12], shard_size=3))
+
+
+def inputs_of_the_merge(result) -> list[str]:
+    names = sorted(path.name for path in place(result).glob("?????.json"))
+    return [json.loads((place(result) / name).read_text())["inputs"]["merged"] for name in names]
+
+
+def test_without_groups_nothing_is_merged_and_nothing_is_kept_for_it(lab, alone, merges):
+    assert inputs_of_the_merge(alone) == [NOTHING] * 4
+    files = {f"0000{n}.{end}" for n in range(4) for end in ("parquet", "json")}
+    assert {path.name for path in place(alone).iterdir()} == {*files, "recipe.json"}
+    assert stats(alone.run)["kept"] == 12
+    assert preview(load_job(lab.folder / "job.yaml"))["stages"][-2]["why"] == "up to date"
+    lab.run(lab.folder / "job.yaml")
+    assert lab.said == ["everything is up to date; nothing to do"]
+
+
+def test_a_lost_part_without_groups_is_made_alone(lab, alone):
+    before = {p.name: p.stat().st_mtime_ns for p in place(alone).glob("?????.parquet")}
+    (place(alone) / "00002.json").unlink()
+    events = len(lab.log(alone))
+    again = lab.run(lab.folder / "job.yaml")
+    after = {p.name: p.stat().st_mtime_ns for p in place(alone).glob("?????.parquet")}
+    assert {name for name in after if after[name] != before[name]} == {"00002.parquet"}
+    assert made(lab, again, events).count((["decide"], "prepare")) == 4
+    assert again.digest == alone.digest
+
+
+def test_shards_with_a_group_are_merged_and_the_others_stay(lab, alone, merges):
+    merges.clear()
+    rows = lab.site.rows[:12]
+    copy = {**rows[0], "caption": "the first picture again"}
+    grown = lab.run(lab.job([*rows, copy], shard_size=3))
+    (members,) = query(grown.run, "select list(distinct shard) l from samples where dup_group is "
+                       "not null")["l"].to_pylist()  # fmt: skip
+    assert (len(merges[-1]), len(members)) == (1, 2)
+    merged = {n: one != NOTHING for n, one in enumerate(inputs_of_the_merge(grown))}
+    assert [shard for shard, needs in merged.items() if needs] == sorted(members)
+    assert stats(grown.run)["reasons"] == {"duplicate": 1}
+    # Without the copy nothing of the merge is left behind that could be read or taken for damage.
+    (place(grown) / "merged-000.json").unlink()
+    (part,) = [part for part in stage_parts(grown.run) if part.name == "decide"]
+    assert set(part.sidecars) == set(range(5)) - set(members)
+    again = lab.run(lab.folder / "job.yaml")
+    assert (again.digest, find_damage(again.run)) == (grown.digest, None)
+
+
+def test_a_takedown_judges_anew_what_was_never_merged(lab, alone):
+    (row,) = query(alone.run, "select uid, url, caption from samples limit 1").to_pylist()
+    take(lab, ("uid", row["uid"]))
+    shown = stats(Run(folder(lab)))
+    assert (shown["kept"], shown["reasons"], shown["conserved"]) == (11, {"forgotten": 1}, True)
+    assert leaks(folder(lab), {"url": row["url"].encode()}) == []
 
 
 def test_rows_go_to_the_same_partition_in_every_process():

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.erase.rows import numbers, rows_of
-from pipeline.engine.merging import is_of_whole
+from pipeline.engine.merging import MERGED, is_of_whole
 from pipeline.engine.patches import marked
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import fetch_summary
@@ -80,6 +80,10 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
         sidecar = read_sidecar(folder, name)
         if sidecar is None:
             continue
+        if MERGED in sidecar.inputs:
+            found["parts"].pop(path, None)
+            found["whole"].append(path)
+            return
         named.update((f"{name}.json", *sidecar.files))
         if rows := rows_of(folder, f"{name}.parquet", wanted):
             shard = index.shards[number][1] if index and number < len(index) else None

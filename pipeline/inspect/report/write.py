@@ -2,13 +2,14 @@
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import yaml
 
 from pipeline.engine.parts import Parts, columns_of, index_of, product_parts, schema_of
-from pipeline.inspect.report import plots
 from pipeline.inspect.report.counting import Questions, count
 from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose_groups
 from pipeline.inspect.report.facts import READING, funnel, margins_of, reason_rows
@@ -23,6 +24,7 @@ from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 
 GRID_SIDE = 1_000
+PLOTS = "pipeline.inspect.report.plots"
 LARGE = 1_000_000
 """Rows from which the steps are printed to stderr."""
 
@@ -44,6 +46,8 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     parts = columns_of(products)
     report_step = _step_reporter(run)
     report_step("counting")
+    # Bokeh takes half a second to import, in Python; DuckDB, which counts, needs little Python.
+    threading.Thread(target=import_module, args=(PLOTS,)).start()
     asked = Questions.of(run, parts)
     few_shards = len(index_of(run)) > SHARDS[run.folder.is_local]
     counted = count(run, parts, asked, few_shards, seed)
@@ -109,6 +113,8 @@ def _stage_of(run: Run, parts: Sequence[Parts]) -> dict[str, str]:
 
 
 def _shown(histogram: Histogram) -> dict[str, Any]:
+    from pipeline.inspect.report import plots
+
     return {
         "column": histogram.column,
         "item": plots.histogram_item(histogram),
@@ -156,6 +162,8 @@ def _lines(run: Run, name: str) -> list[dict[str, Any]]:
 
 def training(run: Run) -> dict[str, Any]:
     """The loss curve and the sheet of samples, where the run has them."""
+    from pipeline.inspect.report import plots
+
     log = [line for line in _lines(run, "train/log.jsonl") if "loss" in line and "step" in line]
     drawn = _lines(run, "samples/samples.jsonl")
     sheet = None
