@@ -8,6 +8,7 @@ from typing import TypeVar
 import duckdb
 
 from pipeline.engine.parts import Parts, index_of
+from pipeline.inspect.alignment import aligned_parts
 from pipeline.inspect.view import connect
 from pipeline.table.run import Run
 from pipeline.words.threads import worker_threads
@@ -40,7 +41,8 @@ def each_chunk(
 
     def one(shards: list[int]) -> T:
         # With one thread the rows come in their order, so that the same files give the same counts.
-        with connect(run, shards, parts, own=True, threads=1) as db:
+        aligned = aligned_parts(run, parts, shards)
+        with connect(run, shards, parts, own=True, threads=1, aligned=aligned) as db:
             return count(db)
 
     pool = ThreadPoolExecutor(workers)

@@ -71,7 +71,7 @@ def tally_of(db: duckdb.DuckDBPyConnection, table: str = "checked") -> Tally:
     found = Tally()
     rows = db.execute(
         "SELECT verdict, reason, reasons, count(*), count(*) FILTER (aligned IS NOT TRUE), "
-        f"coalesce(sum(repeats), 0)::BIGINT - count(uid) FROM {table} GROUP BY ALL"
+        f"coalesce(sum(repeats), 0)::BIGINT - count(repeats) FROM {table} GROUP BY ALL"
     ).fetchall()
     for verdict, reason, reasons, count, misaligned, repeats in rows:
         found.verdicts[verdict] += count

@@ -7,7 +7,7 @@ JOIN): nothing is hashed and nothing is held, whatever the number of rows.
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -36,6 +36,7 @@ def connect(
     *,
     own: bool = False,
     threads: int | None = None,
+    aligned: Mapping[int, frozenset[str]] | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A database with the view `samples`; use it in a `with` block, or close it.
 
@@ -46,7 +47,8 @@ def connect(
     row's uid at this row's place. Only `shards` if given (default all). The database can read
     nothing but these files and write nothing, and its settings are locked. `own` says that all SQL
     is winnow's own: on a local disk DuckDB then opens the files itself. That takes half the time,
-    but a COPY could overwrite them. `threads` is by default DuckDB's choice.
+    but a COPY could overwrite them. `threads` is by default DuckDB's choice. Of parts that are
+    known to be `aligned` (by shard, their names) the uids are not compared.
 
     Raises InputError if the input has not been dealt into shards yet.
     """
@@ -67,7 +69,7 @@ def connect(
     url = _urls(run, own)
     try:
         db.register_filesystem(RunFiles(run.folder.url))
-        _define(db, run, wanted, parts, url)
+        _define(db, run, wanted, parts, url, aligned or {})
         paths = [url("shards", shard) for shard in wanted]
         paths += [url(p.folder, shard) for p in parts for shard in wanted if shard in p.sidecars]
         db.execute(f"SET allowed_paths = {paths}")
@@ -99,7 +101,7 @@ def literal(text: str) -> str:
 
 def _define(
     db: duckdb.DuckDBPyConnection, run: Run, shards: list[int], parts: Sequence[Parts],
-    url: Callable[[str, int], str],
+    url: Callable[[str, int], str], aligned: Mapping[int, frozenset[str]],
 ) -> None:  # fmt: skip
     of_stage: dict[str, dict[str, str]] = {}
     for part in parts:
@@ -112,15 +114,13 @@ def _define(
     own = _types(db, run, first) if first else {"uid": "VARCHAR", "repeats": "INTEGER"}
     file = free_name("file", own)
 
-    def has(shard: int) -> tuple[bool, ...]:
-        return tuple(shard in part.sidecars for part in parts)
+    def has(shard: int) -> tuple[list[Parts], frozenset[str]]:
+        return [p for p in parts if shard in p.sidecars], aligned.get(shard, frozenset())
 
-    groups = [(present, list(members)) for present, members in groupby(shards, has)]
     branches = [
-        _branch(members, [p for p, there in zip(parts, present, strict=True) if there], parts, own,
-                of_stage, taken, file, url)
-        for present, members in groups
-    ]  # fmt: skip
+        _branch(list(members), present, parts, own, of_stage, taken, file, url, known)
+        for (present, known), members in groupby(shards, has)
+    ]
     if not branches:
         nulls = [f"NULL::{kind} AS {quote(name)}" for name, kind in own.items()]
         nulls += ["0::INTEGER AS shard", "0::BIGINT AS row", "'' AS verdict", "true AS aligned"]
@@ -159,9 +159,10 @@ def _place(file: str) -> str:
 def _branch(
     shards: list[int], present: Sequence[Parts], parts: Sequence[Parts],
     own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str], file: str,
-    url: Callable[[str, int], str],
+    url: Callable[[str, int], str], known: frozenset[str],
 ) -> str:  # fmt: skip
-    """The rows of shards that have the same parts, each column under the same name and order."""
+    """The rows of shards that have the same parts, each column under the same name and order; of
+    the parts that are not `known` to be aligned the uids are compared."""
     alias: Callable[[Parts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
     columns = [_place(file)]
     columns += [
@@ -177,7 +178,8 @@ def _branch(
     columns += [f"NULL::{kind} AS {name}" for name, kind in DECIDED.items() if name not in seen]
     decide = next((alias(part) for part in present if part.name == "decide"), None)
     columns.append(f"{_verdict(decide)} AS verdict")
-    same = " AND ".join(f"{alias(part)}.uid = s.uid" for part in present) or "true"
+    others = [part for part in present if part.name not in known]
+    same = " AND ".join(f"{alias(part)}.uid = s.uid" for part in others) or "true"
     columns.append(f"({same}) AS aligned")
     source = _source(shards, "s", file, url)
     for part in present:

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -53,6 +52,8 @@ def _decode(
     rows: Mapping[str, npt.NDArray[np.bool_]],
 ) -> Iterator[Decoded]:
     """Pictures in row order; at most 64 are decoded ahead of the models."""
+    import cv2
+
     # OpenCV's threads would compete with the models' for the cores.
     cv2.setNumThreads(1)
 

@@ -1,13 +1,16 @@
 """Checks and normalises the URLs that may be fetched."""
 
+from __future__ import annotations
+
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import Url, parse_url
-
 from pipeline.words.failure import FetchError
+
+if TYPE_CHECKING:
+    from urllib3.util import Url
 
 SCHEMES = ("http", "https")
 MAX_URL = 8_000
@@ -21,6 +24,9 @@ def check_url(text: str) -> Url:
     Credentials in it are left out: they are not sent. Raises FetchError: url_invalid,
     scheme_forbidden.
     """
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import Url, parse_url
+
     text = text.strip()
     scheme = _SCHEME.match(text)
     if scheme is None:

@@ -5,7 +5,8 @@ seconds, and the greatest resident memory of any of their processes. Needs an id
 
 In the same run it measures what no such command can be faster than: a process that imports what
 winnow needs (`imports`), and one that reads the run's tables once with pyarrow on all cores and
-writes one of the columns of text again (`tables`).
+writes one of the columns of text again (`tables`). `additions` is 10⁷ additions in a loop of
+Python, to compare runs on a machine whose speed changes.
 """
 
 import argparse
@@ -54,6 +55,7 @@ def job(folder: Path, words: int) -> Path:
     return path
 
 
+ADDITIONS = "x = 0\nfor i in range(10**7): x += i"
 IMPORTS = (
     "import pyarrow.parquet, pyarrow.compute, duckdb, pydantic, typer, rich.table, fsspec, yaml"
 )
@@ -121,7 +123,7 @@ def main() -> None:
         folder = Path(name)
         write_list(folder / "pairs.parquet", given.rows)
         steps = {"first run": [run_job(job(folder, 3))], "new threshold": [], "nothing to do": []}
-        steps |= {"imports": [], "tables": []}
+        steps |= {"imports": [], "tables": [], "additions": []}
         (folder / "copy").mkdir()
         places = [str(folder / "runs" / "job"), str(folder / "copy")]
         for i in range(given.runs):
@@ -129,10 +131,12 @@ def main() -> None:
             steps["nothing to do"].append(run_job(job(folder, 4 + i)))
             steps["imports"].append(timed([sys.executable, "-c", IMPORTS]))
             steps["tables"].append(timed([sys.executable, "-c", TABLES, *places]))
+            steps["additions"].append(timed([sys.executable, "-c", ADDITIONS]))
     for step, found in steps.items():
         seconds = statistics.median(second for second, _ in found)
         memory = max(peak for _, peak in found)
-        print(f"{step:>14}: {seconds:7.1f} s, largest process {memory:,.0f} MiB")
+        span = f"{min(s for s, _ in found):.1f}–{max(s for s, _ in found):.1f}"
+        print(f"{step:>14}: {seconds:7.1f} s ({span}), largest process {memory:,.0f} MiB")
 
 
 if __name__ == "__main__":

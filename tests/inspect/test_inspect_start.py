@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "dask", "distributed", "scipy", "sklearn", "img2dataset", "pandas", "faiss")
+HEAVY = (
+    "torch", "dask", "distributed", "scipy", "sklearn", "img2dataset", "pandas", "faiss", "cv2",
+)  # fmt: skip
 COMMAND = f"""
 import sys
 from pipeline.shell.cli import entry

@@ -28,7 +28,7 @@ from pipeline.inspect.view import connect, quote
 from pipeline.table.run import Run
 from pipeline.table.sql import free_name
 
-SAMPLED = 200_000
+SAMPLED = 100_000
 """Rows from which axes and groupings are chosen; all rows are then counted."""
 COUNTED = ("uid", "shard", "row", "repeats", "verdict", "reason", "reasons", "aligned")
 

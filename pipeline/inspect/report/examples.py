@@ -58,16 +58,15 @@ def add_candidates(found: Candidates, more: Candidates) -> None:
         found[name] = sorted([*found.get(name, ()), *rows])[:PER_REASON]
 
 
-def choose_groups(
-    db: duckdb.DuckDBPyConnection, columns: Collection[str], seed: int
-) -> dict[str, Any]:
+NO_GROUPS: Mapping[str, Any] = {"groups": {}, "sizes": {}, "kinds": {}}
+
+
+def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> Mapping[str, Any]:
     """Up to `GROUPS_PER_KIND` duplicate groups per kind of likeness, and how many there are.
 
-    `columns` are those of the samples. Keys: `groups` {group: [(shard, row), …], the kept member
+    Keys: `groups` {group: [(shard, row), …], the kept member
     first}, `sizes` {members: groups} and `kinds` {kind: rows}.
     """
-    if "dup_group" not in columns:
-        return {"groups": {}, "sizes": {}, "kinds": {}}
     grouped = "FROM samples WHERE dup_group IS NOT NULL"
     sizes = db.execute(
         f"SELECT n, count(*) FROM (SELECT count(*) AS n {grouped} GROUP BY dup_group) "

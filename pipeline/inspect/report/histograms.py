@@ -80,6 +80,10 @@ class Bins:
     counts: dict[str, Counter[tuple[bool, int]]] = field(default_factory=dict)
     """By column: rows by whether they are kept and their bin."""
 
+    def has_values(self, column: str) -> bool:
+        spread = self.spreads.get(column, Spread())
+        return spread.least <= spread.most
+
     def add(self, other: "Bins") -> None:
         for name, spread in other.spreads.items():
             self.spreads.setdefault(name, Spread()).add(spread)

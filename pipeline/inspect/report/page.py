@@ -3,11 +3,12 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from bokeh.resources import Resources
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
@@ -20,20 +21,11 @@ _CHARTS = "charts"
 
 def render(page: Mapping[str, Any]) -> str:
     """The HTML. Every value is escaped; scripts run only if they are ours, by their sha256."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "size": size, "pct": percent, "ticks": ticks}
     charts, targets = _charts(page)
     # Bokeh's own script, and ours; both are constant, so their hashes name them.
     library = Resources(mode="inline", components=["bokeh"], minified=True).js_raw
     scripts = [text for text in (*library, _read("page.js")) if text.strip()]
-    template = environment.get_template("page.html")
-    return template.render(
+    return template().render(
         **page,
         rows=rows,
         targets=targets,
@@ -42,6 +34,20 @@ def render(page: Mapping[str, Any]) -> str:
         style=Markup(_read("page.css")),  # noqa: S704 - our own file
         policy=policy(scripts),
     )
+
+
+@lru_cache(maxsize=1)
+def template() -> Template:
+    """The compiled page."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "size": size, "pct": percent, "ticks": ticks}
+    return environment.get_template("page.html")
 
 
 def policy(scripts: list[str]) -> str:

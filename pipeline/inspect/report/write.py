@@ -2,19 +2,23 @@
 
 import json
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import yaml
 
 from pipeline.engine.parts import Parts, columns_of, index_of, product_parts, schema_of
 from pipeline.inspect.report.counting import Questions, count
-from pipeline.inspect.report.examples import PER_REASON, SHARDS, cards, choose_groups
+from pipeline.inspect.report.examples import (
+    NO_GROUPS,
+    PER_REASON,
+    SHARDS,
+    cards,
+    choose_groups,
+)
 from pipeline.inspect.report.facts import READING, funnel, margins_of, reason_rows
 from pipeline.inspect.report.histograms import Histogram, histograms
-from pipeline.inspect.report.page import render
 from pipeline.inspect.report.pictures import thumbnail
 from pipeline.inspect.report.product import PAGE
 from pipeline.inspect.stats import account, law
@@ -24,7 +28,6 @@ from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 
 GRID_SIDE = 1_000
-PLOTS = "pipeline.inspect.report.plots"
 LARGE = 1_000_000
 """Rows from which the steps are printed to stderr."""
 
@@ -35,20 +38,33 @@ def write_report(run: Run, seed: int = 0) -> str:
     The page needs no network. `seed` chooses the examples. InputError if the input has not been
     dealt into shards yet.
     """
-    page = render(gather(run, seed))
-    run.folder.write(PAGE, page.encode())
+    values = gather(run, seed)
+    from pipeline.inspect.report.page import render
+
+    run.folder.write(PAGE, render(values).encode())
     return run.folder.path(PAGE)
 
 
 def gather(run: Run, seed: int) -> dict[str, Any]:
     """Everything the page shows, as plain values and Bokeh items."""
+    # Bokeh and Jinja take a second, in Python; this thread meanwhile waits for DuckDB.
+    with ThreadPoolExecutor(1) as beside:
+        return _gather(run, seed, beside)
+
+
+def _load_what_draws() -> None:
+    from pipeline.inspect.report import page, plots  # noqa: F401
+
+    page.template()
+
+
+def _gather(run: Run, seed: int, beside: ThreadPoolExecutor) -> dict[str, Any]:
     products = product_parts(run)
     parts = columns_of(products)
     report_step = _step_reporter(run)
     report_step("counting")
-    # Bokeh takes half a second to import, in Python; DuckDB, which counts, needs little Python.
-    threading.Thread(target=import_module, args=(PLOTS,)).start()
     asked = Questions.of(run, parts)
+    loaded = beside.submit(_load_what_draws)
     few_shards = len(index_of(run)) > SHARDS[run.folder.is_local]
     counted = count(run, parts, asked, few_shards, seed)
     keep(run, parts, counted.tally)
@@ -56,9 +72,13 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
     margins = margins_of(counted.margins, rules, asked.types)
     reasons = reason_rows(stats, rules, margins, run.job)
     found, constant = histograms(counted.axes, counted.bins, asked.lines)
+    loaded.result()
+    drawn = beside.submit(lambda: [_shown(histogram) for histogram in found])
     report_step("examples")
-    with connect(run, parts=parts, own=True) as db:
-        groups = choose_groups(db, asked.types, seed)
+    groups = NO_GROUPS
+    if counted.bins.has_values("dup_sim"):  # which every member of a group has
+        with connect(run, parts=parts, own=True) as db:
+            groups = choose_groups(db, seed)
     chosen = {name: [place for _, place in some] for name, some in counted.examples.items()}
     places = {place for some in (*chosen.values(), *groups["groups"].values()) for place in some}
     shown = cards(run, parts, rules, places)
@@ -70,8 +90,8 @@ def gather(run: Run, seed: int) -> dict[str, Any]:
         "funnel": funnel(stats, rules, _stage_of(run, parts)),
         "judged": [r for r in reasons if r["name"] not in READING],
         "fetched": [r for r in reasons if r["name"] in READING],
-        "histograms": [_shown(h) for h in found if h.column in thresholds],
-        "more_histograms": [_shown(h) for h in found if h.column not in thresholds],
+        "histograms": [h for h in drawn.result() if h["column"] in thresholds],
+        "more_histograms": [h for h in drawn.result() if h["column"] not in thresholds],
         "constant": constant,
         "examples": {
             name: [shown[place] for place in some if place in shown]
