@@ -14,6 +14,7 @@ from pipeline.config.sections import (
     EmbedConfig,
     ExportConfig,
     ImagesConfig,
+    InputDialect,
 )
 from pipeline.config.training import SampleConfig, TrainConfig
 from pipeline.words.reasons import check_reason
@@ -49,11 +50,13 @@ class Job(Section):
         description="CSV, TSV, JSON lines or Parquet, plain or gzip: a file, a folder or a glob, "
         "any fsspec URL; or a list of them."
     )
-    input_format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
+    input_format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet"] = Field(
         "auto",
         description="Format of the input; `auto`: by the file name. Cells may be quoted in CSV, "
-        "not in TSV.",
+        "not in TSV. `json` is one document: an array of objects, MS COCO's captions, RedCaps' "
+        "annotations, or an object of arrays of the same length.",
     )
+    input_dialect: InputDialect = Field(InputDialect(), description="How CSV and TSV are written.")
     columns: Columns = Field(Columns(), description="Which input column holds what.")
     name: str | None = Field(
         None,

@@ -10,9 +10,13 @@ from pipeline.config.base import Section, mask, tuning
 class Columns(Section):
     """Which input column holds what, for inputs whose columns do not have the usual names."""
 
-    url: str | None = Field(None, description="The picture's URL; by default `url` or `URL`.")
-    caption: str | None = Field(
-        None, description="The caption; by default `caption`, `text`, `TEXT` or `alt`."
+    url: str | None = Field(
+        None, description="The picture's URL; by default `image_url`, `url` or `URL`."
+    )
+    caption: str | tuple[str, ...] | None = Field(
+        None,
+        description="The caption; by default `caption`, `text`, `TEXT` or `alt`. Of several "
+        "columns, the first that is not empty in a row.",
     )
     sha256: str | None = Field(
         None,
@@ -23,6 +27,29 @@ class Columns(Section):
         None,
         description="The expected md5 (hex) of the picture's bytes; by default `md5`, if there "
         "is one.",
+    )
+
+    @property
+    def captions(self) -> tuple[str, ...] | None:
+        """The columns of `caption`; None: by their usual names."""
+        return (self.caption,) if isinstance(self.caption, str) else self.caption
+
+
+class InputDialect(Section):
+    """How CSV and TSV lists are written; by default this is found in their first lines."""
+
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="What separates cells; by default a tab in TSV, and in CSV that one of `,`, "
+        "`;`, tab and `|` with which the first line names a URL and a caption.",
+    )
+    header: bool | tuple[str, ...] | None = Field(
+        None,
+        description="Whether the first line names the columns, or their names; by default it does "
+        "unless it holds a URL. Without names, the column of URLs is `url`, of two columns the "
+        "other is `caption`, and the rest is `column_3` and so on.",
     )
 
 

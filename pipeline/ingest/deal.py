@@ -28,7 +28,10 @@ from pipeline.ingest.buckets import (
     note_changes,
     shard_digest,
 )
-from pipeline.ingest.listing import CAPTION_NAMES, URL_NAMES, Source, find_column, find_sources
+from pipeline.ingest.dialect import with_dialect
+from pipeline.ingest.documents import is_document
+from pipeline.ingest.listing import Source, find_sources
+from pipeline.ingest.names import find_captions, find_url
 from pipeline.ingest.reading import check_source, read_batches, read_schema
 from pipeline.ingest.rows import forgotten, to_table
 from pipeline.table.columns import SHARD_COLUMNS
@@ -50,8 +53,9 @@ class Listing:
     """The input before its rows are read: its files and their columns."""
 
     sources: tuple[Source, ...]
-    pairs: tuple[tuple[str, str], ...]
-    """Per file: the columns of URL and caption. Files may use different column names."""
+    pairs: tuple[tuple[str, str | tuple[str, ...]], ...]
+    """Per file: the columns of URL and caption, or those of which the first that is not empty is
+    the caption. Files may use different column names."""
     passthrough: dict[str, tuple[str, pa.DataType]]
     """Shard column -> (input column, type)."""
 
@@ -66,7 +70,9 @@ class Listing:
         inputs: dict[str, str] = {}
         for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
             name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
-            inputs[name] = digest_of([i, source.format, source.key, pair])
+            dialect = [source.delimiter, source.names, source.partition]
+            own = [i, source.format, source.key, pair]
+            inputs[name] = digest_of([*own, dialect] if any(dialect) else own)
         return Expected(digest_of([VERSION, shard_size, others]), inputs)
 
     def head(self, name: str) -> list[Any]:
@@ -87,6 +93,10 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
     sources, schemas = [], []
     for source in find_sources(job):
         check_source(source)
+        if source.format == "json" and job.input_format == "auto" and not is_document(source):
+            source = replace(source, format="jsonl")
+            check_source(source)
+        source = with_dialect(source, job)
         schema = read_schema(source)
         if schema or _has_rows(source):  # an empty file has no columns, and is skipped
             sources.append(source)
@@ -111,14 +121,18 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
     return Listing(tuple(sources), pairs, passthrough)
 
 
-def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> tuple[str, str]:
+def _pair(
+    job: Job, schema: Mapping[str, pa.DataType], source: Source
+) -> tuple[str, str | tuple[str, ...]]:
     place = f"input: {source.url}"
-    url = find_column(schema, job.columns.url, URL_NAMES, "url", place)
-    return url, find_column(schema, job.columns.caption, CAPTION_NAMES, "caption", place)
+    captions = find_captions(schema, job.columns.captions, place)
+    return find_url(schema, job.columns.url, place), (
+        captions[0] if len(captions) == 1 else captions
+    )
 
 
 def _others(
-    schemas: list[dict[str, pa.DataType]], pairs: tuple[tuple[str, str], ...]
+    schemas: list[dict[str, pa.DataType]], pairs: tuple[tuple[str, str | tuple[str, ...]], ...]
 ) -> dict[str, pa.DataType]:
     """The files' other columns, each in a type that holds every file's values."""
     others: dict[str, pa.DataType] = {}

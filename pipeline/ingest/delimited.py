@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from pipeline.ingest.listing import Source
+from pipeline.ingest.listing import BOM, Source
 from pipeline.ingest.quoting import Block, find_rows, line_ends
 from pipeline.words.errors import InputError, PartError
 
@@ -22,9 +22,7 @@ BLOCK = 32 << 20
 """Bytes read at once."""
 LONGEST = 32 << 20
 """Most bytes of a line or of a quoted cell."""
-BOM = b"\xef\xbb\xbf"
 _HEAD = 1 << 16
-_MARKS = {"csv": b",", "tsv": b"\t"}
 _SUBSTITUTE = "\u0100"
 """Replaces a quote that is text where Arrow would take it for an opening one; not in Latin-1."""
 
@@ -39,7 +37,7 @@ class Rows:
 
 
 def read_header(source: Source) -> list[bytes]:
-    """The cells of the first line that is not blank; empty if there is none."""
+    """The cells of the first line that is not blank, a header or not; empty if there is none."""
     for data, text, _ in _blocks(source, 0, _HEAD):
         data = _latin1(data, text) + b"\n"  # Arrow needs a second line to count columns
         table, _ = _parse(source, data, _parse(source, data, 0)[0].num_columns)
@@ -47,13 +45,13 @@ def read_header(source: Source) -> list[bytes]:
     return []
 
 
-def read_rows(source: Source, columns: int) -> Iterator[Rows]:
-    """The rows below the header, which has this many columns, in blocks.
+def read_rows(source: Source, columns: int, size: int = BLOCK) -> Iterator[Rows]:
+    """The rows, which have this many columns, in blocks; without the header line, if there is one.
 
     Raises InputError for a line of more than `LONGEST` bytes.
     """
-    header = 1
-    for data, text, expected in _blocks(source, columns, BLOCK):
+    header = int(source.names is None)
+    for data, text, expected in _blocks(source, columns, size):
         plain = not text and _is_utf8(data)
         table, broken = _parse(source, data if plain else _latin1(data, text), columns)
         if table.num_rows + len(broken) != expected:
@@ -70,7 +68,7 @@ def read_rows(source: Source, columns: int) -> Iterator[Rows]:
 
 def _blocks(source: Source, columns: int, size: int) -> Iterator[tuple[bytes, list[int], int]]:
     """Blocks of whole rows, the positions of quotes that are text, and the number of rows."""
-    mark, whole = _MARKS[source.format], False
+    mark, whole = source.separator.encode(), False
     with source.open() as handle:
         rest = handle.read(len(BOM)).removeprefix(BOM)
         while not whole:
@@ -131,7 +129,7 @@ def _parse(source: Source, data: bytes, columns: int) -> tuple[pa.Table, list[by
             autogenerate_column_names=not names,
         ),
         parse_options=pc.ParseOptions(
-            delimiter=_MARKS[source.format].decode(), newlines_in_values=source.format == "csv",
+            delimiter=source.separator, newlines_in_values=source.format == "csv",
             quote_char='"' if source.format == "csv" else False, invalid_row_handler=note,
         ),
         convert_options=pc.ConvertOptions(

@@ -1,23 +1,31 @@
-"""Finds the input list: its files, and which of their columns hold URL and caption."""
+"""Finds the files of the input list."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import io
+import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
+import pyarrow as pa
 
 from pipeline.config.job import Job
 from pipeline.words.errors import InputError
 
 EXTENSIONS = {
-    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
     ".parquet": "parquet",
 }  # fmt: skip
-PACKED = (".gz", ".gzip")
-URL_NAMES = ("url", "URL")
-CAPTION_NAMES = ("caption", "text", "TEXT", "alt")
-_SHOWN = 20
+COMPRESSIONS = {
+    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz",
+}  # fmt: skip
+BOM = b"\xef\xbb\xbf"
+_NO_LISTS = re.compile(r"_stats\.json$|^(manifest|sizes|dataset_infos?|state|croissant)\.json$")
+"""Names of JSON files that tools write beside lists and shards."""
+_SIGN = re.compile(r"[*?\[]")
+_HIVE = re.compile(r"([^=/]+)=([^/]*)")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,28 @@ class Source:
     """A text that changes when the file does."""
     size: int
     """Bytes, as stored."""
+    partition: tuple[tuple[str, str | None], ...] = ()
+    """Columns that the names of its folders give (Hive's `lang=de/`), with their one value."""
+    delimiter: str = ""
+    """What separates cells, in CSV and TSV; empty: the format's own."""
+    names: tuple[str, ...] | None = None
+    """The columns' names by position, for CSV and TSV without a header line."""
+
+    @property
+    def compression(self) -> str | None:
+        """As the name says, in any case; of Parquet only the pages are compressed."""
+        return None if self.format == "parquet" else compression_of(self.url)
+
+    @property
+    def separator(self) -> str:
+        return self.delimiter or {"csv": ",", "tsv": "\t"}.get(self.format, "")
 
     def open(self) -> Any:
-        if self.format == "parquet":
-            return fsspec.open(self.url, "rb").open()
-        return fsspec.open(self.url, "rb", compression="infer").open()
+        packed = self.compression
+        if packed == "zstd":  # fsspec has it only with another package
+            handle = pa.PythonFile(fsspec.open(self.url, "rb").open(), "r")
+            return io.BufferedReader(pa.CompressedInputStream(handle, "zstd"))
+        return fsspec.open(self.url, "rb", compression=packed).open()
 
 
 def find_sources(job: Job) -> list[Source]:
@@ -57,17 +82,31 @@ def _find(url: str, wanted: str) -> list[Source]:
         if known is None:
             raise InputError(
                 f"input: cannot tell the format of {one} by its name; set `input_format` to csv, "
-                "tsv, jsonl or parquet"
+                "tsv, jsonl, json or parquet"
             )
-        found.append(Source(fs.unstrip_protocol(one), known, fs.ukey(one), fs.size(one) or 0))
+        found.append(
+            Source(
+                fs.unstrip_protocol(one), known, fs.ukey(one), fs.size(one) or 0,
+                () if one == path else _partition(one, path),
+            )
+        )  # fmt: skip
     return found
+
+
+def _partition(path: str, folder: str) -> tuple[tuple[str, str | None], ...]:
+    """What the folders below `folder`, or below a pattern's fixed part, say of all their rows."""
+    root = folder if path.startswith(f"{folder.rstrip('/')}/") else _SIGN.split(folder)[0]
+    folders = path.removeprefix(root.rpartition("/")[0] if root != folder else root).split("/")[:-1]
+    pairs = [match.groups() for name in folders if (match := _HIVE.fullmatch(name))]
+    return tuple((unquote(k), None if v == _HIVE_NULL else unquote(v)) for k, v in pairs)
 
 
 def _paths(fs: Any, path: str, url: str, wanted: str) -> list[str]:
     if fs.isdir(path):
         kinds = {wanted} if wanted != "auto" else set(EXTENSIONS.values())
+        kinds |= {"json", "jsonl"} if kinds & {"json", "jsonl"} else set()
         paths = [p for p in sorted(fs.find(path)) if _format_of(p) in kinds]
-        paths = [p for p in paths if not _is_hidden(p, path)]
+        paths = [p for p in paths if not (_is_hidden(p, path) or _NO_LISTS.search(_file(p)))]
         if not paths:
             what = wanted.upper() if wanted != "auto" else "CSV, TSV, JSON lines or Parquet"
             raise InputError(f"input: no {what} file in {url}; name the file, or another folder")
@@ -97,9 +136,18 @@ def _is_hidden(path: str, folder: str) -> bool:
     return any(name.startswith((".", "_")) for name in below.split("/"))
 
 
+def _file(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def compression_of(path: str) -> str | None:
+    """How a file is compressed, by its name in any case."""
+    return next((kind for end, kind in COMPRESSIONS.items() if path.lower().endswith(end)), None)
+
+
 def _format_of(path: str) -> str | None:
     name = path.lower()
-    for packed in PACKED:
+    for packed in COMPRESSIONS:
         name = name.removesuffix(packed)
     return next((kind for ending, kind in EXTENSIONS.items() if name.endswith(ending)), None)
 
@@ -107,40 +155,3 @@ def _format_of(path: str) -> str | None:
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__
-
-
-def find_column(
-    names: Iterable[str],
-    wanted: str | None,
-    usual: Sequence[str],
-    what: str,
-    place: str = "input",
-) -> str:
-    """The column that holds `what`. InputError names those found and the nearest name."""
-    names = list(names)
-    if wanted is not None:
-        if wanted in names:
-            return wanted
-        near = difflib.get_close_matches(wanted, names, n=1)
-    else:
-        for name in usual:
-            if name in names:
-                return name
-        near = _like(names, usual, what)
-    hint = f"; is it `{near[0]}`? Then set `columns.{what}: {near[0]}`" if near else ""
-    if any("://" in name for name in names):
-        hint = "; is the header line missing?"
-    expected = wanted or " or ".join(f"`{name}`" for name in usual)
-    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}…" for name in names[:_SHOWN])
-    more = ", …" if len(names) > _SHOWN else ""
-    raise InputError(f"{place}: no {what} column ({expected}); the columns are {shown}{more}{hint}")
-
-
-def _like(names: list[str], usual: Sequence[str], what: str) -> list[str]:
-    lower = {name.lower(): name for name in names}
-    near = [
-        lower[match]
-        for name in usual
-        for match in difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    ]
-    return near + [name for name in names if what in name.lower()]

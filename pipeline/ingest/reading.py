@@ -4,15 +4,20 @@ import contextlib
 import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ingest.delimited import BLOCK, BOM, read_header, read_rows
-from pipeline.ingest.listing import PACKED, Source, first_line
+from pipeline.ingest.delimited import BLOCK, read_header, read_rows
+from pipeline.ingest.dialect import header_names
+from pipeline.ingest.documents import read_document
+from pipeline.ingest.listing import BOM, Source, first_line
+from pipeline.ingest.names import YFCC, YFCC_QUOTED
 from pipeline.words.errors import InputError
 
 NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
@@ -50,7 +55,7 @@ def check_source(source: Source) -> None:
     with _readable(source):
         with fsspec.open(source.url, "rb").open() as handle:
             head = handle.read(4)
-        is_gzip, named_gzip = head[:2] == b"\x1f\x8b", source.url.endswith(PACKED)
+        is_gzip, named_gzip = head[:2] == b"\x1f\x8b", source.compression == "gzip"
         if source.format == "parquet":
             if head != b"PAR1":
                 raise InputError(
@@ -89,15 +94,19 @@ def _check_lines(source: Source) -> None:
 
 
 def read_batches(source: Source) -> Iterator[Raw]:
-    """The file's rows in its own columns. InputError where the file as a whole cannot be read."""
+    """The file's rows in its own columns and those of its folders' names. InputError where the file
+    as a whole cannot be read."""
     readers: dict[str, Callable[[Source], Iterator[Raw]]] = {
         "csv": _read_delimited,
         "tsv": _read_delimited,
         "jsonl": _read_lines,
+        "json": _read_document,
         "parquet": _read_parquet,
     }
     with _readable(source):
-        yield from readers[source.format](source)
+        for raw in readers[source.format](source):
+            constant = {name: [value] * raw.rows for name, value in source.partition}
+            yield replace(raw, columns={**constant, **raw.columns}) if constant else raw
 
 
 def read_schema(source: Source) -> dict[str, pa.DataType]:
@@ -111,13 +120,16 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
                 fields = list(pq.read_schema(handle))
             kinds = [(field.name, _kept_type(field.type)) for field in fields]
         else:
-            if source.format == "jsonl":
-                names = list(next(_read_lines(source), Raw(0, {}, [])).columns)
+            if source.format in ("jsonl", "json"):
+                read = _read_lines if source.format == "jsonl" else _read_document
+                names = list(next(read(source), Raw(0, {}, [])).columns)
             else:
                 names = _header(source)
             kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
     _check_names(source, [name for name, _ in kinds])
-    return dict(kinds)
+    if not kinds:
+        return {}
+    return {**dict.fromkeys((name for name, _ in source.partition), pa.string()), **dict(kinds)}
 
 
 def _kept_type(kind: pa.DataType) -> pa.DataType:
@@ -139,17 +151,21 @@ def _check_names(source: Source, names: list[str]) -> None:
 
 
 def _header(source: Source) -> list[str]:
-    """The columns' names; one without a name (a pandas index) is named by its position."""
-    found = [name.decode() for name in read_header(source)]
-    return [name or f"column_{i}" for i, name in enumerate(found, start=1)]
+    return list(source.names) if source.names is not None else header_names(read_header(source))
 
 
 def _read_delimited(source: Source) -> Iterator[Raw]:
     names = _header(source)
     for rows in read_rows(source, len(names)):
         columns = dict(zip(names, rows.columns, strict=True))
+        if source.names and set(YFCC) <= set(names):
+            columns |= {name: list(map(_unquoted, columns[name])) for name in YFCC_QUOTED}
         broken = [line.decode(errors="replace") for line in rows.broken]
         yield Raw(len(rows.columns[0]), columns, broken)
+
+
+def _unquoted(cell: bytes | None) -> bytes | None:
+    return None if cell is None else unquote_to_bytes(cell.replace(b"+", b" "))
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
@@ -165,16 +181,6 @@ def _read_lines(source: Source) -> Iterator[Raw]:
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
 
-    def flush() -> Raw:
-        names = dict.fromkeys(name for row in rows for name in row)
-        columns: dict[str, Sequence[Any]] = {
-            name: [row.get(name) for row in rows] for name in names
-        }
-        raw = Raw(len(rows), columns, list(broken))
-        rows.clear()
-        broken.clear()
-        return raw
-
     with source.open() as handle:
         for line in handle:
             if not line.removeprefix(BOM).strip():
@@ -185,9 +191,22 @@ def _read_lines(source: Source) -> Iterator[Raw]:
             else:
                 rows.append(row)
             if len(rows) + len(broken) >= BATCH:
-                yield flush()
+                yield _of_rows(rows, broken)
+                rows, broken = [], []
     if rows or broken:
-        yield flush()
+        yield _of_rows(rows, broken)
+
+
+def _read_document(source: Source) -> Iterator[Raw]:
+    rows = read_document(source)
+    while batch := list(islice(rows, BATCH)):
+        yield _of_rows(batch, [])
+
+
+def _of_rows(rows: list[dict[str, Any]], broken: list[str]) -> Raw:
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    return Raw(len(rows), columns, broken)
 
 
 def _read_parquet(source: Source) -> Iterator[Raw]:

@@ -20,16 +20,22 @@ Row = tuple[str, str | None, str | None, str | None]
 def to_table(
     raw: Raw,
     url: str,
-    caption: str,
+    caption: str | tuple[str, ...],
     passthrough: dict[str, tuple[str, pa.DataType]],
     schema: pa.Schema,
 ) -> pa.Table:
-    """Rows in the shard's schema; an invalid row keeps its readable cells and gets a reason."""
+    """Rows in the shard's schema; an invalid row keeps its readable cells and gets a reason.
+
+    The first of the columns `caption` that is not empty is the caption. A list of captions gives a
+    row for each.
+    """
+    names = (caption,) if isinstance(caption, str) else caption
+    raw, cells = _one_caption_a_row(raw, _captions([_column(raw, name) for name in names]))
 
     def column(name: str) -> Sequence[Any]:
-        return raw.columns.get(name, [None] * raw.rows)
+        return _column(raw, name)
 
-    pairs = zip(_values(column(url)), _values(column(caption)), strict=True)
+    pairs = zip(_values(column(url)), cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
     uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
     arrays: dict[str, Any] = {
@@ -43,6 +49,45 @@ def to_table(
         cells = _cells(column(source), kind)
         arrays[name] = pa.concat_arrays([cells, pa.nulls(len(raw.broken), kind)])
     return pa.table(arrays, schema=schema)
+
+
+def _column(raw: Raw, name: str) -> Sequence[Any]:
+    return raw.columns.get(name, [None] * raw.rows)
+
+
+def _captions(columns: Sequence[Sequence[Any]]) -> list[Any]:
+    """Of each row, the first cell that is not empty."""
+    first, *others = map(_caption_cells, columns)
+    for column in others:
+        first = [a if _is_filled(a) else b for a, b in zip(first, column, strict=True)]
+    return first
+
+
+def _caption_cells(column: Sequence[Any]) -> list[Any]:
+    array: pa.Array = column
+    if not isinstance(array, pa.Array):
+        return list(column)
+    if pa.types.is_list(array.type) and pa.types.is_string(array.type.value_type):
+        array = array.cast(pa.list_(pa.binary()))  # a bad member must affect only its row
+    return list(array.to_pylist())
+
+
+def _is_filled(cell: Any) -> bool:
+    return bool(cell.strip() if isinstance(cell, str | bytes) else cell)
+
+
+def _one_caption_a_row(raw: Raw, captions: list[Any]) -> tuple[Raw, list[Any]]:
+    """A row for each member of a list of captions; for an empty list, one without a caption."""
+    if not any(isinstance(caption, list) for caption in captions):
+        return raw, captions
+    lists = [(c or [None]) if isinstance(c, list) else [c] for c in captions]
+    index = [row for row, some in enumerate(lists) for _ in some]
+    columns = {
+        name: cells.take(pa.array(index)) if isinstance(cells, pa.Array) else
+        [cells[row] for row in index]
+        for name, cells in raw.columns.items()
+    }  # fmt: skip
+    return Raw(len(index), columns, raw.broken), [one for some in lists for one in some]
 
 
 def blank(table: pa.Table, rows: npt.NDArray[np.bool_], but: Sequence[str] = ("uid",)) -> pa.Table:

@@ -49,8 +49,13 @@ def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
         return "[empty caption]"
     text = str(caption)[: limit * 4]
     if row.get("pii_email") or row.get("pii_phone"):
-        text = PHONE.sub(MASK, EMAIL.sub(MASK, text))
+        text = masked(text)
     return plain(text, limit)
+
+
+def masked(text: str) -> str:
+    """Without e-mail addresses and phone numbers."""
+    return PHONE.sub(MASK, EMAIL.sub(MASK, text))
 
 
 def shown_url(row: Mapping[str, Any], limit: int = 160) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,15 +11,22 @@ from pipeline.config.job import Job
 from pipeline.engine.plan import Node
 from pipeline.engine.product import CURRENT, Status
 from pipeline.engine.why import short
+from pipeline.inspect.outline import SAMPLED
+from pipeline.inspect.plain import plain
 from pipeline.table.run import Run
+
+VALUE = 60
+"""Characters of a cell of the list that are shown at most."""
 
 
 def preview(job: Job) -> dict[str, Any]:
-    """For each product: keys to make, keys in all, and why. Writes nothing.
+    """For each product: keys to make, keys in all, and why; and what the list is taken for, as
+    `pipeline.inspect.outline` gives it. Writes nothing.
 
     InputError for a job that cannot be run.
     """
     from pipeline.engine.runner import claim, prepare
+    from pipeline.inspect.outline import outline
 
     prepared = prepare(job)
     run, plan = prepared.run, prepared.plan
@@ -43,7 +50,7 @@ def preview(job: Job) -> dict[str, Any]:
             row["todo"] = None
             row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)
-    return {"run": run.folder.url, "stages": rows}
+    return {"run": run.folder.url, "input": outline(prepared.listing), "stages": rows}
 
 
 def _effort(run: Run, node: Node) -> list[str]:
@@ -68,4 +75,35 @@ def render(answer: Mapping[str, Any]) -> Group:
         else:
             share = f"{row['todo']} of {row['shards']}" if row["shards"] else str(row["todo"])
         table.add_row(row["stage"], share, row["why"], style="dim" if row["todo"] == 0 else "")
-    return Group(Text(f"what `winnow run` would do in {answer['run']}, in shards"), table)
+    lists = [part for entry in answer["input"] for part in _list(entry)]
+    return Group(*lists, Text(f"what `winnow run` would do in {answer['run']}, in shards"), table)
+
+
+def _list(entry: Mapping[str, Any]) -> list[RenderableType]:
+    """A line on files that are read alike, and a line for each of their columns."""
+    name = entry["first"].rsplit("/", 1)[-1]
+    what = f"{entry['format']}, {entry['files']:,} files from {name} on"
+    if entry["files"] == 1:
+        what = f"{entry['format']}, {name}"
+    if "header" in entry:
+        mark = {"\t": "tab"}.get(entry["delimiter"], entry["delimiter"])
+        what += f", cells divided by `{mark}`, {'a' if entry['header'] else 'no'} header line"
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("column", no_wrap=True)
+    table.add_column("type", no_wrap=True)
+    for i in range(SAMPLED):
+        table.add_column(f"row {i + 1}", no_wrap=True, ratio=1)
+    for column in entry["columns"]:
+        name = column["source"]
+        name = name if isinstance(name, str) else " or ".join(name)
+        if name != column["column"]:
+            name = f"{plain(name, 40)} → {column['column']}"
+        values = [
+            "–" if value is None else plain(value, VALUE)
+            for value in column["values"] + [""] * (SAMPLED - len(column["values"]))
+        ]
+        table.add_row(
+            plain(name, 60), column["type"], *values,
+            style="" if column["column"] in ("url", "caption") else "dim",
+        )  # fmt: skip
+    return [Text(f"the list: {what}"), table, Text("")]

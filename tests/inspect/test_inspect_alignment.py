@@ -52,7 +52,7 @@ def test_a_part_with_other_rows_is_not_found(make, change: str) -> None:
     for known in (found, None):
         with connect(made.run, parts=parts, own=True, aligned=known) as db:
             counted += db.execute(count).fetchone()
-    # Behind a lost row, the rows of later shards are moved too, unless they are known to be aligned.
+    # Behind a lost row the rows of later shards move too, unless these are known to be aligned.
     assert 0 < counted[0] <= counted[1]
 
 

@@ -81,13 +81,21 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         ["x.csv.gz cannot be read"],
     ),
     "utf-16": (text("x.csv", ROWS.encode("utf-16")), {"input": "x.csv"}, ["UTF-16", "as UTF-8"]),
-    "a json array": (
-        text("x.json", '[\n{"url": "u", "caption": "c"}\n]'), {"input": "x.json"},
-        ["x.json is a JSON array", "one object a line"],
+    "a json array called jsonl": (
+        text("x.jsonl", '[\n{"url": "u", "caption": "c"}\n]'), {"input": "x.jsonl"},
+        ["x.jsonl is a JSON array", "one object a line"],
     ),
-    "a json array on one line": (
-        text("x.json", '[{"url": "u", "caption": "c"}]'), {"input": "x.json"},
+    "a json array on one line called jsonl": (
+        text("x.jsonl", '[{"url": "u", "caption": "c"}]'), {"input": "x.jsonl"},
         ["no line", "is a JSON object"],
+    ),
+    "a json document without rows": (
+        text("x.json", '{\n"info": {"url": "u"}\n}'), {"input": "x.json"},
+        ["x.json holds no array of objects", "one object a line (.jsonl)"],
+    ),
+    "a torn json document": (
+        text("x.json", '[{"url": "u", "caption": "c"}, {"url": "v", "ca'), {"input": "x.json"},
+        ["x.json is no whole JSON document"],
     ),
     "csv called jsonl": (text("x.jsonl", ROWS), {"input": "x.jsonl"}, ["no line", "JSON object"]),
     "empty file": (text("x.csv", ""), {"input": "x.csv"}, ["x.csv is empty"]),
@@ -97,15 +105,16 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         {"input": "x.parquet"}, ["x.parquet has no rows"],
     ),
     "no url column": (
-        text("x.csv", "image_url,caption\nu,c\n"), {"input": "x.csv"},
-        ["no url column", "image_url, caption", "`columns.url: image_url`"],
+        text("x.csv", "picture_url,caption\nu,c\n"), {"input": "x.csv"},
+        ["no url column", "picture_url, caption", "`columns.url: picture_url`"],
     ),
     "no caption column": (
-        text("x.csv", "url,captions\nu,c\n"), {"input": "x.csv"},
-        ["no caption column", "url, captions", "`columns.caption: captions`"],
+        text("x.csv", "url,my_caption\nu,c\n"), {"input": "x.csv"},
+        ["no caption column", "url, my_caption", "`columns.caption: my_caption`"],
     ),
     "no header": (
-        text("x.csv", ROWS.split("\n")[1]), {"input": "x.csv"}, ["is the header line missing?"],
+        text("x.csv", "7," + ROWS.split("\n")[1]), {"input": "x.csv"},
+        ["no caption column", "column_1, url, column_3", "`columns.caption: column_3`"],
     ),
     "wrong column named": (
         None, {"columns": {"caption": "captoin"}}, ["no caption column (captoin)", "`caption`"],
