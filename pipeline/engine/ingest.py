@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from pipeline.engine.plan import Plan
 from pipeline.engine.product import CURRENT, Product, Status, Work
-from pipeline.ingest.deal import Listing, deal, why_not_current
+from pipeline.ingest.deal import deal, why_not_current
+from pipeline.ingest.schema import Listing
 from pipeline.table.freshness import INGEST
 from pipeline.table.run import Run, ShardIndex
 from pipeline.words.errors import PartError

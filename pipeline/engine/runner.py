@@ -24,7 +24,7 @@ from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
 from pipeline.export.registry import asked as layouts_asked
 from pipeline.export.registry import check as check_layouts
-from pipeline.ingest.deal import Listing, find_listing
+from pipeline.ingest.schema import Listing, find_listing
 from pipeline.judge.stages import stages_for
 from pipeline.measure.registry import resolve
 from pipeline.table.part import ASIDE, settle

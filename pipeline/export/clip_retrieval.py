@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.config.job import Job
 from pipeline.export.layout import Export, Layout, Takedown
 from pipeline.export.shards import vectors
-from pipeline.ingest.deal import Listing
+from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import write_parquet
 from pipeline.table.part import shard_name
 

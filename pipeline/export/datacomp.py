@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from pipeline.config.job import Job
 from pipeline.export.layout import Export, Layout, Takedown
-from pipeline.ingest.deal import Listing
 from pipeline.ingest.rows import as_text
+from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
 from pipeline.words.errors import InputError

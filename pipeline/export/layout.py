@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.export.shards import Slice
-from pipeline.ingest.deal import Listing
+from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import ShardIndex

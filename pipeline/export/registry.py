@@ -7,7 +7,7 @@ from functools import cache
 from pipeline import export
 from pipeline.config.job import Job
 from pipeline.export.layout import Layout
-from pipeline.ingest.deal import Listing
+from pipeline.ingest.schema import Listing
 from pipeline.words.errors import InputError
 from pipeline.words.plugins import discover
 

@@ -18,10 +18,9 @@ from pipeline.ingest.dialect import header_names
 from pipeline.ingest.documents import read_document
 from pipeline.ingest.listing import BOM, Source, first_line
 from pipeline.ingest.names import YFCC, YFCC_QUOTED
+from pipeline.ingest.types import NUMBERS, json_type, kept_type
 from pipeline.words.errors import InputError
 
-NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
-"""Columns of public lists that hold numbers; in text formats all other columns are read as text."""
 BATCH = 10_000
 _LINES_TRIED = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -110,21 +109,23 @@ def read_batches(source: Source) -> Iterator[Raw]:
 
 
 def read_schema(source: Source) -> dict[str, pa.DataType]:
-    """The file's columns: Parquet's own types; in text formats numbers by name, the rest text.
+    """The file's columns: Parquet's own types; in CSV and TSV numbers by name, the rest text.
 
-    The columns of JSON lines are the keys of the first 10,000 lines.
+    The columns of JSON are the keys of the first 10,000 rows, and their types those of the values
+    there; null where there are none.
     """
     with _readable(source):
         if source.format == "parquet":
             with source.open() as handle:
                 fields = list(pq.read_schema(handle))
-            kinds = [(field.name, _kept_type(field.type)) for field in fields]
+            kinds = [(field.name, kept_type(_plain(field.type))) for field in fields]
+        elif source.format in ("jsonl", "json"):
+            read = _read_lines if source.format == "jsonl" else _read_document
+            head = next(read(source), Raw(0, {}, []))
+            kinds = [(name, json_type(cells)) for name, cells in head.columns.items()]
+            kinds = [(name, pa.float64() if name in NUMBERS else kind) for name, kind in kinds]
         else:
-            if source.format in ("jsonl", "json"):
-                read = _read_lines if source.format == "jsonl" else _read_document
-                names = list(next(read(source), Raw(0, {}, [])).columns)
-            else:
-                names = _header(source)
+            names = _header(source)
             kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
     _check_names(source, [name for name, _ in kinds])
     if not kinds:
@@ -132,13 +133,8 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
     return {**dict.fromkeys((name for name, _ in source.partition), pa.string()), **dict(kinds)}
 
 
-def _kept_type(kind: pa.DataType) -> pa.DataType:
-    """A Parquet column's type in the shards: numbers, times and booleans stay, the rest is text."""
-    types = pa.types
-    plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_temporal)
-    if any(check(kind) for check in (*plain, types.is_decimal)):
-        return pa.float32() if types.is_float16(kind) else kind
-    return pa.string()
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _check_names(source: Source, names: list[str]) -> None:

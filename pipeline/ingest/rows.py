@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest.reading import Raw
+from pipeline.ingest.types import to_cells
 from pipeline.words.uid import make_uid
 
 MAX_CAPTION = 100_000
@@ -38,17 +39,23 @@ def to_table(
     pairs = zip(_values(column(url)), cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
     uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
-    arrays: dict[str, Any] = {
+    others: dict[str, pa.Array] = {}
+    misfit = np.zeros(raw.rows, bool)
+    for name, (source, kind) in passthrough.items():
+        own, bad = to_cells(column(source), kind, lambda value: as_text(value)[0])
+        others[name] = pa.concat_arrays([own, pa.nulls(len(raw.broken), kind)])
+        misfit |= bad
+    reasons = list(errors)
+    for row in np.flatnonzero(misfit):
+        reasons[row] = reasons[row] or "cell_invalid"
+    arrays = {
         "uid": pa.array(uids, pa.string()),
         "url": pa.array(urls, pa.string()),
         "caption": pa.array(captions, pa.string()),
         "repeats": pa.array([1] * len(rows), pa.int32()),
-        "input_error": pa.array(errors, pa.string()),
+        "input_error": pa.array(reasons, pa.string()),
     }
-    for name, (source, kind) in passthrough.items():
-        cells = _cells(column(source), kind)
-        arrays[name] = pa.concat_arrays([cells, pa.nulls(len(raw.broken), kind)])
-    return pa.table(arrays, schema=schema)
+    return pa.table({**arrays, **others}, schema=schema)
 
 
 def _column(raw: Raw, name: str) -> Sequence[Any]:
@@ -140,7 +147,9 @@ def as_text(value: Any) -> tuple[str | None, bool]:
             return value.decode(), True
         except UnicodeDecodeError:
             return value.decode(errors="replace"), False
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, dict | list | bool):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    text = str(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -157,21 +166,3 @@ def _bytes(text: str) -> bytes:
 
 def _values(column: Sequence[Any]) -> list[Any]:
     return column.to_pylist() if isinstance(column, pa.Array) else list(column)
-
-
-def _cells(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """A passthrough column in the shard's type; text that is not a number becomes null."""
-    if pa.types.is_string(kind):
-        return pa.array([as_text(value)[0] for value in _values(column)], kind)
-    if isinstance(column, pa.Array):
-        return column.cast(kind, safe=False)
-    if pa.types.is_floating(kind):
-        return pa.array([_number(value) for value in column], kind)
-    return pa.array(column, kind)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.ingest.deal import Listing
 from pipeline.ingest.listing import Source
 from pipeline.ingest.reading import Raw, read_batches
 from pipeline.ingest.rows import to_table
+from pipeline.ingest.schema import Listing
 from pipeline.inspect.plain import masked
 
 SAMPLED = 3

@@ -29,6 +29,7 @@ INGEST = _words(
     invalid_utf8="URL or caption is not valid UTF-8.",
     url_missing="The row has no URL.",
     caption_missing="The row has no caption.",
+    cell_invalid="A cell does not fit its column's type (text among numbers); it is null.",
     caption_oversize="The caption is longer than 100,000 characters; it is cut to that length.",
 )
 

@@ -1,0 +1,174 @@
+"""The list before its rows are read: its files, and what each of their columns becomes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config.job import Job
+from pipeline.ingest.buckets import ORDER, SHARD
+from pipeline.ingest.dialect import with_dialect
+from pipeline.ingest.documents import is_document
+from pipeline.ingest.listing import Source, find_sources
+from pipeline.ingest.names import find_captions, find_url
+from pipeline.ingest.reading import check_source, read_batches, read_schema
+from pipeline.ingest.types import are_exact, are_whole, common_type
+from pipeline.table.columns import SHARD_COLUMNS
+from pipeline.table.freshness import Expected
+from pipeline.table.part import digest_of
+from pipeline.words.errors import InputError
+
+VERSION = 2
+_ADDED_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
+"""Column names that exports, the SQL view (`file_row_number` is DuckDB's) and the dealing add."""
+Pair = tuple[str, str | tuple[str, ...]]
+"""The columns of URL and caption, or those of which the first that is not empty is the caption."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The input before its rows are read: its files and their columns."""
+
+    sources: tuple[Source, ...]
+    pairs: tuple[Pair, ...]
+    """Per file; files may use different column names."""
+    passthrough: dict[str, tuple[str, pa.DataType]]
+    """Shard column -> (input column, type)."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        fields = [(c.name, c.type) for c in SHARD_COLUMNS]
+        return pa.schema(fields + [(name, kind) for name, (_, kind) in self.passthrough.items()])
+
+    def expected(self, shard_size: int) -> Expected:
+        """What the shards must have been dealt from to be up to date."""
+        others = sorted((name, own, str(kind)) for name, (own, kind) in self.passthrough.items())
+        inputs: dict[str, str] = {}
+        for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
+            name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
+            dialect = [source.delimiter, source.names, source.partition]
+            own = [i, source.format, source.key, pair]
+            inputs[name] = digest_of([*own, dialect] if any(dialect) else own)
+        return Expected(digest_of([VERSION, shard_size, others]), inputs)
+
+    def head(self, name: str) -> list[Any]:
+        """The first rows' values in a column of the input, as they were read (text as bytes)."""
+        for raw in (raw for source in self.sources for raw in read_batches(source)):
+            if raw.rows and name in raw.columns:
+                values = raw.columns[name]
+                return values.to_pylist() if isinstance(values, pa.Array) else list(values)
+        return []
+
+
+def find_listing(job: Job, taken: frozenset[str]) -> Listing:
+    """Find the files and columns; InputError before any work if they cannot be used.
+
+    `taken` are the column names that stages write: an input column with such a name, in any case
+    (SQL ignores case), is kept as `input_<name>`.
+    """
+    sources, schemas = [], []
+    for source in find_sources(job):
+        check_source(source)
+        if source.format == "json" and job.input_format == "auto" and not is_document(source):
+            source = replace(source, format="jsonl")
+            check_source(source)
+        source = with_dialect(source, job)
+        schema = read_schema(source)
+        if schema or _has_rows(source):  # an empty file has no columns, and is skipped
+            sources.append(source)
+            schemas.append(schema)
+    names = ", ".join(job.inputs())
+    if not sources:
+        raise InputError(f"input: {names or 'the list'} is empty; name a file with rows")
+    pairs = tuple(
+        _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
+    )
+    others = _others(sources, schemas, pairs)
+    passthrough: dict[str, tuple[str, pa.DataType]] = {}
+    used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _ADDED_LATER}
+    for name, kind in others.items():
+        free = name or _name_by_position(schemas)
+        while free.casefold() in used:
+            free = f"input_{free}"
+        used.add(free.casefold())
+        passthrough[free] = (name, kind)
+    if not any(_has_rows(source) for source in sources):
+        raise InputError(f"input: {names} has no rows; name a file with rows")
+    return Listing(tuple(sources), pairs, passthrough)
+
+
+def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> Pair:
+    place = f"input: {source.url}"
+    captions = find_captions(schema, job.columns.captions, place)
+    return find_url(schema, job.columns.url, place), (
+        captions[0] if len(captions) == 1 else captions
+    )
+
+
+def _others(
+    sources: Sequence[Source],
+    schemas: Sequence[dict[str, pa.DataType]],
+    pairs: Sequence[Pair],
+) -> dict[str, pa.DataType]:
+    """The files' other columns, each in a type that holds every file's values."""
+    others: dict[str, pa.DataType] = {}
+    unclear: list[str] = []
+    for schema, pair in zip(schemas, pairs, strict=True):
+        for name, kind in schema.items():
+            if name in pair or name in unclear:
+                continue
+            common = common_type(others.get(name, kind), kind)
+            if common is None:
+                unclear.append(name)
+            else:
+                others[name] = common
+    for name in unclear:
+        others[name] = _whole_or_double(name, sources, schemas)
+    # A column of nulls alone could hold anything later.
+    return {n: pa.string() if pa.types.is_null(kind) else kind for n, kind in others.items()}
+
+
+def _name_by_position(schemas: list[dict[str, pa.DataType]]) -> str:
+    """A name for the column without one, by its position, because SQL cannot use an empty name."""
+    return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
+
+
+def _whole_or_double(
+    name: str, sources: Sequence[Source], schemas: Sequence[Mapping[str, pa.DataType]]
+) -> pa.DataType:
+    """The type of a column that is int64 in some files and double in others, as pandas writes one
+    that has nulls in some: int64 if all doubles are whole, else double if that holds every int64.
+
+    By the first rows of each file; a later cell that does not fit is a row with a reason.
+    InputError, naming two files, if neither type holds all.
+    """
+    heads = [
+        (source, schema[name], _head(source, name))
+        for source, schema in zip(sources, schemas, strict=True)
+        if not pa.types.is_null(schema.get(name, pa.null()))
+    ]
+    if not all(pa.types.is_integer(k) or pa.types.is_floating(k) for _, k, _ in heads):
+        return pa.string()
+    doubles = [(source, head) for source, kind, head in heads if pa.types.is_floating(kind)]
+    if all(are_whole(head) for _, head in doubles):
+        return pa.int64()
+    rounded = [s for s, kind, head in heads if pa.types.is_integer(kind) and not are_exact(head)]
+    if not rounded:
+        return pa.float64()
+    other = next(source for source, head in doubles if not are_whole(head))
+    raise InputError(
+        f"input: the column `{name}` has whole numbers in {rounded[0].url} that would be rounded "
+        f"beside the fractions in {other.url}; write it in both as text, or rename one"
+    )
+
+
+def _head(source: Source, name: str) -> list[Any]:
+    raw = next((raw for raw in read_batches(source) if raw.rows), None)
+    cells = raw.columns.get(name, []) if raw is not None else []
+    values = cells.to_pylist() if isinstance(cells, pa.Array) else list(cells)
+    return [value for value in values if isinstance(value, int | float) and value == value]
+
+
+def _has_rows(source: Source) -> bool:
+    return any(raw.rows or raw.broken for raw in read_batches(source))
