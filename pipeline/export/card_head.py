@@ -33,7 +33,7 @@ def card_head(title: str, license_name: str | None, rows: int, schema: pa.Schema
 
 def _features(schema: pa.Schema) -> list[dict[str, Any]]:
     """The members of a sample and, under `json`, the columns in the types that JSON gives them."""
-    columns = [{"name": field.name, "dtype": _json_type(field.type)} for field in schema]
+    columns = [{"name": field.name, **_feature(field.type)} for field in schema]
     return [
         {"name": "jpg", "dtype": "image"},
         {"name": "txt", "dtype": "string"},
@@ -41,6 +41,16 @@ def _features(schema: pa.Schema) -> list[dict[str, Any]]:
         {"name": "__key__", "dtype": "string"},
         {"name": "__url__", "dtype": "string"},
     ]
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """A column's type as a member of `features`."""
+    if pa.types.is_list(kind):
+        member = _feature(kind.value_type)
+        return {"list": member.get("dtype") or member.get("struct") or member}
+    if pa.types.is_struct(kind):
+        return {"struct": [{"name": field.name, **_feature(field.type)} for field in kind]}
+    return {"dtype": _json_type(kind)}
 
 
 def _json_type(kind: pa.DataType) -> str:

@@ -105,10 +105,15 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     """Rows as JSON values; NaN and infinity, which JSON has not, become null."""
     for batch in table.to_batches(max_chunksize=1_000):
         for row in batch.to_pylist():
-            yield {
-                name: None if isinstance(value, float) and not math.isfinite(value) else value
-                for name, value in row.items()
-            }
+            yield {name: _finite(value) for name, value in row.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(member) for member in value]
+    return {k: _finite(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _pictures(data: ShardData, places: Sequence[int]) -> Iterator[bytes]:

@@ -97,6 +97,9 @@ def note_changes(merged: pa.Table, old: pa.Table, changes: Changes) -> None:
 
 def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """Compares cell by cell; a null equals a null, and NaN equals NaN."""
+    if pa.types.is_nested(a.type):
+        pairs = zip(a.to_pylist(), b.to_pylist(), strict=True)
+        return np.array([repr(one) == repr(other) for one, other in pairs], bool)
     equal = pc.fill_null(pc.equal(a, b), False)
     unknown = pc.and_(pc.is_null(a, nan_is_null=True), pc.is_null(b, nan_is_null=True))
     result: npt.NDArray[np.bool_] = pc.or_(equal, unknown).to_numpy(zero_copy_only=False)

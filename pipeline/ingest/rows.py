@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.cells import to_cells
 from pipeline.ingest.reading import Raw
-from pipeline.ingest.types import to_cells
 from pipeline.words.uid import make_uid
 
 MAX_CAPTION = 100_000

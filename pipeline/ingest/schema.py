@@ -13,7 +13,7 @@ from pipeline.ingest.documents import is_document
 from pipeline.ingest.listing import Source, find_sources
 from pipeline.ingest.names import find_captions, find_url
 from pipeline.ingest.reading import check_source, read_batches, read_schema
-from pipeline.ingest.types import are_exact, are_whole, common_type
+from pipeline.ingest.types import are_exact, are_whole, common_type, is_nested
 from pipeline.table.columns import SHARD_COLUMNS
 from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of
@@ -124,7 +124,7 @@ def _others(
             else:
                 others[name] = common
     for name in unclear:
-        others[name] = _whole_or_double(name, sources, schemas)
+        others[name] = _by_values(name, sources, schemas)
     # A column of nulls alone could hold anything later.
     return {n: pa.string() if pa.types.is_null(kind) else kind for n, kind in others.items()}
 
@@ -134,32 +134,40 @@ def _name_by_position(schemas: list[dict[str, pa.DataType]]) -> str:
     return next(f"column_{[*schema].index('') + 1}" for schema in schemas if "" in schema)
 
 
-def _whole_or_double(
+def _by_values(
     name: str, sources: Sequence[Source], schemas: Sequence[Mapping[str, pa.DataType]]
 ) -> pa.DataType:
-    """The type of a column that is int64 in some files and double in others, as pandas writes one
-    that has nulls in some: int64 if all doubles are whole, else double if that holds every int64.
+    """The type of a column whose types in the files have no common one.
 
-    By the first rows of each file; a later cell that does not fit is a row with a reason.
-    InputError, naming two files, if neither type holds all.
+    Of int64 in some files and double in others, as pandas writes a column that has nulls in some:
+    int64 if all doubles are whole, else double if that holds every int64. By the first rows of each
+    file; a later cell that does not fit is a row with a reason. InputError, naming two files, if no
+    type holds all.
     """
-    heads = [
-        (source, schema[name], _head(source, name))
+    typed = [
+        (source, schema[name])
         for source, schema in zip(sources, schemas, strict=True)
         if not pa.types.is_null(schema.get(name, pa.null()))
     ]
-    if not all(pa.types.is_integer(k) or pa.types.is_floating(k) for _, k, _ in heads):
+    (first, kind) = typed[0]
+    if any(is_nested(other) for _, other in typed):
+        source, other = next(one for one in typed if one[1] != kind)
+        raise InputError(
+            f"input: the column `{name}` is {kind} in {first.url} and {other} in {source.url}; "
+            "write it alike in both, or rename one"
+        )
+    if not all(pa.types.is_integer(k) or pa.types.is_floating(k) for _, k in typed):
         return pa.string()
-    doubles = [(source, head) for source, kind, head in heads if pa.types.is_floating(kind)]
-    if all(are_whole(head) for _, head in doubles):
+    heads = [(source, kind, _head(source, name)) for source, kind in typed]
+    fractions = [s for s, kind, head in heads if pa.types.is_floating(kind) and not are_whole(head)]
+    if not fractions:
         return pa.int64()
     rounded = [s for s, kind, head in heads if pa.types.is_integer(kind) and not are_exact(head)]
     if not rounded:
         return pa.float64()
-    other = next(source for source, head in doubles if not are_whole(head))
     raise InputError(
         f"input: the column `{name}` has whole numbers in {rounded[0].url} that would be rounded "
-        f"beside the fractions in {other.url}; write it in both as text, or rename one"
+        f"beside the fractions in {fractions[0].url}; write it in both as text, or rename one"
     )
 
 

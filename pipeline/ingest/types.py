@@ -1,28 +1,26 @@
-"""The types of a list's columns in the sample table, and the cells that do not fit them."""
+"""The types of a list's columns in the sample table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
 """Columns of public lists that hold numbers; in CSV and TSV all other columns are read as text."""
 EXACT = 2**53
 """The largest whole number up to which a double holds each."""
-_DAY = 86_400
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799
-"""The seconds since 1970 in which the years 1 to 9999 begin and end."""
-Marks = npt.NDArray[np.bool_]
 
 
 def kept_type(kind: pa.DataType) -> pa.DataType:
-    """A Parquet column's type in the sample table: numbers, times and booleans stay, the rest is
-    text. A decimal of over 38 digits, which DuckDB cannot hold, is text too."""
+    """A Parquet column's type in the sample table: numbers, times, booleans, and lists and structs
+    of them stay, the rest is text. A decimal of over 38 digits, which DuckDB cannot hold, is text
+    too."""
+    if _is_list(kind):
+        return _list_of(kept_type(kind.value_type))
+    if kinds.is_struct(kind):
+        return pa.struct([(field.name, kept_type(field.type)) for field in kind])
     if kinds.is_null(kind) or kinds.is_decimal128(kind):
         return kind
     if kinds.is_float16(kind):
@@ -41,29 +39,68 @@ def _is_zone(name: str) -> bool:
     return True
 
 
+def _list_of(member: pa.DataType) -> pa.DataType:
+    """A list type as Parquet gives it back."""
+    return pa.list_(pa.field("element", member))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
+    )  # fmt: skip
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether the type is that of lists or structs."""
+    return bool(kinds.is_nested(kind))
+
+
 def json_type(values: Sequence[Any]) -> pa.DataType:
-    """The type of a column of JSON values; null if all are."""
+    """The type of a column of JSON values; null if all are.
+
+    Lists stay lists if all their members are of one type, and objects structs if all have the same
+    keys; any others are JSON text.
+    """
+    return _json_type(values) or pa.string()
+
+
+def _json_type(values: Sequence[Any]) -> pa.DataType | None:
     present = [value for value in values if value is not None]
     if not present:
         return pa.null()
+    if all(isinstance(value, str) for value in present):
+        return pa.string()
+    if all(isinstance(value, list) for value in present):
+        member = _json_type([one for value in present for one in value])
+        return None if member is None else _list_of(member)
+    if all(isinstance(value, dict) and value.keys() == present[0].keys() for value in present):
+        fields = [(key, _json_type([value[key] for value in present])) for key in present[0]]
+        known = fields and all(kind is not None for _, kind in fields)
+        return pa.struct(fields) if known else None
     if all(isinstance(value, bool) for value in present):
         return pa.bool_()
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in present):
-        return pa.string()
+        return None
     if any(isinstance(value, float) for value in present):
         return pa.float64()
     if all(-(2**63) <= value < 2**63 for value in present):
         return pa.int64()
-    return pa.uint64() if all(0 <= value < 2**64 for value in present) else pa.string()
+    return pa.uint64() if all(0 <= value < 2**64 for value in present) else None
 
 
 def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    """A type that holds the values of both exactly; None for long whole numbers and doubles, for
-    which it depends on the values."""
+    """A type that holds the values of both exactly; None where there is none, and for long whole
+    numbers and doubles, for which it depends on the values."""
     if a == b or kinds.is_null(b):
         return a
     if kinds.is_null(a):
         return b
+    if is_nested(a) or is_nested(b):
+        try:
+            schemas = [pa.schema([("x", kind)]) for kind in (a, b)]
+            return pa.unify_schemas(schemas).field("x").type
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            return None
     if kinds.is_integer(a) and kinds.is_integer(b):
         if pa.uint64() not in (a, b):
             return pa.int64()
@@ -86,117 +123,3 @@ def are_whole(values: Sequence[Any]) -> bool:
 def are_exact(values: Sequence[Any]) -> bool:
     """Whether a double holds each of these whole numbers."""
     return all(value is None or abs(value) <= EXACT for value in values)
-
-
-def to_cells(
-    column: Sequence[Any], kind: pa.DataType, as_text: Callable[[Any], str | None]
-) -> tuple[pa.Array, Marks]:
-    """A column in the type of the sample table, and which cells do not fit it; these are null."""
-    values = column.to_pylist if isinstance(column, pa.Array) else lambda: list(column)
-    if kinds.is_string(kind):
-        return pa.array([as_text(value) for value in _readable(column)], kind), _none(len(column))
-    if isinstance(column, pa.Array):
-        try:
-            return _in_range(column.cast(kind))
-        except pa.ArrowInvalid:
-            pairs = [_cast(cell, kind) for cell in column]
-    else:
-        convert = _converter(kind)
-        pairs = [_converted(value, convert) for value in values()]
-    return pa.array([cell for cell, _ in pairs], kind), np.array([bad for _, bad in pairs], bool)
-
-
-def _in_range(array: pa.Array) -> tuple[pa.Array, Marks]:
-    """The array without times that Python cannot hold, such as a date after the year 9999."""
-    bounds = _bounds(array.type)
-    if bounds is None:
-        return array, _none(len(array))
-    ticks = array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
-    is_within = pc.and_(pc.greater_equal(ticks, bounds[0]), pc.less_equal(ticks, bounds[1]))
-    bad = ~pc.fill_null(is_within, True).to_numpy(zero_copy_only=False)
-    if not bad.any():
-        return array, bad
-    return pc.if_else(pa.array(~bad), array, pa.nulls(len(array), array.type)), bad
-
-
-def _bounds(kind: pa.DataType) -> tuple[int, int] | None:
-    """The least and the greatest value of a type of times, in its unit; None: any is held."""
-    if kinds.is_date32(kind):
-        return _FIRST // _DAY, _LAST // _DAY
-    if kinds.is_date64(kind):
-        return _FIRST * 1000, _LAST * 1000
-    if not (kinds.is_timestamp(kind) or kinds.is_duration(kind) or kinds.is_time(kind)):
-        return None
-    second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
-    if kinds.is_time(kind):
-        return 0, _DAY * second - 1
-    if second == 10**9:
-        return None
-    most = (_LAST + 1) * second - 1
-    # A zone moves the hour, so the first and the last day are left out.
-    return (_FIRST + _DAY) * second, most - _DAY * second
-
-
-def _none(rows: int) -> Marks:
-    return np.zeros(rows, bool)
-
-
-def _readable(column: Sequence[Any]) -> list[Any]:
-    """The cells as Python values; as Arrow writes them where Python has no such value, e.g. a date
-    after the year 9999."""
-    if not isinstance(column, pa.Array):
-        return list(column)
-    array: pa.Array = column
-    try:
-        return list(array.to_pylist())
-    except (ValueError, OverflowError, ArithmeticError):
-        return [_text_of(cell) for cell in array]
-
-
-def _text_of(cell: pa.Scalar) -> Any:
-    try:
-        return cell.as_py()
-    except (ValueError, OverflowError, ArithmeticError):
-        return str(cell.cast(pa.string()).as_py())
-
-
-def _cast(cell: pa.Scalar, kind: pa.DataType) -> tuple[Any, bool]:
-    try:
-        return cell.cast(kind).as_py(), False
-    except (pa.ArrowInvalid, ValueError, OverflowError):
-        return None, True
-
-
-def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
-    if kinds.is_floating(kind):
-        return _number
-    return _whole if kinds.is_integer(kind) or kinds.is_decimal(kind) else _boolean
-
-
-def _converted(value: Any, convert: Callable[[Any], Any]) -> tuple[Any, bool]:
-    if value is None:
-        return None, False
-    try:
-        return convert(value), False
-    except (TypeError, ValueError, OverflowError):
-        return None, True
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, bool) or (isinstance(value, int) and abs(value) > EXACT):
-        raise ValueError(value)
-    return number
-
-
-def _whole(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, bool) or number != value or not -(2**63) <= number < 2**64:
-        raise ValueError(value)
-    return number
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(value)
-    return value

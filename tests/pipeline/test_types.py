@@ -164,3 +164,59 @@ def odd_columns() -> dict[str, pa.Array]:
 def test_odd_values_are_read_and_end_no_job(tmp_path: Path):
     rows = read(listing(str(parquet(tmp_path / "x.parquet", **odd_columns()))))
     assert len(rows) == 2
+
+
+def test_lists_and_structs_stay_what_they_are(tmp_path: Path):
+    boxes = [[[0.1, 0.2]], []]
+    origin = [{"page": "p", "likes": 3, "tags": ["x"]}, None]
+    other = {"page": "q", "likes": 1, "tags": None}
+    parquet(tmp_path / "1.parquet", boxes=boxes, origin=origin)
+    parquet(tmp_path / "2.parquet", boxes=pa.nulls(1), origin=[other])
+    found = listing(str(tmp_path))
+    assert kinds(found) == {
+        "boxes": "list<element: list<element: double>>",
+        "origin": "struct<page: string, likes: int64, tags: list<element: string>>",
+    }
+    rows = read(found)
+    assert [row["boxes"] for row in rows] == [*boxes, None]
+    assert [row["origin"] for row in rows] == [*origin, other]
+
+
+def test_lists_and_like_objects_of_json_stay_nested(tmp_path: Path):
+    found = listing(str(lines(
+        tmp_path / "x.jsonl",
+        {"tags": ["a", "b"], "box": {"x": 1, "y": 0.5}, "mixed": [1, "a"], "free": {"a": 1}},
+        {"tags": [], "box": {"x": 2, "y": 1}, "mixed": ["b"], "free": {"b": 1}},
+    )))  # fmt: skip
+    assert kinds(found) == {
+        "tags": "list<element: string>", "box": "struct<x: int64, y: double>", "mixed": "string",
+        "free": "string",
+    }  # fmt: skip
+    one, two = read(found)
+    assert (one["tags"], one["box"], one["mixed"], one["free"]) == (
+        ["a", "b"], {"x": 1, "y": 0.5}, '[1, "a"]', '{"a": 1}',
+    )  # fmt: skip
+    assert (two["tags"], two["box"]) == ([], {"x": 2, "y": 1.0})
+
+
+def test_a_member_that_does_not_fit_is_a_row_with_a_reason(tmp_path: Path):
+    rows = [{"tags": ["a"], "n": [1]} for _ in range(10_000)]
+    odd = [{"tags": "a", "n": [1]}, {"tags": ["b"], "n": ["x"]}, {"tags": ["\ud800"], "n": [1]}]
+    found = read(listing(str(lines(tmp_path / "x.jsonl", *rows, *odd))))[10_000:]
+    assert [(row["tags"], row["n"], row["input_error"]) for row in found] == [
+        (None, [1], "cell_invalid"), (["b"], None, "cell_invalid"), (None, [1], "cell_invalid"),
+    ]  # fmt: skip
+    bad = pa.array([[b"\xff"], [b"ok"]], pa.list_(pa.binary())).cast(
+        pa.list_(pa.string()), safe=False
+    )
+    (first, second) = read(listing(str(parquet(tmp_path / "x.parquet", tags=bad))))
+    assert (first["tags"], first["input_error"]) == (None, "cell_invalid")
+    assert (second["tags"], second["input_error"]) == (["ok"], None)
+
+
+def test_nested_columns_that_differ_end_in_one_line_that_names_both_files(tmp_path: Path):
+    parquet(tmp_path / "1.parquet", box=[[1.5]])
+    parquet(tmp_path / "2.parquet", box=["x"])
+    message = r"`box` is list<.*> in .*1\.parquet and string in .*2\.parquet"
+    with pytest.raises(InputError, match=message):
+        listing(str(tmp_path))

@@ -39,6 +39,7 @@ COLUMNS = {
     "span": odd([2**62, 1], pa.duration("s")),
     "raw": odd([b"\xff\0", b""], pa.binary()),
     "nested": odd([{"a": [1, None]}], pa.struct([("a", pa.list_(pa.int64()))])),
+    "boxes": odd([[[0.5, float("nan")], []], []], pa.list_(pa.list_(pa.float64()))),
     "infinite": odd([float("inf"), float("nan")], pa.float64()),
 }
 
@@ -51,7 +52,8 @@ EXPORTED = {
     "offset": ["1970-01-01 02:00:00+02:00", "1970-01-01 02:00:00.000001+02:00"],
     "huge": [f"1{'0' * 50}.00", None], "exact": ["1.25", None], "nul": ["a\0b", "\0"],
     "clock": ["01:02:00", None], "span": ["0:00:01", None], "raw": ["\ufffd\0", ""],
-    "nested": ['{"a": [1, null]}', None], "infinite": [None, None],
+    "nested": [{"a": [1, None]}, None], "infinite": [None, None],
+    "boxes": [[[0.5, None], []], []],
 }  # fmt: skip
 """What the tar's JSON holds in the first two rows that are kept, of each column alone."""
 

@@ -13,7 +13,10 @@ from pipeline.inspect.view import quote
 BINS = 40
 LONG_TAIL = 20
 """A whole-number column whose upper end is this many times its median is binned by powers."""
-_NUMERIC = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
+_NUMERIC = (
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
+    "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL",
+)  # fmt: skip
 _PLACES = {"shard", "row", "repeats"}
 
 
@@ -100,7 +103,7 @@ def numeric(types: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, kind in types.items()
-        if any(word in kind.upper() for word in _NUMERIC) and "[" not in kind
+        if any(kind.upper().startswith(word) for word in _NUMERIC) and "[" not in kind
         and name not in _PLACES
     ]  # fmt: skip
 
