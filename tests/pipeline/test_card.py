@@ -29,7 +29,8 @@ def group_of(number: int) -> dict:
 @pytest.fixture
 def late(exported):
     """Ten kept rows in two shards; only the sixth row of the first shard has a duplicate group."""
-    rows = [row | {"similarity": i / 2} for i, row in enumerate(pairs(15))]
+    nested = {"tags": ["a", "b"], "box": {"x": 1, "y": 0.5}, "boxes": [{"x": 1}, {"x": None}]}
+    rows = [row | {"similarity": i / 2, **nested} for i, row in enumerate(pairs(15))]
     order = [number_of(caption) for caption in kept_captions(exported(rows=rows))]
     return exported(rows=rows, dedup={order[5]: group_of(7)}, export={"shard_size": 8})
 
@@ -47,6 +48,7 @@ def test_datasets_loads_every_kept_row_once_with_its_picture(late, drawings, dat
         pixels = drawings[number_of(sample["txt"]) % 8]
         assert sample["jpg"].size == (96, 96)
         assert np.abs(np.asarray(sample["jpg"]).astype(int) - pixels).mean() < 8
+    assert samples[0]["json"]["tags"] == ["a", "b"]
     groups = [sample["json"]["dup_group"] for sample in samples]
     assert groups == [None] * 5 + [f"{7:032x}"] + [None] * 4
 
