@@ -24,8 +24,9 @@ def stats(run: Run) -> dict[str, Any]:
     first reason}, `reasons_any` {reason: rows that carry it anywhere}, `reasons_alone` {reason:
     rows that carry no other}, `stages` {name: {rows, shards, seconds, peak_memory_mb, cached}},
     `shards`, `misaligned` (rows where a part holds another uid), `export` {folder, rows, shards,
-    bytes} or null, `quarantined`, `finished`, and `conserved`: whether
-    ingested = merged_repeats + kept + dropped + failed + unfinished with every part aligned.
+    bytes} or null, `quarantined`, `finished`, `alarms` (texts: no row is kept, or most failed), and
+    `conserved`: whether ingested = merged_repeats + kept + dropped + failed + unfinished with every
+    part aligned.
 
     Raises InputError if the input has not been dealt into shards yet.
     """
@@ -39,6 +40,7 @@ def account(run: Run, parts: Sequence[Parts], found: Tally) -> dict[str, Any]:
     totals = {name: found.verdicts[name] for name in ("kept", "dropped", "failed", "unfinished")}
     first, carried, alone = found.first, found.anywhere, found.alone
     order = _order(run, {*first, *carried})
+    rows = sum(totals.values()) - totals["unfinished"]
     return {
         "ingested": index.rows_in,
         "merged_repeats": found.repeats,
@@ -54,7 +56,25 @@ def account(run: Run, parts: Sequence[Parts], found: Tally) -> dict[str, Any]:
         "export": exported(run),
         "quarantined": state.get("quarantined", []),
         "finished": state.get("finished"),
+        "alarms": _alarms(run, rows, totals, first),
     }
+
+
+def _alarms(run: Run, rows: int, totals: Mapping[str, int], first: Mapping[str, int]) -> list[str]:
+    """What a user must not overlook: no row is kept, or most of them failed."""
+    if not rows or (totals["kept"] and totals["failed"] * 2 <= rows):
+        return []
+    reasons = [name for name in first if totals["kept"] == 0 or kind_of(name) == "failed"]
+    reason = max(reasons, key=lambda name: first[name])
+    meaning = VOCABULARY[reason].text if reason in VOCABULARY else "a rule of this job"
+    what = "no row is kept"
+    if totals["kept"]:
+        what = f"{totals['failed']:,} of {rows:,} rows failed"
+    return [
+        f"{what}: {first[reason]:,} of {rows:,} have the reason {reason} ({meaning.rstrip('.')}); "
+        f'see some with: winnow sql {run.folder.url} "select * from samples where reason = '
+        f"'{reason}' limit 3\""
+    ]
 
 
 def _stage(part: Parts) -> dict[str, Any]:
@@ -104,6 +124,7 @@ def render(stats: Mapping[str, Any]) -> RenderableType:
     lines.append(
         Text(("✓ " if good else "✗ ") + law(stats), style="bold green" if good else "bold red")
     )
+    lines += [Text(f"! {alarm}", style="bold red") for alarm in stats["alarms"]]
     lines.append(_reasons(stats))
     if stats["stages"]:
         lines.append(_stages(stats["stages"]))

@@ -38,6 +38,8 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
 def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
     code, answer = run_all(job, job_file)
     if as_json:
+        for alarm in answer["alarms"]:
+            print(f"winnow: {alarm}", file=sys.stderr)
         print(json.dumps(answer, indent=2, default=str))
     else:
         render_answer(answer)

@@ -52,6 +52,30 @@ def test_stages_come_with_rows_seconds_and_whether_they_were_cached(made: Made) 
     assert stages["decide"]["cached"] is False
 
 
+def test_a_run_that_keeps_nothing_says_why_and_how_to_look(make) -> None:
+    rows = [sample(i, reason="nsfw", reasons=["nsfw"]) for i in range(3)]
+    rows += [sample(i, reason="http_not_found", reasons=["http_not_found"]) for i in range(3, 8)]
+    made = make(rows)
+    (alarm,) = stats(made.run)["alarms"]
+    assert alarm.startswith("no row is kept: 5 of 8 have the reason http_not_found (404 or 410); ")
+    assert alarm.endswith("from samples where reason = 'http_not_found' limit 3\"")
+    assert f"! {alarm[:60]}" in shown(render(stats(made.run)))
+
+
+def test_most_rows_failing_is_said_and_a_strict_rule_is_not(make) -> None:
+    failed = [sample(i, reason="dns_failure", reasons=["dns_failure"]) for i in range(6)]
+    (alarm,) = stats(make([*failed, sample(7), sample(8)]).run)["alarms"]
+    assert alarm.startswith("6 of 8 rows failed: 6 of 8 have the reason dns_failure (The host")
+    dropped = [sample(i, reason="nsfw", reasons=["nsfw"]) for i in range(6)]
+    assert stats(make([*dropped, sample(7)]).run)["alarms"] == []
+    assert stats(make([*failed[:1], sample(7)]).run)["alarms"] == []
+
+
+def test_an_unfinished_run_raises_no_alarm(make) -> None:
+    found = stats(make(many_samples(), skip=frozenset({("decide", i) for i in range(3)})).run)
+    assert (found["kept"], found["alarms"]) == (0, [])
+
+
 def test_unfinished_rows_are_counted_in_the_conservation_law(make) -> None:
     found = stats(make(many_samples(), skip=frozenset({("decide", 0)})).run)
     assert found["unfinished"] == 25
