@@ -78,6 +78,12 @@ class DownloadConfig(Section):
         description="Networks (CIDR) that may be reached although they are private, loopback or "
         "link-local, e.g. `127.0.0.1/32`.",
     )
+    allow_paths: tuple[str, ...] = gate(
+        (),
+        description="Folders, also of a store (`s3://…`), below which pictures may be read where "
+        "the list has a path, `file://` or that store's URL in place of a web address. A relative "
+        "path is one below the first of them. Empty: a list can read nothing but the web.",
+    )
     nameservers: tuple[str, ...] = tuning(
         (), "DNS servers to ask (`9.9.9.9`, `127.0.0.1:5353`) instead of the system's."
     )
@@ -152,6 +158,14 @@ class DownloadConfig(Section):
         for network in value:
             ipaddress.ip_network(network)
         return value
+
+    @field_validator("allow_paths")
+    @classmethod
+    def _folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for folder in value:
+            if not folder.strip().strip("/") or folder.lower().startswith(("http:", "https:")):
+                raise ValueError(f"`{folder}` is no folder; name one below the root")
+        return tuple(folder.removeprefix("file://") for folder in value)
 
     @field_validator("nameservers")
     @classmethod

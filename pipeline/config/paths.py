@@ -26,7 +26,11 @@ def with_absolute_paths(job: Job) -> Job:
         "images": images,
         "embed": _absolute(job.embed),
     }
-    changed["download"] = _absolute(job.download)
+    folders = tuple(
+        folder if "://" in folder else str(Path(folder).expanduser().absolute())
+        for folder in job.download.allow_paths
+    )
+    changed["download"] = _absolute(job.download).model_copy(update={"allow_paths": folders})
     return job.model_copy(update=changed)
 
 

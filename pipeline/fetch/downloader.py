@@ -20,6 +20,7 @@ import pyarrow as pa
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.opt_outs import OptOuts
+from pipeline.fetch.paths import Place, find_place, is_path, read_place
 from pipeline.fetch.resizer import Resizer
 from pipeline.fetch.session import fetch_session
 from pipeline.fetch.stopped import FetchStoppedError
@@ -28,6 +29,7 @@ from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 from pipeline.words.failure import FetchError, printable
 from pipeline.words.urls import check_url
 
+FILE = "path://"
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
 
 
@@ -59,7 +61,8 @@ def fetch_urls(
     spool: Spool,
     forgotten: Collection[str] = (),
 ) -> list[Fetched]:
-    """Fetch URLs; one result for each, in their order. JPEGs are in the spool.
+    """Fetch URLs, and read files that the job allows; one result for each, in their order. JPEGs
+    are in the spool.
 
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses (an exception inside it drops the row silently) is found by comparing keys
@@ -69,8 +72,16 @@ def fetch_urls(
     results: list[Fetched | None] = []
     places: list[str] = []
     hosts: dict[str, str] = {}
+    files: dict[str, Place] = {}
     for url in urls:
         try:
+            if is_path(url or "", config.allow_paths):
+                place = find_place(url or "", config.allow_paths)
+                results.append(None)
+                places.append(f"{FILE}{place.folder}\0{place.name}")
+                files[places[-1]] = place
+                hosts[places[-1]] = ""
+                continue
             parsed = check_url(url or "")
         except FetchError as error:
             results.append(Fetched(error.reason, printable(error.detail)))
@@ -86,7 +97,7 @@ def fetch_urls(
             session.decoders.start(len(ordered))
             resizer = Resizer(session.decoders, session.blocklist, forgotten)
             before = session.fetcher.held_back
-            opt_outs = _download(ordered, session.fetcher, resizer, config, spool)
+            opt_outs = _download(ordered, files, session.fetcher, resizer, config, spool)
             spool.held_back = session.fetcher.held_back - before
         fetched = {
             url: replace(spool.results.get(number, LOST), opt_outs=opt_outs.get(url, OptOuts()))
@@ -109,13 +120,21 @@ def interleaved(hosts: Mapping[str, str]) -> list[str]:
 
 
 def _download(
-    urls: list[str], fetcher: Fetcher, resizer: Resizer, config: DownloadConfig, spool: Spool
+    urls: list[str],
+    files: Mapping[str, Place],
+    fetcher: Fetcher,
+    resizer: Resizer,
+    config: DownloadConfig,
+    spool: Spool,
 ) -> dict[str, OptOuts]:
-    """Fetch into the spool; the opt-outs found for each URL's picture."""
+    """Fetch into the spool; the opt-outs found for each URL's picture. `files` are read instead."""
     opt_outs: dict[str, OptOuts] = {}
+    # Paths may hold characters that a URL may not, so img2dataset sees only their numbers.
+    names = {url: f"{FILE}{i}" if url in files else url for i, url in enumerate(urls)}
+    urls_of = {name: url for url, name in names.items()}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         rows = Path(scratch) / "urls.arrow"
-        table = pa.table({"url": urls})
+        table = pa.table({"url": list(names.values())})
         with pa.OSFile(str(rows), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         # The folder and the list are copies: the Downloader leaves a JSON in the one and deletes
@@ -140,12 +159,17 @@ def _download(
         )
         broken: list[FetchStoppedError] = []
 
-        def fetch(url: str) -> bytes:
+        def fetch(name: str) -> bytes:
             if broken:
                 raise broken[0]
+            url = urls_of[name]
             try:
                 found = opt_outs[url] = OptOuts()
-                return resizer.accept(fetcher.fetch(url, found), found)
+                if url in files:
+                    data = read_place(files[url], config.max_bytes)
+                else:
+                    data = fetcher.fetch(url, found)
+                return resizer.accept(data, found)
             except FetchStoppedError as error:
                 # img2dataset would note a failure of each row, and the part would be committed.
                 broken.append(error)

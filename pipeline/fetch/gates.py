@@ -35,6 +35,7 @@ OTHER_GATES = {
     "respect_tdm_reservation": ("opted_out_tdm",),
     "user_agent_token": ("opted_out_robots_txt", "opted_out_robots_tag"),
     "allow_addresses": ("address_forbidden",),
+    "allow_paths": ("path_forbidden", "url_invalid", "scheme_forbidden"),
     "expected": ("hash_mismatch",),
 }
 """Other gates, and the reasons they give: rows refused by a gate are stale once it changes."""

@@ -1,7 +1,8 @@
 """The opener behind `urllib.request.urlopen`, which img2dataset calls: it does all fetching.
 
-It has handlers for http and https only, both ours, so img2dataset cannot reach anything else
-(files, FTP, data URLs, proxies).
+It has handlers for http and https only, both ours, and for the numbers that `downloader` gives to
+files below allowed folders; so img2dataset cannot reach anything else (files, FTP, data URLs,
+proxies).
 """
 
 import contextlib
@@ -236,6 +237,7 @@ class _Handler(urllib.request.BaseHandler):
         )
 
     https_open = http_open
+    path_open = http_open
 
     def unknown_open(self, request: urllib.request.Request) -> Any:
         raise FetchError("scheme_forbidden", f"`{request.type}`: only http and https are fetched")

@@ -5,8 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.words.errors import InputError
 
-URL_NAMES = ("image_url", "url", "URL", "coco_url", "flickr_url", "download_url", "image_urls")
-"""`image_url` comes first: beside it, `url` is the page's (RedCaps, WIT)."""
+URL_NAMES = (
+    "image_url", "url", "URL", "coco_url", "flickr_url", "download_url", "image_urls", "file_name",
+    "image_path", "path",
+)  # fmt: skip
+"""`image_url` comes first: beside it, `url` is the page's (RedCaps, WIT). The last are paths, for
+`download.allow_paths`; `file_name` is that of a folder of pictures (Hugging Face's imagefolder)."""
 CAPTION_NAMES = ("caption", "text", "TEXT", "alt", "captions")
 FALLBACKS = (
     # Wikipedia-based Image Text: the best description that a picture has.

@@ -135,7 +135,10 @@ class DownloadStage(TableStage):
 
     def check(self) -> None:
         from pipeline.fetch.lists import read_domains, read_hashes
+        from pipeline.fetch.paths import check_folder
 
+        for folder in self.config.allow_paths:
+            check_folder(folder)
         read_domains(self.config.opted_out_domains)
         read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
         for kind, named in _named_columns(self.job).items():

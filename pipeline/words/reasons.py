@@ -37,6 +37,8 @@ FETCH = _words(
     "failed",
     url_invalid="The URL cannot be parsed or has no host.",
     scheme_forbidden="Neither http nor https.",
+    path_forbidden="A path below no folder of `download.allow_paths`, or that leads out of it.",
+    file_missing="A path at which there is no file that can be read.",
     address_forbidden="The host is a private, loopback, link-local or otherwise reserved address.",
     dns_failure="The host's name has no address.",
     connection_failed="No connection, or it broke.",

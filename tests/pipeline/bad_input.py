@@ -151,6 +151,16 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     ),
     "an empty section": (None, {"embed": None}, ["`embed`", "remove the line"]),
     "a section that is a word": (None, {"dedup": "off"}, ["`dedup`", "a section with keys"]),
+    "an allowed folder that is not there": (
+        None, {"download": {"allow_paths": ["/nowhere/at/all"]}},
+        ["download.allow_paths: there is no folder /nowhere/at/all"],
+    ),
+    "the whole disk allowed": (
+        None, {"download": {"allow_paths": ["/"]}}, ["`download.allow_paths`", "below the root"],
+    ),
+    "a store that is none": (
+        None, {"download": {"allow_paths": ["gopher://x"]}}, ["allow_paths: gopher://x cannot be"],
+    ),
     "a network that is none": (
         None, {"download": {"allow_addresses": ["300.1.1.1"]}}, ["allow_addresses", "300.1.1.1"],
     ),
