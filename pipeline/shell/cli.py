@@ -24,7 +24,6 @@ app = typer.Typer(
     name="winnow",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a list of scraped (url, caption) rows to a clean image-text dataset, and from the "
@@ -32,6 +31,25 @@ app = typer.Typer(
     "line, `input: pairs.parquet`, and `winnow run job.yaml`.",
     epilog=CODES,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"winnow {version('winnow-curation')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def winnow(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/demo.")]
@@ -141,11 +159,28 @@ def sql(
     run_folder: RunFolder,
     query_: Annotated[str, typer.Argument(metavar="SQL", help="A query over the view `samples`.")],
     json_: Json = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")] = False,
 ) -> None:
-    """Query all rows and measurements, e.g. "select reason, count(*) from samples group by 1"."""
+    """Query all rows and measurements, e.g. "select reason, count(*) from samples group by 1".
+
+    On a terminal long cells are cut and wide rows are shown one below the other; in a pipe every
+    row and cell is printed whole, divided by tabs.
+    """
     from pipeline.shell.commands import show_query
 
-    show_query(run_folder, query_, json_)
+    show_query(run_folder, query_, "json" if json_ else "csv" if csv_ else None)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a job file, with which editors complete and check one.
+
+    E.g. `winnow schema > job.schema.json`, and `# yaml-language-server: $schema=job.schema.json` as
+    the first line of the job file.
+    """
+    from pipeline.config.job import Job
+
+    print(json.dumps(Job.model_json_schema(), indent=1))
 
 
 @app.command()

@@ -131,16 +131,21 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
         )
 
 
-def show_query(run_folder: str, sql: str, as_json: bool) -> None:
+def show_query(run_folder: str, sql: str, form: str | None) -> None:
+    """Print a query's result as `json`, as `csv`, or as text: a table for a terminal, lines with
+    tabs for a pipe."""
     from pipeline.engine.damage import reading
-    from pipeline.inspect.query import query, render
+    from pipeline.inspect.query import query, render, write_delimited
 
     with reading(run_folder) as run:
         table = query(run, sql)
-    if as_json:
+    screen = console()
+    if form == "json":
         print(json.dumps(table.to_pylist(), indent=1, default=str))
-        return
-    console().print(render(table))
+    elif form == "csv" or not screen.is_terminal:
+        write_delimited(table, sys.stdout, form == "csv")
+    else:
+        screen.print(render(table, screen.width))
 
 
 def make_only(job: Job, name: str) -> dict[str, str]:
