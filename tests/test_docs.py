@@ -7,6 +7,8 @@ import pytest
 import typer
 
 from pipeline.config.job import Job
+from pipeline.ingest.listing import COMPRESSIONS, EXTENSIONS
+from pipeline.ingest.names import FALLBACKS, URL_NAMES
 from pipeline.shell.cli import app
 from pipeline.shell.reference import PAGES, models_in
 from pipeline.words.reasons import VOCABULARY
@@ -46,6 +48,14 @@ def test_every_key_is_documented_with_a_description():
 def test_every_reason_is_documented():
     page = (DOCS / "reasons.md").read_text()
     assert [r for r in VOCABULARY if f"| `{r}` |" not in page] == []
+
+
+def test_every_kind_of_list_that_is_read_is_documented():
+    page = (DOCS / "formats.md").read_text()
+    known = [*EXTENSIONS, *COMPRESSIONS, *(name for several in FALLBACKS for name in several)]
+    known += [name for name in URL_NAMES if name not in ("flickr_url", "image_path", "path")]
+    missing = [name for name in (*known, "cell_invalid") if f"`{name}`" not in page]
+    assert missing == []
 
 
 def test_links_between_pages_point_to_existing_files():
