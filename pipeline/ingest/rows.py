@@ -30,13 +30,12 @@ def to_table(
     The first of the columns `caption` that is not empty is the caption. A list of captions gives a
     row for each.
     """
-    names = (caption,) if isinstance(caption, str) else caption
-    raw, cells = _one_caption_a_row(raw, _captions([_column(raw, name) for name in names]))
+    raw, cells = with_captions(raw, caption)
 
     def column(name: str) -> Sequence[Any]:
         return _column(raw, name)
 
-    pairs = zip(_values(column(url)), cells, strict=True)
+    pairs = zip(values_of(column(url)), cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
     uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
     others: dict[str, pa.Array] = {}
@@ -56,6 +55,12 @@ def to_table(
         "input_error": pa.array(reasons, pa.string()),
     }
     return pa.table({**arrays, **others}, schema=schema)
+
+
+def with_captions(raw: Raw, caption: str | tuple[str, ...]) -> tuple[Raw, list[Any]]:
+    """The rows, each as often as it has captions, and the captions' cells."""
+    names = (caption,) if isinstance(caption, str) else caption
+    return _one_caption_a_row(raw, _captions([_column(raw, name) for name in names]))
 
 
 def _column(raw: Raw, name: str) -> Sequence[Any]:
@@ -164,5 +169,6 @@ def _bytes(text: str) -> bytes:
         return text.encode(errors="surrogatepass")
 
 
-def _values(column: Sequence[Any]) -> list[Any]:
+def values_of(column: Sequence[Any]) -> list[Any]:
+    """A column's cells as Python values."""
     return column.to_pylist() if isinstance(column, pa.Array) else list(column)

@@ -1,6 +1,7 @@
 """What a list is taken for: the format of its files, what each column becomes, its first rows."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.ingest.listing import Source
 from pipeline.ingest.reading import Raw, read_batches
-from pipeline.ingest.rows import to_table
+from pipeline.ingest.rows import as_text, values_of, with_captions
 from pipeline.ingest.schema import Listing
 from pipeline.inspect.plain import masked
 
@@ -45,16 +46,19 @@ def _columns(
     listing: Listing, source: Source, url: str, caption: str | tuple[str, ...]
 ) -> list[dict[str, Any]]:
     raw = next((_head(raw) for raw in read_batches(source) if raw.rows), Raw(0, {}, []))
-    table = to_table(raw, url, caption, listing.passthrough, listing.schema).slice(0, SAMPLED)
-    sources = {"url": url, "caption": caption if isinstance(caption, str) else list(caption)}
-    sources |= {name: own for name, (own, _) in listing.passthrough.items() if own in raw.columns}
-    return [
-        {
-            "column": name, "source": own, "type": str(table.schema.field(name).type),
-            "values": _shown(table[name], hide=name == "caption"),
-        }
-        for name, own in sources.items()
-    ]  # fmt: skip
+    raw, captions = with_captions(raw, caption)
+    own = caption if isinstance(caption, str) else list(caption)
+    found = [
+        _column("url", url, pa.string(), map(_text, values_of(raw.columns.get(url, [])))),
+        _column("caption", own, pa.string(), map(_masked, captions)),
+    ]
+    for name, (column, kind) in listing.passthrough.items():
+        if column in raw.columns:
+            cells = (_shown(value, kind) for value in values_of(raw.columns[column]))
+            found.append(_column(name, column, kind, cells))
+    for one in found:
+        one["values"] = one["values"][:SAMPLED]
+    return found
 
 
 def _head(raw: Raw) -> Raw:
@@ -62,11 +66,24 @@ def _head(raw: Raw) -> Raw:
     return Raw(min(raw.rows, SAMPLED), columns, [])
 
 
-def _shown(column: pa.ChunkedArray, hide: bool) -> list[Any]:
-    """Numbers and texts as they are, anything else as text; personal data masked where asked."""
-    kind = column.type
-    plain = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind)
-    if plain and not pa.types.is_float16(kind):
-        return list(column.to_pylist())
-    texts = [None if cell is None else str(cell) for cell in column.cast(pa.string()).to_pylist()]
-    return [masked(text) if hide and text is not None else text for text in texts]
+def _column(
+    name: str, source: str | list[str], kind: pa.DataType, values: Iterable[Any]
+) -> dict[str, Any]:
+    return {"column": name, "source": source, "type": str(kind), "values": list(values)}
+
+
+def _text(cell: Any) -> str | None:
+    return as_text(cell)[0]
+
+
+def _masked(cell: Any) -> str | None:
+    text = _text(cell)
+    return None if text is None else masked(text)
+
+
+def _shown(cell: Any, kind: pa.DataType) -> Any:
+    """Numbers and truths as they are, anything else as text; also numbers of CSV and TSV."""
+    if isinstance(cell, bytes) and pa.types.is_floating(kind):
+        with contextlib.suppress(ValueError):
+            return float(cell)
+    return cell if isinstance(cell, int | float) else _text(cell)
