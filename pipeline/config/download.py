@@ -1,7 +1,9 @@
 """The `download:` section of a job."""
 
 import ipaddress
+import re
 from typing import Literal
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator
 
@@ -162,10 +164,7 @@ class DownloadConfig(Section):
     @field_validator("allow_paths")
     @classmethod
     def _folders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for folder in value:
-            if not folder.strip().strip("/") or folder.lower().startswith(("http:", "https:")):
-                raise ValueError(f"`{folder}` is no folder; name one below the root")
-        return tuple(folder.removeprefix("file://") for folder in value)
+        return tuple(map(_folder, value))
 
     @field_validator("nameservers")
     @classmethod
@@ -173,6 +172,18 @@ class DownloadConfig(Section):
         for server in value:
             split_nameserver(server)
         return value
+
+
+def _folder(text: str) -> str:
+    """An allowed folder: a path, or the URL of a store that is not this machine's disk."""
+    # By other names of the disk, links could lead out of the folder unseen.
+    local = re.match(r"(?i)(file|local)://(localhost(?=/))?", text.strip())
+    folder = unquote(text.strip()[local.end() :]) if local else text.strip()
+    if not folder.strip("/") or re.match(r"(?i)https?:", folder):
+        raise ValueError(f"`{text}` is no folder; name one below the root")
+    if "::" in folder:
+        raise ValueError(f"`{text}` names one store inside another; name the folder itself")
+    return folder
 
 
 def split_nameserver(text: str) -> tuple[str, int]:

@@ -40,10 +40,10 @@ class InputDialect(Section):
 
     delimiter: str | None = Field(
         None,
-        min_length=1,
-        max_length=1,
-        description="What separates cells; by default a tab in TSV, and in CSV that one of `,`, "
-        "`;`, tab and `|` with which the first line names a URL and a caption.",
+        pattern=r"^[ -!#-~\t]$",
+        description="What separates cells, one ASCII character; by default a tab in TSV, and in "
+        "CSV that one of `,`, `;`, tab and `|` with which the first line names a URL and a "
+        "caption.",
     )
     header: bool | tuple[str, ...] | None = Field(
         None,

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.words.errors import InputError
 from pipeline.words.failure import FetchError
@@ -35,9 +36,11 @@ def check_folder(folder: str) -> None:
     try:
         fs, path = fsspec.core.url_to_fs(folder)
         found = bool(fs.isdir(path))
-    except (ImportError, ValueError, OSError) as error:
+    except Exception as error:  # each store has its own errors
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"download.allow_paths: {folder} cannot be reached: {what}") from error
+    if "://" in folder and isinstance(fs, LocalFileSystem):
+        raise InputError(f"download.allow_paths: {folder} is on this machine; name its path")
     if not found:
         raise InputError(f"download.allow_paths: there is no folder {folder}")
 
@@ -56,10 +59,10 @@ def find_place(text: str, allowed: Sequence[str]) -> Place:
     text = text.strip()
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() == "file":
-        parts = urlsplit(text)
-        if parts.netloc not in ("", "localhost"):
-            raise FetchError("path_forbidden", f"a file of another machine: {parts.netloc}")
-        text = unquote(text[len("file://") + len(parts.netloc) :])
+        machine, slash, path = text[len("file://") :].partition("/")
+        if machine not in ("", "localhost"):
+            raise FetchError("path_forbidden", f"a file of another machine: {machine[:100]}")
+        text = slash + unquote(path)
     elif scheme and not any(folder.startswith(scheme[0]) for folder in allowed):
         raise FetchError("scheme_forbidden", f"`{scheme[1][:40]}`: no allowed folder has it")
     elif not scheme and not text.startswith("/"):
@@ -67,7 +70,7 @@ def find_place(text: str, allowed: Sequence[str]) -> Place:
     for folder in allowed:
         root = folder.rstrip("/")
         if text.startswith(f"{root}/"):
-            return _below(folder, text[len(root) + 1 :])
+            return _below(folder, text[len(root) + 1 :].lstrip("/"))
     raise FetchError("path_forbidden", "below no folder of `download.allow_paths`")
 
 
@@ -87,6 +90,8 @@ def read_place(place: Place, most: int) -> bytes:
         raise FetchError("file_missing", "there is no such file") from None
     except OSError as error:
         raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
+    except (RuntimeError, UnicodeError) as error:  # a loop of links; a name that is no text
+        raise FetchError("file_missing", f"cannot be read: {error}") from None
 
 
 def _read_local(place: Place, most: int) -> bytes:

@@ -1,5 +1,7 @@
 """A list's cells in the types of the sample table, and those that do not fit; these become null."""
 
+import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +17,9 @@ _DAY = 86_400
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """The seconds since 1970 in which the years 1 to 9999 begin and end."""
 _UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError,
-          OverflowError, TypeError)  # fmt: skip
+          OverflowError, TypeError, RecursionError)  # fmt: skip
+_UNREADABLE = (ValueError, OverflowError, ArithmeticError, KeyError)
+"""Errors of a cell that Python has no value for; KeyError: an unknown time zone."""
 Marks = npt.NDArray[np.bool_]
 
 
@@ -24,7 +28,7 @@ def to_cells(
 ) -> tuple[pa.Array, Marks]:
     """A column in the type of the sample table, and which cells do not fit it; these are null."""
     if kinds.is_string(kind):
-        return pa.array([as_text(value) for value in _readable(column)], kind), _none(len(column))
+        return pa.array([as_text(value) for value in readable(column)], kind), _none(len(column))
     if is_nested(kind):
         return _nested(column, kind)
     if isinstance(column, pa.Array):
@@ -118,7 +122,7 @@ def _none(rows: int) -> Marks:
     return np.zeros(rows, bool)
 
 
-def _readable(column: Sequence[Any]) -> list[Any]:
+def readable(column: Sequence[Any]) -> list[Any]:
     """The cells as Python values; as Arrow writes them where Python has no such value, e.g. a date
     after the year 9999."""
     if not isinstance(column, pa.Array):
@@ -126,18 +130,20 @@ def _readable(column: Sequence[Any]) -> list[Any]:
     array: pa.Array = column
     try:
         return list(array.to_pylist())
-    except (ValueError, OverflowError, ArithmeticError):
+    except _UNREADABLE:
         return [_text_of(cell) for cell in array]
 
 
 def _text_of(cell: pa.Scalar) -> Any:
-    try:
-        return cell.as_py()
-    except (ValueError, OverflowError, ArithmeticError):
-        return str(cell.cast(pa.string()).as_py())
+    for read in (cell.as_py, lambda: cell.cast(pa.string()).as_py()):
+        with contextlib.suppress(*_UNREADABLE, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return read()
+    return None
 
 
 def _cast(cell: pa.Scalar, kind: pa.DataType) -> tuple[Any, bool]:
+    if kinds.is_floating(cell.type) and cell.is_valid and math.isnan(cell.as_py()):
+        return None, False  # pandas' null
     try:
         return cell.cast(kind).as_py(), False
     except (pa.ArrowInvalid, ValueError, OverflowError):
@@ -166,7 +172,12 @@ def _number(value: Any) -> float:
     return number
 
 
-def _whole(value: Any) -> int:
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str | bytes):
+        text = value.decode() if isinstance(value, bytes) else value
+        value = int(text) if text.strip().removeprefix("-").isdigit() else float(text)
+    if isinstance(value, float) and math.isnan(value):
+        return None
     number = int(value)
     if isinstance(value, bool) or number != value or not -(2**63) <= number < 2**64:
         raise ValueError(value)

@@ -15,6 +15,8 @@ from pipeline.words.errors import InputError
 
 DELIMITERS = (",", ";", "\t", "|")
 _ADDRESS = re.compile(rb"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_CLEAN = re.compile(rb"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+"""An address alone: with a wrong delimiter it would end in a part of a caption, with a space."""
 _TRIED = 100
 """Rows from which the columns of a list without a header line are told apart."""
 
@@ -36,10 +38,24 @@ def with_dialect(source: Source, job: Job) -> Source:
                 f"{len(cells)} columns"
             )
         return replace(source, names=given.header)
-    # A header never holds an address, and a list of pictures always does.
-    if given.header is False or (given.header is None and any(map(_ADDRESS.match, cells))):
+    # A header hardly ever holds an address, and a list of pictures always does.
+    if given.header is False or (given.header is None and _is_row(cells, job)):
         return replace(source, names=_by_position(source, len(cells)))
     return source
+
+
+def _is_row(cells: Sequence[bytes], job: Job) -> bool:
+    """Whether a first line is no header: it holds an address, and not the names of a pair."""
+    if not any(map(_ADDRESS.match, cells)):
+        return False
+    try:
+        return not knows_pair(header_names(cells), _own(job))
+    except UnicodeDecodeError:
+        return True
+
+
+def _own(job: Job) -> list[str | None]:
+    return [job.columns.url, *(job.columns.captions or ())]
 
 
 def header_names(cells: Sequence[bytes]) -> list[str]:
@@ -52,14 +68,13 @@ def header_names(cells: Sequence[bytes]) -> list[str]:
 def _delimiter(source: Source, job: Job) -> str:
     """The first that divides the first line into columns of which URL and caption are known."""
     usual = "," if source.format == "csv" else "\t"
-    own = (job.columns.url, *(job.columns.captions or ()))
     for delimiter in dict.fromkeys([usual, *DELIMITERS]):
         cells = read_header(replace(source, delimiter=delimiter))
         try:
-            named = knows_pair(header_names(cells), own)
+            named = knows_pair(header_names(cells), _own(job))
         except UnicodeDecodeError:
             return usual  # another error names the file's encoding
-        if named or (len(cells) > 1 and any(map(_ADDRESS.match, cells))):
+        if named or (len(cells) > 1 and any(map(_CLEAN.fullmatch, cells))):
             return delimiter
     return usual
 

@@ -1,5 +1,6 @@
 """Converts rows as read to rows of the sample table; each gets a uid, an invalid one a reason."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.cells import to_cells
+from pipeline.ingest.cells import readable, to_cells
 from pipeline.ingest.reading import Raw
 from pipeline.words.uid import make_uid
 
@@ -79,12 +80,15 @@ def _caption_cells(column: Sequence[Any]) -> list[Any]:
     array: pa.Array = column
     if not isinstance(array, pa.Array):
         return list(column)
-    if pa.types.is_list(array.type) and pa.types.is_string(array.type.value_type):
-        array = array.cast(pa.list_(pa.binary()))  # a bad member must affect only its row
-    return list(array.to_pylist())
+    if pa.types.is_nested(array.type):
+        with contextlib.suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
+            array = array.cast(pa.list_(pa.binary()))  # a bad member must affect only its row
+    return readable(array)
 
 
 def _is_filled(cell: Any) -> bool:
+    if isinstance(cell, list):
+        return any(map(_is_filled, cell))
     return bool(cell.strip() if isinstance(cell, str | bytes) else cell)
 
 
@@ -94,12 +98,18 @@ def _one_caption_a_row(raw: Raw, captions: list[Any]) -> tuple[Raw, list[Any]]:
         return raw, captions
     lists = [(c or [None]) if isinstance(c, list) else [c] for c in captions]
     index = [row for row, some in enumerate(lists) for _ in some]
-    columns = {
-        name: cells.take(pa.array(index)) if isinstance(cells, pa.Array) else
-        [cells[row] for row in index]
-        for name, cells in raw.columns.items()
-    }  # fmt: skip
+    columns = {name: _taken(cells, index) for name, cells in raw.columns.items()}
     return Raw(len(index), columns, raw.broken), [one for some in lists for one in some]
+
+
+def _taken(cells: Sequence[Any], index: list[int]) -> Sequence[Any]:
+    if isinstance(cells, pa.Array):
+        try:
+            taken: Sequence[Any] = cells.take(pa.array(index))
+            return taken
+        except pa.ArrowNotImplementedError:  # views of texts in a list
+            cells = readable(cells)
+    return [cells[row] for row in index]
 
 
 def blank(table: pa.Table, rows: npt.NDArray[np.bool_], but: Sequence[str] = ("uid",)) -> pa.Table:

@@ -1,19 +1,29 @@
 """The list before its rows are read: its files, and what each of their columns becomes."""
 
+import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config.job import Job
 from pipeline.ingest.buckets import ORDER, SHARD
+from pipeline.ingest.cells import readable
 from pipeline.ingest.dialect import with_dialect
 from pipeline.ingest.documents import is_document
 from pipeline.ingest.listing import Source, find_sources
-from pipeline.ingest.names import find_captions, find_url
+from pipeline.ingest.names import URL_NAMES, find_captions, find_url
 from pipeline.ingest.reading import check_source, read_batches, read_schema
-from pipeline.ingest.types import are_exact, are_whole, common_type, is_nested
+from pipeline.ingest.types import (
+    are_exact,
+    are_whole,
+    common_type,
+    holds_null,
+    is_nested,
+)
 from pipeline.table.columns import SHARD_COLUMNS
 from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of
@@ -101,9 +111,23 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
 def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> Pair:
     place = f"input: {source.url}"
     captions = find_captions(schema, job.columns.captions, place)
-    return find_url(schema, job.columns.url, place), (
-        captions[0] if len(captions) == 1 else captions
-    )
+    url = find_url(schema, job.columns.url, place)
+    if job.columns.url is None:
+        url = next(filter(partial(_is_filled, source), _urls(schema)), url)
+    return url, (captions[0] if len(captions) == 1 else captions)
+
+
+def _urls(schema: Mapping[str, pa.DataType]) -> list[str]:
+    """The usual columns of URLs, if there are several of which the first might be empty."""
+    found = [name for name in URL_NAMES if name in schema]
+    return found if len(found) > 1 else []
+
+
+def _is_filled(source: Source, name: str) -> bool:
+    """Whether the first rows have anything in a column."""
+    raw = next((raw for raw in read_batches(source) if raw.rows), None)
+    cells = readable(raw.columns.get(name, [])) if raw is not None else []
+    return any(cell.strip() if isinstance(cell, str | bytes) else cell for cell in cells)
 
 
 def _others(
@@ -125,8 +149,8 @@ def _others(
                 others[name] = common
     for name in unclear:
         others[name] = _by_values(name, sources, schemas)
-    # A column of nulls alone could hold anything later.
-    return {n: pa.string() if pa.types.is_null(kind) else kind for n, kind in others.items()}
+    # A column of nulls or of empty lists alone could hold anything later, as text.
+    return {n: pa.string() if holds_null(kind) else kind for n, kind in others.items()}
 
 
 def _name_by_position(schemas: list[dict[str, pa.DataType]]) -> str:
@@ -161,7 +185,8 @@ def _by_values(
     heads = [(source, kind, _head(source, name)) for source, kind in typed]
     fractions = [s for s, kind, head in heads if pa.types.is_floating(kind) and not are_whole(head)]
     if not fractions:
-        return pa.int64()
+        whole = [kind for _, kind, _ in heads if pa.types.is_integer(kind)]
+        return functools.reduce(lambda a, b: common_type(a, b) or a, whole, pa.int64())
     rounded = [s for s, kind, head in heads if pa.types.is_integer(kind) and not are_exact(head)]
     if not rounded:
         return pa.float64()
@@ -175,7 +200,12 @@ def _head(source: Source, name: str) -> list[Any]:
     raw = next((raw for raw in read_batches(source) if raw.rows), None)
     cells = raw.columns.get(name, []) if raw is not None else []
     values = cells.to_pylist() if isinstance(cells, pa.Array) else list(cells)
-    return [value for value in values if isinstance(value, int | float) and value == value]
+    found = []
+    for value in values:
+        with contextlib.suppress(TypeError, ValueError):
+            number = value if isinstance(value, int | float) else float(value)
+            found += [number] if number == number else []
+    return found
 
 
 def _has_rows(source: Source) -> bool:

@@ -1,5 +1,6 @@
 """The types of a list's columns in the sample table."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,13 +15,25 @@ EXACT = 2**53
 
 
 def kept_type(kind: pa.DataType) -> pa.DataType:
-    """A Parquet column's type in the sample table: numbers, times, booleans, and lists and structs
-    of them stay, the rest is text. A decimal of over 38 digits, which DuckDB cannot hold, is text
-    too."""
+    """A Parquet column's type in the sample table: numbers, times, booleans, text, and lists and
+    structs of them stay, the rest is text: bytes, maps, lists and structs that hold these, and a
+    decimal of over 38 digits, which DuckDB cannot hold."""
+    return _kept_nested(kind) or pa.string() if is_nested(kind) else _kept_plain(kind)
+
+
+def _kept_nested(kind: pa.DataType) -> pa.DataType | None:
     if _is_list(kind):
-        return _list_of(kept_type(kind.value_type))
+        member = _kept_nested(kind.value_type)
+        return None if member is None else _list_of(member)
     if kinds.is_struct(kind):
-        return pa.struct([(field.name, kept_type(field.type)) for field in kind])
+        fields = [(field.name, _kept_nested(field.type)) for field in kind]
+        return None if any(one is None for _, one in fields) or not fields else pa.struct(fields)
+    kept = None if is_nested(kind) else _kept_plain(kind)
+    is_text = kinds.is_string(kind) or kinds.is_large_string(kind)
+    return kept if kept is None or is_text or not kinds.is_string(kept) else None
+
+
+def _kept_plain(kind: pa.DataType) -> pa.DataType:
     if kinds.is_null(kind) or kinds.is_decimal128(kind):
         return kind
     if kinds.is_float16(kind):
@@ -61,7 +74,10 @@ def json_type(values: Sequence[Any]) -> pa.DataType:
     Lists stay lists if all their members are of one type, and objects structs if all have the same
     keys; any others are JSON text.
     """
-    return _json_type(values) or pa.string()
+    try:
+        return _json_type(values) or pa.string()
+    except RecursionError:
+        return pa.string()
 
 
 def _json_type(values: Sequence[Any]) -> pa.DataType | None:
@@ -96,11 +112,7 @@ def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     if kinds.is_null(a):
         return b
     if is_nested(a) or is_nested(b):
-        try:
-            schemas = [pa.schema([("x", kind)]) for kind in (a, b)]
-            return pa.unify_schemas(schemas).field("x").type
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            return None
+        return _common_nested(a, b)
     if kinds.is_integer(a) and kinds.is_integer(b):
         if pa.uint64() not in (a, b):
             return pa.int64()
@@ -111,13 +123,49 @@ def common_type(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     return pa.string()
 
 
+def _common_nested(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+    """Of lists that of their members, of structs all fields; whole numbers beside doubles become
+    doubles, and one that a double cannot hold does not fit."""
+    if kinds.is_list(a) and kinds.is_list(b):
+        member = _common_member(a.value_type, b.value_type)
+        return None if member is None else _list_of(member)
+    if not (kinds.is_struct(a) and kinds.is_struct(b)):
+        return None
+    fields = {field.name: field.type for field in a}
+    for field in b:
+        common = _common_member(fields.get(field.name, pa.null()), field.type)
+        if common is None:
+            return None
+        fields[field.name] = common
+    return pa.struct(list(fields.items()))
+
+
+def _common_member(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
+    if kinds.is_floating(a) != kinds.is_floating(b) and all(
+        kinds.is_integer(kind) or kinds.is_floating(kind) for kind in (a, b)
+    ):
+        return pa.float64()
+    common = common_type(a, b)
+    either = kinds.is_string(a) != kinds.is_string(b) and not any(map(kinds.is_null, (a, b)))
+    return None if either else common
+
+
+def holds_null(kind: pa.DataType) -> bool:
+    """Whether it is the type of nulls, or lists or structs of them: no value is known."""
+    if kinds.is_list(kind):
+        return holds_null(kind.value_type)
+    if kinds.is_struct(kind):
+        return any(holds_null(field.type) for field in kind)
+    return bool(kinds.is_null(kind))
+
+
 def _bits(kind: pa.DataType) -> int:
     return int(kind.bit_width) if kinds.is_integer(kind) else 0
 
 
 def are_whole(values: Sequence[Any]) -> bool:
     """Whether all of these numbers are whole; nulls do not count."""
-    return all(value is None or float(value).is_integer() for value in values)
+    return all(value is None or math.isinf(value) or value == int(value) for value in values)
 
 
 def are_exact(values: Sequence[Any]) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.ingest.cells import readable
 from pipeline.ingest.listing import Source
 from pipeline.ingest.reading import Raw, read_batches
-from pipeline.ingest.rows import as_text, values_of, with_captions
+from pipeline.ingest.rows import as_text, with_captions
 from pipeline.ingest.schema import Listing
 from pipeline.inspect.plain import masked
 
@@ -49,12 +50,12 @@ def _columns(
     raw, captions = with_captions(raw, caption)
     own = caption if isinstance(caption, str) else list(caption)
     found = [
-        _column("url", url, pa.string(), map(_text, values_of(raw.columns.get(url, [])))),
+        _column("url", url, pa.string(), map(_text, readable(raw.columns.get(url, [])))),
         _column("caption", own, pa.string(), map(_masked, captions)),
     ]
     for name, (column, kind) in listing.passthrough.items():
         if column in raw.columns:
-            cells = (_shown(value, kind) for value in values_of(raw.columns[column]))
+            cells = (_shown(value, kind) for value in readable(raw.columns[column]))
             found.append(_column(name, column, kind, cells))
     for one in found:
         one["values"] = one["values"][:SAMPLED]

@@ -7,7 +7,9 @@ import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from pipeline.config.download import DownloadConfig
 from pipeline.fetch.paths import Place, check_folder, find_place, is_path, read_place
 from pipeline.words.errors import InputError
 from pipeline.words.failure import FetchError
@@ -61,9 +63,13 @@ def test_a_path_a_file_url_and_a_relative_path_name_the_same_picture(folder: Pat
         ("gone.jpg", "file_missing"),
         ("deep", "file_missing"),
         ("", "file_missing"),
+        ("file://[x/y", "path_forbidden"),
+        ("loop", "file_missing"),
+        ("x\ud800.jpg", "file_missing"),
     ],
 )
 def test_nothing_else_is_read(folder: Path, text: str, reason: str):
+    (folder / "loop").symlink_to(folder / "loop")
     assert refused(text.format(folder), str(folder)) == reason
 
 
@@ -116,6 +122,24 @@ def test_only_a_job_that_allows_paths_reads_them():
     assert not is_path("/data/1.jpg", [])
     assert not is_path("https://a.example/1.jpg", ["/data"])
     assert is_path("/data/1.jpg", ["/data"])
+
+
+@pytest.mark.parametrize(
+    "named", ["file://{0}", "FILE://{0}", "local://{0}", "file://localhost{0}", "{0}/"]
+)
+def test_other_names_of_the_disk_are_the_same_folder(folder: Path, named: str):
+    (folder / "out").symlink_to(folder.parent / "secret")
+    (path,) = DownloadConfig(allow_paths=(named.format(folder),)).allow_paths
+    assert path.rstrip("/") == str(folder)
+    assert read("deep//ä #1%20.jpg", path) == b"picture"
+    assert refused("out", path) == "path_forbidden"
+
+
+@pytest.mark.parametrize("named", ["/", "file:///", "local:///", " ", "https://a.example/x",
+                                   "simplecache::file:///data", "file://localhost/"])  # fmt: skip
+def test_a_folder_that_would_allow_more_than_it_says_is_refused(named: str):
+    with pytest.raises(ValidationError, match=r"is no folder|one store inside another"):
+        DownloadConfig(allow_paths=(named,))
 
 
 def test_a_folder_that_is_not_there_ends_before_any_work(tmp_path: Path):

@@ -277,3 +277,83 @@ def test_a_list_of_captions_is_several_rows(tmp_path: Path):
 def test_the_job_can_name_several_captions(tmp_path: Path):
     path = parquet(tmp_path / "x.parquet", url=[A, B], long=[None, "a dog"], short=["a cat", "x"])
     assert seen(read(listing(path, columns={"caption": ["long", "short"]}))) == PAIRS
+
+
+@pytest.mark.parametrize("mark", ["\t", ";"])
+def test_a_comma_in_the_first_caption_does_not_divide_a_list_without_a_header(
+    tmp_path: Path, mark: str
+):
+    name = text(tmp_path / "x.csv", f"{A}{mark}a cat, asleep", f"{B}{mark}a dog")
+    assert seen(read(listing(name))) == [(A, "a cat, asleep", None), (B, "a dog", None)]
+
+
+def test_a_header_that_names_a_pair_may_hold_an_address(tmp_path: Path):
+    name = text(tmp_path / "x.csv", "url,caption,https://schema.org/license", f"{A},a cat,cc")
+    found = listing(name)
+    assert (seen(read(found)), list(found.passthrough)) == (
+        PAIRS[:1], ["https://schema.org/license"],
+    )  # fmt: skip
+
+
+def test_an_empty_image_url_beside_url_is_not_taken(tmp_path: Path):
+    for i, empty in enumerate((["", " "], [None, None])):
+        path = parquet(tmp_path / f"{i}.parquet", url=[A, B], caption=["a cat", "a dog"],
+                       image_url=pa.array(empty, pa.string()))  # fmt: skip
+        assert seen(read(listing(path))) == PAIRS
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"link": A, "title": "a cat", "images": ["q"]},
+         {"link": B, "title": "a dog", "images": []}],
+        [{"link": A, "title": "a cat", "items": [{"a": 1}]}, {"link": B, "title": "a dog"}],
+    ],
+)  # fmt: skip
+def test_lines_that_hold_lists_are_no_document(tmp_path: Path, rows: list[dict]):
+    name = text(tmp_path / "x.json", *map(json.dumps, rows))
+    assert seen(read(listing(name, columns={"url": "link", "caption": "title"}))) == PAIRS
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"annotations": [', '{"url": "%s", "caption": "a cat"},' % A,
+         '{"url": "%s", "caption": "a dog"}' % B, "]}"],
+        ['{"info": {"a": 1},', '"annotations": [{"url": "%s", "caption": "a cat"},' % A,
+         '{"url": "%s", "caption": "a dog"}]}' % B],
+        ['{"version": 1, "url": ["%s", "%s"], "caption": ["a cat", "a dog"]}' % (A, B)],
+        ['\ufeff[{"url": "%s", "caption": "a cat", "hash": %d},' % (A, 2**64 - 1),
+         '{"url": "%s", "caption": "a dog", "hash": 1}]' % B],
+    ],
+)  # fmt: skip
+def test_documents_in_other_shapes(tmp_path: Path, lines: list[str]):
+    assert seen(read(listing(text(tmp_path / "x.json", *lines)))) == PAIRS
+
+
+def test_a_document_loses_no_odd_member(tmp_path: Path):
+    (tmp_path / "x.json").write_text(json.dumps([{"url": A, "caption": "a cat"}, None, ["x"], 7]))
+    reasons = [row[2] for row in seen(read(listing(str(tmp_path / "x.json"))))]
+    assert reasons == [None, "url_missing", "url_missing", "url_missing"]
+
+
+def test_an_empty_document_among_others_is_skipped(tmp_path: Path):
+    (tmp_path / "1.json").write_text("[]")
+    (tmp_path / "2.json").write_text(json.dumps([{"url": A, "caption": "a cat"}]))
+    assert seen(read(listing(str(tmp_path)))) == PAIRS[:1]
+
+
+@pytest.mark.parametrize("kind", [pa.large_list(pa.string()), pa.list_(pa.large_string()),
+                                  pa.list_(pa.string_view())], ids=str)  # fmt: skip
+def test_captions_in_any_kind_of_list(tmp_path: Path, kind: pa.DataType):
+    captions = pa.array([["a cat", "it sleeps"], ["a dog"]], kind)
+    path = parquet(tmp_path / "x.parquet", url=[A, B], caption=captions, other=captions)
+    rows = read(listing(path))
+    assert seen(rows) == [(A, "a cat", None), (A, "it sleeps", None), (B, "a dog", None)]
+
+
+@pytest.mark.parametrize("mark", ["é", "\n", '"', "ab", ""])
+def test_a_delimiter_that_cannot_be_one_ends_before_any_work(tmp_path: Path, mark: str):
+    name = text(tmp_path / "x.csv", "url,caption", f"{A},a cat")
+    with pytest.raises(InputError, match=r"input_dialect\.delimiter"):
+        listing(name, input_dialect={"delimiter": mark})

@@ -220,3 +220,68 @@ def test_nested_columns_that_differ_end_in_one_line_that_names_both_files(tmp_pa
     message = r"`box` is list<.*> in .*1\.parquet and string in .*2\.parquet"
     with pytest.raises(InputError, match=message):
         listing(str(tmp_path))
+
+
+def test_text_numbers_beside_whole_ones_of_another_file_fit(tmp_path: Path):
+    parquet(tmp_path / "1.parquet", width=[640], aesthetic=[5])
+    (tmp_path / "2.csv").write_text("url,caption,width,aesthetic\nv,a cat,512,5.5\n")
+    found = listing(str(tmp_path))
+    assert kinds(found) == {"width": "int64", "aesthetic": "double"}
+    assert [(row["width"], row["aesthetic"], row["input_error"]) for row in read(found)] == [
+        (640, 5.0, None), (512, 5.5, None),
+    ]  # fmt: skip
+
+
+def test_not_a_number_among_whole_numbers_is_a_null(tmp_path: Path):
+    parquet(tmp_path / "1.parquet", n=[640])
+    parquet(tmp_path / "2.parquet", n=[1.0, float("nan")])
+    found = read(listing(str(tmp_path)))
+    assert [(row["n"], row["input_error"]) for row in found] == [
+        (640, None),
+        (1, None),
+        (None, None),
+    ]
+
+
+def test_long_unsigned_numbers_beside_whole_doubles_are_kept(tmp_path: Path):
+    parquet(tmp_path / "1.parquet", n=pa.array([2**63 + 5], pa.uint64()))
+    parquet(tmp_path / "2.parquet", n=[1.0])
+    found = read(listing(str(tmp_path)))
+    assert [(int(row["n"]), row["input_error"]) for row in found] == [(2**63 + 5, None), (1, None)]
+
+
+def test_lists_and_structs_of_bytes_or_maps_are_text_and_no_row_is_lost(tmp_path: Path):
+    maps = pa.array([{"a": [("x", 1)]}], pa.struct([("a", pa.map_(pa.string(), pa.int64()))]))
+    image = pa.array([{"bytes": b"\xff\xd8", "path": "x"}])
+    path = parquet(tmp_path / "x.parquet", image=image, maps=maps, raw=[[b"\xff"]])
+    found = listing(str(path))
+    assert set(kinds(found).values()) == {"string"}
+    (row,) = read(found)
+    assert row["input_error"] is None
+
+
+@pytest.mark.parametrize("empty", [[], {"z": None}])
+def test_what_was_empty_in_the_first_rows_can_hold_anything_later(tmp_path: Path, empty):
+    later = ["a"] if empty == [] else {"z": "q"}
+    rows = [{"tags": empty} for _ in range(10_000)] + [{"tags": later}]
+    *_, last = read(listing(str(lines(tmp_path / "x.jsonl", *rows))))
+    assert (last["tags"], last["input_error"]) == (json.dumps(later), None)
+
+
+def test_nested_numbers_and_fields_that_differ_between_files_have_a_common_type(tmp_path: Path):
+    lines(tmp_path / "1.jsonl", {"box": [1, 2], "m": {"a": 1}})
+    lines(tmp_path / "2.jsonl", {"box": [1.5, 2], "m": {"a": 1, "b": "x"}})
+    found = listing(str(tmp_path))
+    assert kinds(found) == {"box": "list<element: double>", "m": "struct<a: int64, b: string>"}
+    one, two = read(found)
+    assert (one["box"], one["m"]) == ([1.0, 2.0], {"a": 1, "b": None})
+    assert (two["box"], two["m"]) == ([1.5, 2.0], {"a": 1, "b": "x"})
+
+
+def test_deep_json_is_text(tmp_path: Path):
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    path = lines(tmp_path / "x.jsonl", {"deep": deep})
+    (row,) = read(listing(str(path)))
+    assert (json.loads(row["deep"]), row["input_error"]) == (deep, None)
