@@ -9,6 +9,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipeline.shell.options import (
+    Domains,
+    JobFile,
+    Json,
+    Lists,
+    Override,
+    RunFolder,
+    Scheduler,
+    Sums,
+    Uids,
+    Urls,
+)
 from pipeline.words.endings import CODES, endings
 
 
@@ -49,31 +61,6 @@ def winnow(
     ] = False,
 ) -> None:
     pass
-
-
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/demo.")]
-Override = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. embed.batch_size=32."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Scheduler = Annotated[
-    str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Dask scheduler, or its scheduler file."),
-]
-Uids = Annotated[list[str], typer.Option("--uid", metavar="UID", help="The row of this uid.")]
-Urls = Annotated[list[str], typer.Option("--url", metavar="URL", help="All rows of this URL.")]
-Domains = Annotated[
-    list[str], typer.Option("--domain", metavar="HOST", help="All rows of this host or below it.")
-]
-Sums = Annotated[
-    list[str], typer.Option("--sha256", metavar="SUM", help="All rows of these bytes, as fetched.")
-]
-Lists = Annotated[
-    list[Path],
-    typer.Option("--file", help="Lines `uid:…`, `url:…`, `domain:…`, `sha256:…`; # comments."),
-]
 
 
 def _load(job_file: Path, overrides: list[str], scheduler: str | None = None) -> Any:
