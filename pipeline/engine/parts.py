@@ -158,9 +158,10 @@ def _by_shard(run: Run, name: str, noted: Mapping[str, Any], found: Mapping[str,
         if any(shard not in found[one].sidecars for one in upstream):
             continue
         inputs = {one: found[one].sidecars[shard].digest for one in upstream}
-        needs_no_merge = sidecar.inputs.get(MERGED) == NOTHING
-        if needs_no_merge or today is not None:
-            inputs[MERGED] = NOTHING if needs_no_merge else str(today)
+        if sidecar.inputs.get(MERGED) == NOTHING:
+            inputs[MERGED] = NOTHING
+        elif today is not None:
+            inputs[MERGED] = today
         # The policy is not compared: rows measured under an earlier one can still be read.
         expected = Expected(noted["fingerprint"], inputs, sidecar.policy)
         if sidecar.rows == shards[shard].rows and why_stale(sidecar, expected) is None:

@@ -36,7 +36,7 @@ def to_table(
     def column(name: str) -> Sequence[Any]:
         return _column(raw, name)
 
-    pairs = zip(values_of(column(url)), cells, strict=True)
+    pairs = zip(readable(column(url)), cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
     uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
     others: dict[str, pa.Array] = {}
@@ -77,10 +77,8 @@ def _captions(columns: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def _caption_cells(column: Sequence[Any]) -> list[Any]:
-    array: pa.Array = column
-    if not isinstance(array, pa.Array):
-        return list(column)
-    if pa.types.is_nested(array.type):
+    array: Any = column
+    if isinstance(array, pa.Array) and pa.types.is_nested(array.type):
         with contextlib.suppress(pa.ArrowNotImplementedError, pa.ArrowInvalid):
             array = array.cast(pa.list_(pa.binary()))  # a bad member must affect only its row
     return readable(array)
@@ -177,8 +175,3 @@ def _bytes(text: str) -> bytes:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:  # a surrogate written as an escape in the JSON, `\ud800`
         return text.encode(errors="surrogatepass")
-
-
-def values_of(column: Sequence[Any]) -> list[Any]:
-    """A column's cells as Python values."""
-    return column.to_pylist() if isinstance(column, pa.Array) else list(column)

@@ -66,8 +66,7 @@ class Listing:
         """The first rows' values in a column of the input, as they were read (text as bytes)."""
         for raw in (raw for source in self.sources for raw in read_batches(source)):
             if raw.rows and name in raw.columns:
-                values = raw.columns[name]
-                return values.to_pylist() if isinstance(values, pa.Array) else list(values)
+                return readable(raw.columns[name])
         return []
 
 
@@ -125,8 +124,7 @@ def _urls(schema: Mapping[str, pa.DataType]) -> list[str]:
 
 def _is_filled(source: Source, name: str) -> bool:
     """Whether the first rows have anything in a column."""
-    raw = next((raw for raw in read_batches(source) if raw.rows), None)
-    cells = readable(raw.columns.get(name, [])) if raw is not None else []
+    cells = _first_cells(source, name)
     return any(cell.strip() if isinstance(cell, str | bytes) else cell for cell in cells)
 
 
@@ -182,7 +180,7 @@ def _by_values(
         )
     if not all(pa.types.is_integer(k) or pa.types.is_floating(k) for _, k in typed):
         return pa.string()
-    heads = [(source, kind, _head(source, name)) for source, kind in typed]
+    heads = [(source, kind, _first_numbers(source, name)) for source, kind in typed]
     fractions = [s for s, kind, head in heads if pa.types.is_floating(kind) and not are_whole(head)]
     if not fractions:
         whole = [kind for _, kind, _ in heads if pa.types.is_integer(kind)]
@@ -196,12 +194,15 @@ def _by_values(
     )
 
 
-def _head(source: Source, name: str) -> list[Any]:
+def _first_cells(source: Source, name: str) -> list[Any]:
+    """The first rows' cells in a column of one file."""
     raw = next((raw for raw in read_batches(source) if raw.rows), None)
-    cells = raw.columns.get(name, []) if raw is not None else []
-    values = cells.to_pylist() if isinstance(cells, pa.Array) else list(cells)
+    return readable(raw.columns.get(name, [])) if raw is not None else []
+
+
+def _first_numbers(source: Source, name: str) -> list[Any]:
     found = []
-    for value in values:
+    for value in _first_cells(source, name):
         with contextlib.suppress(TypeError, ValueError):
             number = value if isinstance(value, int | float) else float(value)
             found += [number] if number == number else []

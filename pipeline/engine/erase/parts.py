@@ -81,7 +81,6 @@ def _look(run: Run, path: str, wanted: pa.Array, found: dict[str, Any]) -> None:
         if sidecar is None:
             continue
         if MERGED in sidecar.inputs:
-            found["parts"].pop(path, None)
             found["whole"].append(path)
             return
         named.update((f"{name}.json", *sidecar.files))
