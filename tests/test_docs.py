@@ -7,8 +7,9 @@ import pytest
 import typer
 
 from pipeline.config.job import Job
-from pipeline.ingest.listing import COMPRESSIONS, EXTENSIONS
+from pipeline.ingest.listing import EXTENSIONS
 from pipeline.ingest.names import FALLBACKS, URL_NAMES
+from pipeline.ingest.source import COMPRESSIONS
 from pipeline.shell.cli import app
 from pipeline.shell.reference import PAGES, models_in
 from pipeline.words.reasons import VOCABULARY

@@ -47,14 +47,18 @@ class Job(Section):
     """One job: from a list of (url, caption) rows to clean shards, a model and a report."""
 
     input: str | tuple[str, ...] = Field(
-        description="CSV, TSV, JSON lines or Parquet, plain or gzip: a file, a folder or a glob, "
-        "any fsspec URL; or a list of them."
+        description="CSV, TSV, JSON or Parquet, plain or compressed, WebDataset's tars, or a "
+        "folder of pictures (docs/formats.md): a file, a folder or a glob, any fsspec URL; or a "
+        "list of them."
     )
-    input_format: Literal["auto", "csv", "tsv", "jsonl", "json", "parquet"] = Field(
+    input_format: Literal[
+        "auto", "csv", "tsv", "jsonl", "json", "parquet", "webdataset", "imagefolder"
+    ] = Field(
         "auto",
         description="Format of the input; `auto`: by the file name. Cells may be quoted in CSV, "
         "not in TSV. `json` is one document: an array of objects, MS COCO's captions, RedCaps' "
-        "annotations, or an object of arrays of the same length.",
+        "annotations, or an object of arrays of the same length. `webdataset` is a tar of pictures "
+        "and their texts, `imagefolder` a folder of pictures with captions beside them.",
     )
     input_dialect: InputDialect = Field(InputDialect(), description="How CSV and TSV are written.")
     columns: Columns = Field(Columns(), description="Which input column holds what.")

@@ -18,6 +18,11 @@ class Columns(Section):
         description="The caption; by default `caption`, `text`, `TEXT` or `alt`. Of several "
         "columns, the first that is not empty in a row.",
     )
+    image: str | None = Field(
+        None,
+        description="The column of Parquet that holds the pictures' bytes; by default the one of "
+        "Hugging Face's image type, or one of bytes named `image`, `jpg`, `png` and the like.",
+    )
     sha256: str | None = Field(
         None,
         description="The expected sha256 (hex) of the picture's bytes; by default `sha256`, if "

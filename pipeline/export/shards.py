@@ -20,11 +20,13 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job
 from pipeline.table.part import digest_of
 from pipeline.table.shard import ShardData
+from pipeline.table.stored import STORED
 from pipeline.words.errors import PartError
 
 VERSION = 1
 _VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
-_LEFT_OUT = _VERDICT | {"audit", "thumb", "repeats"}  # `repeats` may grow, and makes nothing stale
+_LEFT_OUT = _VERDICT | {"audit", "thumb", "repeats", STORED}
+"""`repeats` may grow, and makes nothing stale; where a picture lay is of no use to others."""
 
 
 @dataclass(frozen=True)

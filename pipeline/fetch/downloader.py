@@ -5,6 +5,7 @@ a main thread. Its Downloader can. It gets our own URL opener (installed for the
 (`resizer`) and sample writer.
 """
 
+import contextlib
 import importlib.util
 import sys
 import tempfile
@@ -20,14 +21,15 @@ import pyarrow as pa
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.opener import Fetcher, installed
 from pipeline.fetch.opt_outs import OptOuts
-from pipeline.fetch.paths import Place, find_place, is_path, read_place
+from pipeline.fetch.requests import Request, request_for, request_of_stored
 from pipeline.fetch.resizer import Resizer
 from pipeline.fetch.session import fetch_session
 from pipeline.fetch.stopped import FetchStoppedError
+from pipeline.fetch.stored import StoredPictures
 from pipeline.fetch.web.hosts import shared_limiter
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
+from pipeline.table.stored import parse_stored
 from pipeline.words.failure import FetchError, printable
-from pipeline.words.urls import check_url
 
 FILE = "path://"
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
@@ -60,6 +62,7 @@ def fetch_urls(
     config: DownloadConfig,
     spool: Spool,
     forgotten: Collection[str] = (),
+    stored: Sequence[str | None] = (),
 ) -> list[Fetched]:
     """Fetch URLs, and read files that the job allows; one result for each, in their order. JPEGs
     are in the spool.
@@ -67,43 +70,43 @@ def fetch_urls(
     A URL that occurs twice (in normal form) is fetched once and its result shared. What
     img2dataset loses (an exception inside it drops the row silently) is found by comparing keys
     and gets the reason `download_internal`. `forgotten` are the sha256 (hex) of pictures that were
-    taken down. Raises FetchStoppedError if no row of the shard can be fetched.
+    taken down; `stored`, if given, the places of pictures that the list's own files hold
+    (`table/stored.py`). Raises FetchStoppedError if no row of the shard can be fetched.
     """
     results: list[Fetched | None] = []
-    places: list[str] = []
-    hosts: dict[str, str] = {}
-    files: dict[str, Place] = {}
-    for url in urls:
+    keys: list[str] = []
+    requests: dict[str, Request] = {}
+    places = [parse_stored(place) if place else None for place in stored] or [None] * len(urls)
+    pictures = StoredPictures(place for place in places if place is not None)
+    for url, place in zip(urls, places, strict=True):
         try:
-            if is_path(url or "", config.allow_paths):
-                place = find_place(url or "", config.allow_paths)
-                results.append(None)
-                places.append(f"{FILE}{place.folder}\0{place.name}")
-                files[places[-1]] = place
-                hosts[places[-1]] = ""
-                continue
-            parsed = check_url(url or "")
+            if place is not None:
+                request = request_of_stored(url or "", place, pictures, config)
+            else:
+                request = request_for(url or "", config)
         except FetchError as error:
             results.append(Fetched(error.reason, printable(error.detail)))
-            places.append("")
+            keys.append("")
         else:
             results.append(None)
-            places.append(parsed.url)
-            hosts[parsed.url] = parsed.netloc or ""
-    if hosts:
-        ordered = interleaved(hosts)
-        with fetch_session(config) as session:
+            keys.append(request.key)
+            requests[request.key] = request
+    fetched: dict[str, Fetched] = {}
+    if requests:
+        ordered = interleaved({key: request.host for key, request in requests.items()})
+        with contextlib.closing(pictures), fetch_session(config) as session:
             session.fetcher.use_limiter(shared_limiter())
             session.decoders.start(len(ordered))
             resizer = Resizer(session.decoders, session.blocklist, forgotten)
             before = session.fetcher.held_back
-            opt_outs = _download(ordered, files, session.fetcher, resizer, config, spool)
+            work = [requests[key] for key in ordered]
+            opt_outs = _download(work, session.fetcher, resizer, config, spool)
             spool.held_back = session.fetcher.held_back - before
         fetched = {
-            url: replace(spool.results.get(number, LOST), opt_outs=opt_outs.get(url, OptOuts()))
-            for number, url in enumerate(ordered)
+            key: replace(spool.results.get(number, LOST), opt_outs=opt_outs.get(key, OptOuts()))
+            for number, key in enumerate(ordered)
         }
-    return [done or fetched[place] for done, place in zip(results, places, strict=True)]
+    return [done or fetched[key] for done, key in zip(results, keys, strict=True)]
 
 
 def interleaved(hosts: Mapping[str, str]) -> list[str]:
@@ -120,21 +123,19 @@ def interleaved(hosts: Mapping[str, str]) -> list[str]:
 
 
 def _download(
-    urls: list[str],
-    files: Mapping[str, Place],
+    requests: Sequence[Request],
     fetcher: Fetcher,
     resizer: Resizer,
     config: DownloadConfig,
     spool: Spool,
 ) -> dict[str, OptOuts]:
-    """Fetch into the spool; the opt-outs found for each URL's picture. `files` are read instead."""
+    """Get the pictures into the spool; the opt-outs found for each, by its request's key."""
     opt_outs: dict[str, OptOuts] = {}
     # Paths may hold characters that a URL may not, so img2dataset sees only their numbers.
-    names = {url: f"{FILE}{i}" if url in files else url for i, url in enumerate(urls)}
-    urls_of = {name: url for url, name in names.items()}
+    named = {r.key if r.is_url else f"{FILE}{i}": r for i, r in enumerate(requests)}
     with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
         rows = Path(scratch) / "urls.arrow"
-        table = pa.table({"url": list(names.values())})
+        table = pa.table({"url": list(named)})
         with pa.OSFile(str(rows), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         # The folder and the list are copies: the Downloader leaves a JSON in the one and deletes
@@ -142,13 +143,13 @@ def _download(
         downloader = downloader_class()(
             sample_writer_class=partial(SampleWriter, spool),
             resizer=resizer,
-            thread_count=min(config.thread_count, len(urls)),
+            thread_count=min(config.thread_count, len(requests)),
             save_caption=False,
             extract_exif=False,
             output_folder=scratch,
             column_list=["url"],
             timeout=config.timeout,
-            number_sample_per_shard=max(10, len(urls)),
+            number_sample_per_shard=max(10, len(requests)),
             oom_shard_count=1,
             compute_hash=None,
             verify_hash_type=None,
@@ -162,14 +163,10 @@ def _download(
         def fetch(name: str) -> bytes:
             if broken:
                 raise broken[0]
-            url = urls_of[name]
+            request = named[name]
             try:
-                found = opt_outs[url] = OptOuts()
-                if url in files:
-                    data = read_place(files[url], config.max_bytes)
-                else:
-                    data = fetcher.fetch(url, found)
-                return resizer.accept(data, found)
+                found = opt_outs[request.key] = OptOuts()
+                return resizer.accept(request.get(fetcher, found), found)
             except FetchStoppedError as error:
                 # img2dataset would note a failure of each row, and the part would be committed.
                 broken.append(error)

@@ -136,7 +136,7 @@ class Fetcher:
 
     def _check_use(self, opt_outs: OptOuts, url: Url) -> None:
         """FetchError if the job's list of domains or the site's robots.txt forbids the request."""
-        self._check_domain(url, opt_outs)
+        self.refuse_domain(url, opt_outs)
         if self._config.respect_robots_txt:
             try:
                 self._robots.check(url)
@@ -146,7 +146,8 @@ class Fetcher:
                 raise
             opt_outs.robots_txt = "allowed"
 
-    def _check_domain(self, url: Url, opt_outs: OptOuts | None = None) -> None:
+    def refuse_domain(self, url: Url, opt_outs: OptOuts | None = None) -> None:
+        """FetchError (opted_out_domain) if the job's list names the domain; noted in `opt_outs`."""
         if domain := self._domains.match(url.host or ""):
             if opt_outs is not None:
                 opt_outs.listed = f"domain:{domain}"
@@ -172,7 +173,7 @@ class Fetcher:
     def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:
         with clock.own_deadline():
             follow = partial(
-                self._follow, url, self._check_domain, _ignore_headers, _take_robots_txt
+                self._follow, url, self.refuse_domain, _ignore_headers, _take_robots_txt
             )
             return self._try(lambda: follow(ROBOTS_REDIRECTS))
 

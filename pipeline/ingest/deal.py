@@ -2,8 +2,9 @@
 
 Rows are written to buckets on disk by uid prefix, then each bucket is merged separately, so that
 memory holds one bucket and never the whole list. The rows of a deal are in uid order, which also
-mixes the hosts. Rows added to the input later go to new shards; if a row was removed from the
-input, or the shard size changed, all rows are dealt anew.
+mixes the hosts; in the list's order if its files hold the pictures. Rows added to the input later
+go to new shards; if a row was removed from the input, or the shard size changed, all rows are dealt
+anew.
 """
 
 import tempfile
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.ingest.buckets import (
+    ORDER,
     Buckets,
     Changes,
     Dealer,
@@ -31,20 +33,22 @@ from pipeline.ingest.schema import Listing, find_listing
 from pipeline.table.freshness import changed_inputs, why_stale
 from pipeline.table.part import peak_memory, shard_name
 from pipeline.table.run import Run, ShardIndex
+from pipeline.table.stored import STORED
 from pipeline.table.tombstones import Tombstones
 
 __all__ = ["Listing", "deal", "find_listing", "why_not_current"]
 
 _SMALL = 256 << 20
 """Bytes of input below which few buckets are used."""
+_PICTURES_A_BUCKET = 50 << 30
+"""Bytes of input with pictures, of which about a hundredth is the rest of their rows."""
 
 
 def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
     """Read the list and bring the shards up to date; `progress` gets the number of rows read."""
     start = time.monotonic()
     with _scratch(run) as scratch:
-        small = sum(source.size for source in listing.sources) < _SMALL
-        buckets = Buckets(Path(scratch), listing.schema, 8 if small else 256)
+        buckets = Buckets(Path(scratch), listing.schema, _bucket_count(listing))
         rows_in = _fill_buckets(listing, buckets, Tombstones.read(run.folder), progress)
         existing = _reusable_index(run, job, listing)
         kept: list[tuple[int, str]] = []
@@ -72,6 +76,13 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
     )  # fmt: skip
     run.folder.write("shards/index.json", index.encode())
     return index
+
+
+def _bucket_count(listing: Listing) -> int:
+    if STORED in listing.passthrough:
+        # As few as memory allows: a table of pictures is read once for each.
+        return sum(source.size for source in listing.sources) // _PICTURES_A_BUCKET + 1
+    return 8 if sum(source.size for source in listing.sources) < _SMALL else 256
 
 
 def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
@@ -105,6 +116,9 @@ def _deal(
     dealer = Dealer(run, job.shard_size, list(kept), listing.schema)
     for bucket in range(buckets.count):
         merged = merge(buckets.table("new", bucket))
+        if STORED in listing.passthrough:
+            # A shard's pictures lie near each other then, and a file is not read for each shard.
+            merged = merged.sort_by(ORDER)
         if kept:
             old = buckets.table("old", bucket)
             note_changes(merged, old, changes)

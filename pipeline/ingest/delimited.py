@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from pipeline.ingest.listing import BOM, Source
 from pipeline.ingest.quoting import Block, find_rows, line_ends
+from pipeline.ingest.source import BOM, Source
 from pipeline.words.errors import InputError, PartError
 
 BLOCK = 32 << 20

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pipeline.config.job import Job
 from pipeline.ingest.delimited import read_header, read_rows
-from pipeline.ingest.listing import Source
 from pipeline.ingest.names import YFCC, knows_pair
+from pipeline.ingest.source import Source
 from pipeline.words.errors import InputError
 
 DELIMITERS = (",", ";", "\t", "|")

@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
 
-from pipeline.ingest.listing import BOM, Source
 from pipeline.ingest.names import URL_NAMES
+from pipeline.ingest.source import BOM, Source
 from pipeline.words.errors import InputError
 
 _LONGEST = 32 << 20

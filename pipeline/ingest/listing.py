@@ -1,65 +1,26 @@
 """Finds the files of the input list."""
 
 import difflib
-import io
 import re
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import fsspec
-import pyarrow as pa
 
 from pipeline.config.job import Job
+from pipeline.ingest.folders import folder_source, picture_files, without_side_files
+from pipeline.ingest.source import COMPRESSIONS, Source, first_line, stamp_of
 from pipeline.words.errors import InputError
 
 EXTENSIONS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".parquet": "parquet",
+    ".parquet": "parquet", ".tar": "webdataset",
 }  # fmt: skip
-COMPRESSIONS = {
-    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz",
-}  # fmt: skip
-BOM = b"\xef\xbb\xbf"
 _NO_LISTS = re.compile(r"_stats\.json$|^(manifest|sizes|dataset_infos?|state|croissant)\.json$")
 """Names of JSON files that tools write beside lists and shards."""
 _SIGN = re.compile(r"[*?\[]")
 _HIVE = re.compile(r"([^=/]+)=([^/]*)")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file of the list."""
-
-    url: str
-    format: str
-    key: str
-    """A text that changes when the file does."""
-    size: int
-    """Bytes, as stored."""
-    partition: tuple[tuple[str, str | None], ...] = ()
-    """Columns that the names of its folders give (Hive's `lang=de/`), with their one value."""
-    delimiter: str = ""
-    """What separates cells, in CSV and TSV; empty: the format's own."""
-    names: tuple[str, ...] | None = None
-    """The columns' names by position, for CSV and TSV without a header line."""
-
-    @property
-    def compression(self) -> str | None:
-        """As the name says, in any case; of Parquet only the pages are compressed."""
-        return None if self.format == "parquet" else compression_of(self.url)
-
-    @property
-    def separator(self) -> str:
-        return self.delimiter or {"csv": ",", "tsv": "\t"}.get(self.format, "")
-
-    def open(self) -> Any:
-        packed = self.compression
-        if packed == "zstd":  # fsspec has it only with another package
-            handle = pa.PythonFile(fsspec.open(self.url, "rb").open(), "r")
-            return io.BufferedReader(pa.CompressedInputStream(handle, "zstd"))
-        return fsspec.open(self.url, "rb", compression=packed).open()
 
 
 def find_sources(job: Job) -> list[Source]:
@@ -78,16 +39,19 @@ def _find(url: str, wanted: str) -> list[Source]:
         raise InputError(f"input: {url} cannot be reached: {first_line(error)}") from error
     found = []
     for one in paths:
+        if one == path and fs.isdir(one):
+            found.append(folder_source(fs, one, fs.find(one, detail=True)))
+            continue
         known = wanted if wanted != "auto" else _format_of(one)
         if known is None:
             raise InputError(
                 f"input: cannot tell the format of {one} by its name; set `input_format` to csv, "
-                "tsv, jsonl, json or parquet"
+                "tsv, jsonl, json, parquet or webdataset"
             )
         found.append(
             Source(
                 fs.unstrip_protocol(one), known, fs.ukey(one), fs.size(one) or 0,
-                () if one == path else _partition(one, path),
+                () if one == path else _partition(one, path), stamp=stamp_of(fs.info(one)),
             )
         )  # fmt: skip
     return found
@@ -103,13 +67,11 @@ def _partition(path: str, folder: str) -> tuple[tuple[str, str | None], ...]:
 
 def _paths(fs: Any, path: str, url: str, wanted: str) -> list[str]:
     if fs.isdir(path):
-        kinds = {wanted} if wanted != "auto" else set(EXTENSIONS.values())
-        kinds |= {"json", "jsonl"} if kinds & {"json", "jsonl"} else set()
-        paths = [p for p in sorted(fs.find(path)) if _format_of(p) in kinds]
-        paths = [p for p in paths if not (_is_hidden(p, path) or _NO_LISTS.search(_file(p)))]
+        paths = _in_folder(fs, path, wanted)
         if not paths:
-            what = wanted.upper() if wanted != "auto" else "CSV, TSV, JSON lines or Parquet"
-            raise InputError(f"input: no {what} file in {url}; name the file, or another folder")
+            what = "pictures" if wanted == "imagefolder" else f"{wanted.upper()} file"
+            what = what if wanted != "auto" else "CSV, TSV, JSON lines, Parquet, tar or picture"
+            raise InputError(f"input: no {what} in {url}; name the file, or another folder")
         return paths
     if fs.exists(path):
         return [path]
@@ -121,6 +83,22 @@ def _paths(fs: Any, path: str, url: str, wanted: str) -> list[str]:
     near = difflib.get_close_matches(path.rsplit("/", 1)[-1], _siblings(fs, path), n=1)
     hint = f"did you mean {near[0]}?" if near else "check the path"
     raise InputError(f"input: {url} does not exist; {hint}")
+
+
+def _in_folder(fs: Any, path: str, wanted: str) -> list[str]:
+    """The list's files in a folder; the folder itself if that holds nothing but pictures."""
+    files = [p for p in sorted(fs.find(path)) if not _is_hidden(p, path)]
+    if wanted == "imagefolder":
+        return [path] if picture_files(files) else []
+    kinds = {wanted} if wanted != "auto" else set(EXTENSIONS.values())
+    kinds |= {"json", "jsonl"} if kinds & {"json", "jsonl"} else set()
+    files = without_side_files(files)
+    lists = [p for p in files if _format_of(p) in kinds and not _NO_LISTS.search(_file(p))]
+    if wanted == "auto":
+        tars = [p for p in lists if _format_of(p) == "webdataset"]
+        # Beside tars lie tables of the same rows, without the pictures.
+        return tars or lists or ([path] if picture_files(files) else [])
+    return lists
 
 
 def _siblings(fs: Any, path: str) -> list[str]:
@@ -140,18 +118,8 @@ def _file(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-def compression_of(path: str) -> str | None:
-    """How a file is compressed, by its name in any case."""
-    return next((kind for end, kind in COMPRESSIONS.items() if path.lower().endswith(end)), None)
-
-
 def _format_of(path: str) -> str | None:
-    name = path.lower()
+    name = path.lower().replace(".tgz", ".tar")
     for packed in COMPRESSIONS:
         name = name.removesuffix(packed)
     return next((kind for ending, kind in EXTENSIONS.items() if name.endswith(ending)), None)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

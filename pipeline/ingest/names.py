@@ -11,6 +11,7 @@ URL_NAMES = (
 )  # fmt: skip
 """`image_url` comes first: beside it, `url` is the page's (RedCaps, WIT). The last are paths, for
 `download.allow_paths`; `file_name` is that of a folder of pictures (Hugging Face's imagefolder)."""
+PATH_NAMES = ("file_name", "image_path", "path")
 CAPTION_NAMES = ("caption", "text", "TEXT", "alt", "captions")
 FALLBACKS = (
     # Wikipedia-based Image Text: the best description that a picture has.

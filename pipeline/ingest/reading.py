@@ -1,8 +1,5 @@
 """Reads CSV, TSV, JSON lines and Parquet into batches of rows, including the invalid rows."""
 
-import contextlib
-import json
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,9 +13,14 @@ import pyarrow.parquet as pq
 from pipeline.ingest.delimited import BLOCK, read_header, read_rows
 from pipeline.ingest.dialect import header_names
 from pipeline.ingest.documents import read_document
-from pipeline.ingest.listing import BOM, Source, first_line
+from pipeline.ingest.embedded import path_column, plain_schema
+from pipeline.ingest.folders import read_folder
 from pipeline.ingest.names import YFCC, YFCC_QUOTED
+from pipeline.ingest.samples import ADDRESS, FIRST, parse_object
+from pipeline.ingest.source import BOM, Source, reading
+from pipeline.ingest.tars import read_tar
 from pipeline.ingest.types import NUMBERS, json_type, kept_type
+from pipeline.table.stored import INTERNAL, InTable
 from pipeline.words.errors import InputError
 
 BATCH = 10_000
@@ -36,22 +38,16 @@ class Raw:
     broken: list[str]
 
 
-@contextlib.contextmanager
-def _readable(source: Source) -> Iterator[None]:
-    """InputError, naming the file, for the readers' errors on a broken file or another format."""
-    try:
-        yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"input: {source.url} cannot be read: {first_line(error)}; is the file whole?"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"input: {source.url} is not UTF-8: {first_line(error)}") from error
-
-
 def check_source(source: Source) -> None:
     """InputError before any work for a file that is not what its name says."""
-    with _readable(source):
+    if source.format == "imagefolder":
+        return
+    with reading(source):
+        if source.format == "webdataset":
+            if source.compression:
+                raise InputError(f"input: {source.url} is compressed; unpack it, keep the .tar")
+            next(read_tar(source), None)
+            return
         with fsspec.open(source.url, "rb").open() as handle:
             head = handle.read(4)
         is_gzip, named_gzip = head[:2] == b"\x1f\x8b", source.compression == "gzip"
@@ -85,7 +81,7 @@ def _check_lines(source: Source) -> None:
         filled = [line for line in lines if line.strip()]
     if filled and filled[0].removeprefix(BOM).strip() in (b"[", b"[{"):
         raise InputError(f"input: {source.url} is a JSON array; write one object a line")
-    if filled and not any(_parse_line(line) for line in filled):
+    if filled and not any(parse_object(line) for line in filled):
         raise InputError(
             f"input: no line of {source.url} is a JSON object; check `input_format`, or write one "
             "object a line"
@@ -95,15 +91,8 @@ def _check_lines(source: Source) -> None:
 def read_batches(source: Source) -> Iterator[Raw]:
     """The file's rows in its own columns and those of its folders' names. InputError where the file
     as a whole cannot be read."""
-    readers: dict[str, Callable[[Source], Iterator[Raw]]] = {
-        "csv": _read_delimited,
-        "tsv": _read_delimited,
-        "jsonl": _read_lines,
-        "json": _read_document,
-        "parquet": _read_parquet,
-    }
-    with _readable(source):
-        for raw in readers[source.format](source):
+    with reading(source):
+        for raw in _READERS[source.format](source):
             constant = {name: [value] * raw.rows for name, value in source.partition}
             yield replace(raw, columns={**constant, **raw.columns}) if constant else raw
 
@@ -111,26 +100,32 @@ def read_batches(source: Source) -> Iterator[Raw]:
 def read_schema(source: Source) -> dict[str, pa.DataType]:
     """The file's columns: Parquet's own types; in CSV and TSV numbers by name, the rest text.
 
-    The columns of JSON are the keys of the first 10,000 rows, and their types those of the values
-    there; null where there are none.
+    The columns of JSON are the keys of the first 10,000 rows, of samples in tars and folders those
+    of the first 100, and their types those of the values there; null where there are none.
     """
-    with _readable(source):
+    with reading(source):
         if source.format == "parquet":
             with source.open() as handle:
-                fields = list(pq.read_schema(handle))
+                schema = pq.read_schema(handle)
+            fields = list(plain_schema(schema, source.picture))
+            if path := path_column(schema, source.picture):
+                fields.append(pa.field(path[1], pa.string()))
             kinds = [(field.name, kept_type(_plain(field.type))) for field in fields]
-        elif source.format in ("jsonl", "json"):
-            read = _read_lines if source.format == "jsonl" else _read_document
-            head = next(read(source), Raw(0, {}, []))
-            kinds = [(name, json_type(cells)) for name, cells in head.columns.items()]
+        elif source.format in _BY_VALUES:
+            head = next(_BY_VALUES[source.format](source), None)
+            if head is None:
+                return {}  # a tar without samples, too
+            kinds = [(n, json_type(cells)) for n, cells in head.columns.items() if n not in _OWN]
             kinds = [(name, pa.float64() if name in NUMBERS else kind) for name, kind in kinds]
         else:
             names = _header(source)
             kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
     _check_names(source, [name for name, _ in kinds])
-    if not kinds:
+    own = _OWN if source.holds_pictures else ()
+    if not kinds and not own:
         return {}
-    return {**dict.fromkeys((name for name, _ in source.partition), pa.string()), **dict(kinds)}
+    given = dict.fromkeys((name for name, _ in source.partition), pa.string())
+    return {**given, **dict(kinds), **dict.fromkeys(own, pa.string())}
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -164,15 +159,6 @@ def _unquoted(cell: bytes | None) -> bytes | None:
     return None if cell is None else unquote_to_bytes(cell.replace(b"+", b" "))
 
 
-def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object."""
-    try:
-        value = json.loads(line.removeprefix(BOM).decode(errors="surrogateescape"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _read_lines(source: Source) -> Iterator[Raw]:
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
@@ -181,7 +167,7 @@ def _read_lines(source: Source) -> Iterator[Raw]:
         for line in handle:
             if not line.removeprefix(BOM).strip():
                 continue
-            row = _parse_line(line)
+            row = parse_object(line)
             if row is None:
                 broken.append(line.decode(errors="replace").rstrip("\r\n"))
             else:
@@ -199,6 +185,15 @@ def _read_document(source: Source) -> Iterator[Raw]:
         yield _of_rows(batch, [])
 
 
+def _read_samples(source: Source) -> Iterator[Raw]:
+    samples = (read_tar if source.format == "webdataset" else read_folder)(source)
+    size = FIRST
+    while batch := list(islice(samples, size)):
+        rows = [one for one in batch if isinstance(one, dict)]
+        yield _of_rows(rows, [one for one in batch if isinstance(one, str)])
+        size = BATCH
+
+
 def _of_rows(rows: list[dict[str, Any]], broken: list[str]) -> Raw:
     names = dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in names}
@@ -206,10 +201,30 @@ def _of_rows(rows: list[dict[str, Any]], broken: list[str]) -> Raw:
 
 
 def _read_parquet(source: Source) -> Iterator[Raw]:
+    first = 0
     with source.open() as handle:
-        for batch in pq.ParquetFile(handle).iter_batches(batch_size=BATCH):
-            columns = dict(zip(batch.schema.names, map(_undecoded, batch.columns), strict=True))
+        file = pq.ParquetFile(handle)
+        names: list[str] | None = None
+        path = path_column(file.schema_arrow, source.picture)
+        if source.picture:
+            names = plain_schema(file.schema_arrow, source.picture).names
+            names += [path[0]] if path else []
+        for batch in file.iter_batches(batch_size=BATCH, columns=names):
+            columns: dict[str, Any] = {
+                name: _undecoded(column)
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            }
+            if path:
+                whole = columns.pop(source.picture.rpartition(".")[0])
+                columns[path[1]] = _undecoded(whole.field(0))
+            if source.picture:
+                rows = range(first, first + batch.num_rows)
+                columns[INTERNAL] = [
+                    str(InTable(source.url, source.picture, i, source.stamp)) for i in rows
+                ]
+                columns[ADDRESS] = [f"{source.url}#{i}" for i in rows]
             yield Raw(batch.num_rows, columns, [])
+            first += batch.num_rows
 
 
 def _undecoded(column: pa.Array) -> pa.Array:
@@ -221,3 +236,15 @@ def _undecoded(column: pa.Array) -> pa.Array:
     if types.is_string(kind) or types.is_string_view(kind):
         return column.cast(pa.binary())
     return column.cast(pa.large_binary()) if types.is_large_string(kind) else column
+
+
+_OWN = (INTERNAL, ADDRESS)
+"""The columns that files with pictures have by themselves."""
+_BY_VALUES: dict[str, Callable[[Source], Iterator[Raw]]] = {
+    "jsonl": _read_lines,
+    "json": _read_document,
+    "webdataset": _read_samples,
+    "imagefolder": _read_samples,
+}
+"""Formats whose columns and their types are found in the first rows, and how these are read."""
+_READERS = {**_BY_VALUES, "csv": _read_delimited, "tsv": _read_delimited, "parquet": _read_parquet}

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.ingest.cells import readable, to_cells
 from pipeline.ingest.reading import Raw
+from pipeline.ingest.samples import ADDRESS
 from pipeline.words.uid import make_uid
 
 MAX_CAPTION = 100_000
@@ -36,14 +37,18 @@ def to_table(
     def column(name: str) -> Sequence[Any]:
         return _column(raw, name)
 
-    pairs = zip(readable(column(url)), cells, strict=True)
+    given = readable(column(url))
+    if ADDRESS in raw.columns:
+        own = raw.columns[ADDRESS]
+        given = [a if _is_filled(a) else b for a, b in zip(given, own, strict=True)]
+    pairs = zip(given, cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
     uids, urls, captions, errors = zip(*rows, strict=True) if rows else ((), (), (), ())
     others: dict[str, pa.Array] = {}
     misfit = np.zeros(raw.rows, bool)
     for name, (source, kind) in passthrough.items():
-        own, bad = to_cells(column(source), kind, lambda value: as_text(value)[0])
-        others[name] = pa.concat_arrays([own, pa.nulls(len(raw.broken), kind)])
+        array, bad = to_cells(column(source), kind, lambda value: as_text(value)[0])
+        others[name] = pa.concat_arrays([array, pa.nulls(len(raw.broken), kind)])
         misfit |= bad
     reasons = list(errors)
     for row in np.flatnonzero(misfit):

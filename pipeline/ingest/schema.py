@@ -14,9 +14,13 @@ from pipeline.ingest.buckets import ORDER, SHARD
 from pipeline.ingest.cells import readable
 from pipeline.ingest.dialect import with_dialect
 from pipeline.ingest.documents import is_document
-from pipeline.ingest.listing import Source, find_sources
-from pipeline.ingest.names import URL_NAMES, find_captions, find_url
+from pipeline.ingest.embedded import with_pictures
+from pipeline.ingest.listing import find_sources
+from pipeline.ingest.names import CAPTION_NAMES, PATH_NAMES, URL_NAMES, find_captions, find_url
 from pipeline.ingest.reading import check_source, read_batches, read_schema
+from pipeline.ingest.rows import as_text
+from pipeline.ingest.samples import ADDRESS
+from pipeline.ingest.source import Source
 from pipeline.ingest.types import (
     are_exact,
     are_whole,
@@ -27,10 +31,13 @@ from pipeline.ingest.types import (
 from pipeline.table.columns import SHARD_COLUMNS
 from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of
+from pipeline.table.stored import INTERNAL, STORED
 from pipeline.words.errors import InputError
 
 VERSION = 2
-_ADDED_LATER = {"key", "shard", "row", "verdict", "aligned", "file_row_number", ORDER, SHARD}
+_ADDED_LATER = {
+    "key", "shard", "row", "verdict", "aligned", "file_row_number", STORED, ORDER, SHARD,
+}  # fmt: skip
 """Column names that exports, the SQL view (`file_row_number` is DuckDB's) and the dealing add."""
 Pair = tuple[str, str | tuple[str, ...]]
 """The columns of URL and caption, or those of which the first that is not empty is the caption."""
@@ -57,7 +64,8 @@ class Listing:
         inputs: dict[str, str] = {}
         for i, (source, pair) in enumerate(zip(self.sources, self.pairs, strict=True)):
             name = source.url if source.url not in inputs else f"{source.url} ({i + 1})"
-            dialect = [source.delimiter, source.names, source.partition]
+            dialect: list[Any] = [source.delimiter, source.names, source.partition]
+            dialect += [source.picture] if source.picture else []
             own = [i, source.format, source.key, pair]
             inputs[name] = digest_of([*own, dialect] if any(dialect) else own)
         return Expected(digest_of([VERSION, shard_size, others]), inputs)
@@ -82,7 +90,7 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
         if source.format == "json" and job.input_format == "auto" and not is_document(source):
             source = replace(source, format="jsonl")
             check_source(source)
-        source = with_dialect(source, job)
+        source = with_pictures(with_dialect(source, job), job.columns.image)
         schema = read_schema(source)
         if schema or _has_rows(source):  # an empty file has no columns, and is skipped
             sources.append(source)
@@ -96,6 +104,8 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
     others = _others(sources, schemas, pairs)
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
     used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _ADDED_LATER}
+    if others.pop(INTERNAL, None) is not None:
+        passthrough[STORED] = (INTERNAL, pa.string())
     for name, kind in others.items():
         free = name or _name_by_position(schemas)
         while free.casefold() in used:
@@ -109,11 +119,46 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
 
 def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> Pair:
     place = f"input: {source.url}"
-    captions = find_captions(schema, job.columns.captions, place)
-    url = find_url(schema, job.columns.url, place)
+    names = [name for name in schema if name not in (INTERNAL, ADDRESS)]
+    if not names and source.format in ("webdataset", "imagefolder"):
+        raise InputError(
+            f"{place}: none of the first pictures has a caption; write that of `1.jpg` beside it, "
+            "to `1.txt` or as `caption` to `1.json`"
+        )
+    captions = _captions_beside(job, names, source) or find_captions(
+        names, job.columns.captions, place
+    )
+    caption = captions[0] if len(captions) == 1 else captions
+    if source.holds_pictures and job.columns.url is None:
+        web = [name for name in URL_NAMES if name in names and name not in PATH_NAMES]
+        return next(filter(partial(_is_filled, source), web), ADDRESS), caption
+    url = find_url(names, job.columns.url, place)
     if job.columns.url is None:
         url = next(filter(partial(_is_filled, source), _urls(schema)), url)
-    return url, (captions[0] if len(captions) == 1 else captions)
+    return url, caption
+
+
+def _captions_beside(job: Job, names: Sequence[str], source: Source) -> tuple[str, ...]:
+    """The captions of samples whose pictures have a `.txt` beside them.
+
+    The JSON's caption is mostly the same text, and then no column of its own.
+    """
+    if source.format not in ("webdataset", "imagefolder") or job.columns.captions is not None:
+        return ()
+    if "txt" not in names:
+        return ()
+    first = _first_cells(source, "txt")
+    same = [name for name in CAPTION_NAMES if name in names and _alike(source, name, first)]
+    return ("txt", *same)
+
+
+def _alike(source: Source, name: str, texts: Sequence[Any]) -> bool:
+    """Whether a column holds these texts, in the first rows."""
+    own = _first_cells(source, name)
+    return all(
+        one is None or other is None or as_text(one)[0] == as_text(other)[0]
+        for one, other in zip(texts, own, strict=True)
+    )
 
 
 def _urls(schema: Mapping[str, pa.DataType]) -> list[str]:
@@ -136,9 +181,12 @@ def _others(
     """The files' other columns, each in a type that holds every file's values."""
     others: dict[str, pa.DataType] = {}
     unclear: list[str] = []
-    for schema, pair in zip(schemas, pairs, strict=True):
+    for source, schema, (url, caption) in zip(sources, schemas, pairs, strict=True):
+        taken = {url, ADDRESS, caption}
+        if source.holds_pictures and isinstance(caption, tuple):
+            taken |= {*caption}  # they are alike
         for name, kind in schema.items():
-            if name in pair or name in unclear:
+            if name in taken or name in unclear:
                 continue
             common = common_type(others.get(name, kind), kind)
             if common is None:

@@ -8,11 +8,13 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.cells import readable
-from pipeline.ingest.listing import Source
 from pipeline.ingest.reading import Raw, read_batches
 from pipeline.ingest.rows import as_text, with_captions
+from pipeline.ingest.samples import ADDRESS
 from pipeline.ingest.schema import Listing
+from pipeline.ingest.source import Source
 from pipeline.inspect.plain import masked
+from pipeline.table.stored import INTERNAL
 
 SAMPLED = 3
 
@@ -22,7 +24,8 @@ def outline(listing: Listing) -> list[dict[str, Any]]:
 
     `files` counts them, `first` is the first one's address; `header` says whether a line names the
     columns and `delimiter` what separates cells, in CSV and TSV. `columns` has for each column of
-    the sample table its `source` in the list, its `type` and its values in the first rows.
+    the sample table its `source` in the list (null where the files give no column for it: of
+    pictures that they hold, the place), its `type` and its values in the first rows.
     """
     found = []
     pairs = zip(listing.sources, listing.pairs, strict=True)
@@ -70,7 +73,8 @@ def _head(raw: Raw) -> Raw:
 def _column(
     name: str, source: str | list[str], kind: pa.DataType, values: Iterable[Any]
 ) -> dict[str, Any]:
-    return {"column": name, "source": source, "type": str(kind), "values": list(values)}
+    given = None if source in (INTERNAL, ADDRESS) else source
+    return {"column": name, "source": given, "type": str(kind), "values": list(values)}
 
 
 def _text(cell: Any) -> str | None:

@@ -94,7 +94,7 @@ def _list(entry: Mapping[str, Any]) -> list[RenderableType]:
     for i in range(SAMPLED):
         table.add_column(f"row {i + 1}", no_wrap=True, ratio=1)
     for column in entry["columns"]:
-        name = column["source"]
+        name = column["source"] or column["column"]
         name = name if isinstance(name, str) else " or ".join(name)
         if name != column["column"]:
             name = f"{plain(name, 40)} → {column['column']}"

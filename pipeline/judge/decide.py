@@ -31,6 +31,7 @@ from pipeline.table.arrays import (
 from pipeline.table.columns import Column
 from pipeline.table.shard import Mask, ShardData, drawn_for_audit
 from pipeline.table.sql import columns_of, evaluate
+from pipeline.table.stored import STORED
 from pipeline.words.errors import InputError
 
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
@@ -47,7 +48,8 @@ class DecideStage(WholeStage):
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
         super().__init__(job)
         self._expected = expected_columns(job, schema)
-        self.rules: tuple[Rule, ...] = (*fetch_rules(job, self._expected), *(job.rules or ()))
+        own = fetch_rules(job, self._expected, stored=STORED in schema)
+        self.rules: tuple[Rule, ...] = (*own, *(job.rules or ()))
         """Those of the `download:` section, then the job's."""
         self._schema = schema
         self._read = self._columns()

@@ -4,18 +4,20 @@ from collections.abc import Mapping
 
 from pipeline.config.download import FORMATS
 from pipeline.config.job import Job, Rule
+from pipeline.table.stored import STORED
 
 FACTS = (
     "robots_txt", "robots_tag", "tdm_reservation", "bytes", "format", "original_width",
-    "original_height", "original_pixels", "sha256", "md5",
+    "original_height", "original_pixels", "sha256", "md5", STORED,
 )  # fmt: skip
 """Columns that `fetch_rules` read, in addition to those of the given hashes."""
 
 
-def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
+def fetch_rules(job: Job, expected: Mapping[str, str], *, stored: bool = False) -> tuple[Rule, ...]:
     """Rules of the `download:` section over stored pictures; they come before the job's rules.
 
-    `expected` are the columns of the list that hold hashes, by kind (sha256, md5).
+    `expected` are the columns of the list that hold hashes, by kind (sha256, md5); they are those
+    of what the web gave, so where files of the list hold pictures (`stored`), these are exempt.
     """
     config = job.download
     longer, shorter = (f"{name}(original_width, original_height)" for name in ("greatest", "least"))
@@ -31,6 +33,8 @@ def fetch_rules(job: Job, expected: Mapping[str, str]) -> tuple[Rule, ...]:
         "image_aspect_ratio": f"{longer} > {config.max_aspect_ratio!r} * {shorter}",
         "hash_mismatch": " or ".join(_differs(kind, name) for kind, name in expected.items()),
     }
+    if stored and rules["hash_mismatch"]:
+        rules["hash_mismatch"] = f"{STORED} is null and ({rules['hash_mismatch']})"
     # Not validated, because the rules of a job may not give these reasons.
     return tuple(
         Rule.model_construct(reason=reason, when=when, if_null="keep")

@@ -4,7 +4,7 @@ import difflib
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ from pipeline.config.base import Section
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.ingest.rows import as_text
+from pipeline.measure.promises import named_columns, verify
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import Column
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import file_digest, read_sidecar
 from pipeline.table.shard import Rows, ShardData
+from pipeline.table.stored import INTERNAL, STORED
 from pipeline.words.errors import InputError
-from pipeline.words.failure import printable
 
 if TYPE_CHECKING:
     from pipeline.fetch.lists import HashList
@@ -95,7 +96,8 @@ class DownloadStage(TableStage):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("url", "input_error", *self.expected.values())
+        stored = (STORED,) if STORED in self._schema else ()
+        return ("url", "input_error", *stored, *self.expected.values())
 
     @property
     def writes(self) -> tuple[Column, ...]:
@@ -141,7 +143,7 @@ class DownloadStage(TableStage):
             check_folder(folder)
         read_domains(self.config.opted_out_domains)
         read_hashes(self.config.blocklist, self.config.blocklist_pdq_distance)
-        for kind, named in _named_columns(self.job).items():
+        for kind, named in named_columns(self.job).items():
             if named is not None and kind not in self.expected and self.config.verify_hash:
                 near = difflib.get_close_matches(named, self._schema, n=1)
                 hint = (
@@ -182,6 +184,7 @@ class DownloadStage(TableStage):
         from pipeline.table.tombstones import Tombstones
 
         urls = table["url"].to_pylist()
+        places = _places(shard, table)
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
             spool = Spool(Path(scratch) / "spool")
             try:
@@ -190,11 +193,14 @@ class DownloadStage(TableStage):
                 found = fetch_urls(
                     [urls[i] for i in asked], self.config, spool,
                     forgotten=Tombstones.read(shard.run.folder).sha256,
+                    stored=[places[i] for i in asked],
                 )  # fmt: skip
                 results = {**dict(zip(asked, found, strict=True)), **known}
                 for kind, column in self.expected.items():
                     hashes = [as_text(value)[0] for value in table[column].to_pylist()]
-                    results = {i: _verify(r, kind, hashes[i]) for i, r in results.items()}
+                    # A tar's pictures were mostly made anew since the list noted their hashes.
+                    hashes = [h if not p else None for h, p in zip(hashes, places, strict=True)]
+                    results = {i: verify(r, kind, hashes[i]) for i, r in results.items()}
                 spool.write_tar(
                     tar, [(f"{i:06d}.jpg", r.span) for i, r in sorted(results.items()) if r.span]
                 )
@@ -226,35 +232,25 @@ class DownloadStage(TableStage):
         return {row: refused_as_listed(named[row]) for row in wanted if row in named}
 
 
-def _named_columns(job: Job) -> dict[str, str | None]:
-    return {"sha256": job.columns.sha256, "md5": job.columns.md5}
+def _places(shard: ShardData, table: pa.Table) -> list[str | None]:
+    """Where the list's own files hold the rows' pictures; None for those to be fetched."""
+    index = shard.run.index
+    if index is None or index.passthrough.get(STORED) != INTERNAL:
+        return [None] * len(table)  # a column of this name in the list itself is only data
+    places: list[str | None] = table[STORED].to_pylist()
+    return places
 
 
 def expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
     """The shard's columns of hashes that the input promises, by kind."""
     found, own = {}, {column.name for column in _COLUMNS}
-    for kind, named in _named_columns(job).items() if job.download.verify_hash else ():
+    for kind, named in named_columns(job).items() if job.download.verify_hash else ():
         wanted = named or kind
         # An input's column is kept under another name where a stage writes that one.
         name = f"input_{wanted}" if f"input_{wanted}" in schema else wanted
         if name in schema and name not in own:
             found[kind] = name
     return found
-
-
-def _verify(result: "Fetched", kind: str, expected: str | None) -> "Fetched":
-    """The result, or hash_mismatch where the bytes are not those that the input promised."""
-    facts = result.facts
-    if facts is None or result.reason is not None or not (expected or "").strip():
-        return result
-    digest = str(expected).strip().lower()
-    if (facts.sha256 if kind == "sha256" else facts.md5) == digest:
-        return result
-    made = replace(facts.made, width=None, height=None, phash=b"", phash_quality=None, thumb=b"")
-    message = printable(f"{kind} {digest} was expected")
-    return replace(
-        result, reason="hash_mismatch", message=message, facts=replace(facts, made=made), span=None
-    )
 
 
 def _record(result: "Fetched") -> dict[str, Any]:

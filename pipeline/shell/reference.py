@@ -25,7 +25,7 @@ from pipeline.measure.registry import default_rules, optional
 from pipeline.measure.registry import registered as stages
 from pipeline.models.heads.registry import GROUP as HEADS_GROUP
 from pipeline.models.heads.registry import registered as head_kinds
-from pipeline.table.columns import SHARD_COLUMNS, Column
+from pipeline.table.columns import SHARD_COLUMNS, STORED_COLUMN, Column
 from pipeline.words.reasons import FETCH, INGEST, RULES, TAKEDOWN
 
 _MADE = "<!-- Made by `make docs` from the code; edit there. -->\n"
@@ -152,7 +152,7 @@ def columns_page() -> str:
         rules=(),
     )
     schema = {column.name: column.type for column in SHARD_COLUMNS}
-    tables: list[tuple[str, tuple[Column, ...]]] = [("ingest", SHARD_COLUMNS)]
+    tables: list[tuple[str, tuple[Column, ...]]] = [("ingest", (*SHARD_COLUMNS, STORED_COLUMN))]
     tables += [(stage.name, stage.writes) for stage in stages_for(job, schema)]
     lines = [
         f"# Columns\n\n{_MADE}\nRules, `only_if` and `winnow sql` read these columns (the view "

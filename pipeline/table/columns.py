@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.table.stored import STORED
 from pipeline.words.errors import PartError
 
 
@@ -25,6 +26,14 @@ SHARD_COLUMNS = (
     Column(
         "input_error", pa.string(), "Why the row could not be read as a pair; null if it could."
     ),
+)
+
+
+STORED_COLUMN = Column(
+    STORED,
+    pa.string(),
+    "Where a file of the list holds the picture itself: the file, the place in it, and a stamp of "
+    "the file; there only if some file does.",
 )
 
 

@@ -13,7 +13,7 @@ from lists import read_bytes, seen
 
 from pipeline.ingest import delimited
 from pipeline.ingest.delimited import read_header, read_rows
-from pipeline.ingest.listing import Source
+from pipeline.ingest.source import Source
 from pipeline.words.errors import InputError, PartError
 
 WEB = [

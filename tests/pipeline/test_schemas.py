@@ -178,11 +178,10 @@ def test_a_document_that_is_cut_or_holds_no_rows_ends_in_one_line(tmp_path: Path
         listing(str(tmp_path / "none.json"))
 
 
-def test_the_output_of_img2dataset(tmp_path: Path):
+def test_the_tables_of_img2dataset(tmp_path: Path):
     parquet(tmp_path / "00000.parquet", url=[A, B], caption=["a cat", "a dog"], key=["0", "1"],
             status=["success"] * 2, width=[1, 2], sha256=["", ""])  # fmt: skip
     (tmp_path / "00000_stats.json").write_text(json.dumps({"count": 2}, indent=1))
-    (tmp_path / "00000.tar").write_bytes(b"")
     assert seen(read(listing(str(tmp_path)))) == PAIRS
 
 

@@ -41,7 +41,7 @@ def test_allowed_pictures_are_kept_and_the_rest_has_a_reason(lab: Lab, rows, mon
 
 
 def test_without_allow_paths_nothing_of_the_disk_is_read(lab: Lab, rows, monkeypatch):
-    monkeypatch.setattr("pipeline.fetch.downloader.read_place", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("pipeline.fetch.requests.read_place", lambda *_: pytest.fail("read"))
     rows += [{"url": Path(rows[0]["url"]).as_uri(), "caption": "by its address"}]
     run = lab.run(lab.job(rows)).run
     assert reasons(run) == {"url_invalid": len(rows) - 1, "scheme_forbidden": 1}

@@ -1,0 +1,104 @@
+"""Finds the column of a Parquet file that holds the pictures themselves."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as kinds
+
+from pipeline.ingest.source import Source, reading
+from pipeline.words.errors import InputError
+
+NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", "pixel_values",
+         "image_bytes", "img_bytes", "bytes")  # fmt: skip
+"""Usual names; of several columns with pictures, the first in this order is taken."""
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"\0\0\0", b"BM", b"II*\0", b"MM\0*")
+"""How pictures begin; AVIF with the length of its first box."""
+
+
+def with_pictures(source: Source, wanted: str | None) -> Source:
+    """A Parquet file with the column of its pictures, if it has any; `wanted` is its name.
+
+    InputError if the wanted column holds no bytes.
+    """
+    if source.format != "parquet":
+        return source
+    with reading(source), source.open() as handle:
+        file = pq.ParquetFile(handle)
+        leaf = _picture_column(file.schema_arrow, wanted, f"input: {source.url}")
+        if wanted is None and leaf and "." not in leaf and not _holds_pictures(file, leaf):
+            leaf = ""  # some writers give text this type too
+    return replace(source, picture=leaf)
+
+
+def _holds_pictures(file: pq.ParquetFile, leaf: str) -> bool:
+    batch = next(file.iter_batches(batch_size=8, columns=[leaf]), None)
+    cells = [cell for cell in batch[0].to_pylist() if cell] if batch is not None else []
+    return bool(cells) and all(cell.startswith(_STARTS) for cell in cells)
+
+
+def _picture_column(schema: pa.Schema, wanted: str | None, place: str) -> str:
+    """The path of the leaf with the pictures' bytes: `image.bytes` of Hugging Face's struct of
+    bytes and path, or a column of binary; empty if there is none."""
+    if wanted is not None:
+        index = schema.get_field_index(wanted)
+        leaf = _leaf(schema.field(index)) if index >= 0 else ""
+        if not leaf:
+            raise InputError(
+                f"{place}: no column `{wanted}` of bytes (`columns.image`); the columns are "
+                + ", ".join(schema.names[:20])
+            )
+        return leaf
+    others = _not_pictures(schema)
+    found = [f for f in schema if _leaf(f) and f.name not in others]
+    structs = [field for field in found if kinds.is_struct(field.type)]
+    named = [f for name in NAMES for f in (*structs, *found) if f.name.lower() == name]
+    chosen = next(iter([*named, *structs]), None)
+    return _leaf(chosen) if chosen is not None else ""
+
+
+def path_column(schema: pa.Schema, picture: str) -> tuple[str, str] | None:
+    """The leaf of the pictures' own paths, `image.path`, and the name of its column, `image_path`;
+    None if there is no such leaf, or another column of this name."""
+    name, dot, _ = picture.rpartition(".")
+    if not dot or f"{name}_path" in schema.names:
+        return None
+    has_path = any(child.name == "path" for child in schema.field(name).type)
+    return (f"{name}.path", f"{name}_path") if has_path else None
+
+
+def plain_schema(schema: pa.Schema, picture: str) -> pa.Schema:
+    """The other columns of a file with pictures; those that hold further files, such as masks and
+    sounds, are left out too."""
+    if not picture:
+        return schema
+    return pa.schema(
+        f for f in schema
+        if _leaf(f) != picture and not (kinds.is_struct(f.type) and _leaf(f))
+    )  # fmt: skip
+
+
+def _leaf(field: pa.Field) -> str:
+    if kinds.is_struct(field.type):
+        here = {child.name: child.type for child in field.type}
+        bare = here.keys() <= {"bytes", "path"}
+        return f"{field.name}.bytes" if bare and _is_binary(here.get("bytes")) else ""
+    return field.name if _is_binary(field.type) else ""
+
+
+def _is_binary(kind: pa.DataType | None) -> bool:
+    return kind is not None and (
+        kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)
+    )
+
+
+def _not_pictures(schema: pa.Schema) -> Iterable[str]:
+    """Columns that the file's own note for Hugging Face's `datasets` gives another type."""
+    try:
+        note = json.loads((schema.metadata or {})[b"huggingface"])
+        features = note["info"]["features"].items()
+        return {name for name, kind in features if kind.get("_type") != "Image"}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return ()

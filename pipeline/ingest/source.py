@@ -1,0 +1,93 @@
+"""One file of the list: its address and format, and how it is opened."""
+
+import contextlib
+import io
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from pipeline.table.part import digest_of
+from pipeline.words.errors import InputError
+
+COMPRESSIONS = {
+    ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz",
+}  # fmt: skip
+_STAMPS = ("size", "mtime", "ETag", "etag", "last_modified", "LastModified", "md5Hash", "sha256",
+           "blob_id")  # fmt: skip
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of the list."""
+
+    url: str
+    format: str
+    key: str
+    """A text that changes when the file does."""
+    size: int
+    """Bytes, as stored."""
+    partition: tuple[tuple[str, str | None], ...] = ()
+    """Columns that the names of its folders give (Hive's `lang=de/`), with their one value."""
+    delimiter: str = ""
+    """What separates cells, in CSV and TSV; empty: the format's own."""
+    names: tuple[str, ...] | None = None
+    """The columns' names by position, for CSV and TSV without a header line."""
+    picture: str = ""
+    """The column of Parquet that holds the pictures themselves; empty if none does."""
+    stamp: str = ""
+    """Eight hex digits that change with the content, but not with a file's owner or mode."""
+
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether the pictures are in the file itself, so that none is fetched."""
+        return bool(self.picture) or self.format in ("webdataset", "imagefolder")
+
+    @property
+    def compression(self) -> str | None:
+        """As the name says, in any case; of Parquet only the pages are compressed."""
+        return None if self.format == "parquet" else compression_of(self.url)
+
+    @property
+    def separator(self) -> str:
+        return self.delimiter or {"csv": ",", "tsv": "\t"}.get(self.format, "")
+
+    def open(self) -> Any:
+        packed = self.compression
+        if packed == "zstd":  # fsspec has it only with another package
+            handle = pa.PythonFile(fsspec.open(self.url, "rb").open(), "r")
+            return io.BufferedReader(pa.CompressedInputStream(handle, "zstd"))
+        return fsspec.open(self.url, "rb", compression=packed).open()
+
+
+def stamp_of(info: Mapping[str, Any]) -> str:
+    """A file's stamp, of what its file system says of it."""
+    return digest_of([str(info[name]) for name in _STAMPS if name in info])[:8]
+
+
+def compression_of(path: str) -> str | None:
+    """How a file is compressed, by its name in any case."""
+    ends = {**COMPRESSIONS, ".tgz": "gzip"}
+    return next((kind for end, kind in ends.items() if path.lower().endswith(end)), None)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+@contextlib.contextmanager
+def reading(source: Source) -> Iterator[None]:
+    """InputError, naming the file, for the readers' errors on a broken file or another format."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"input: {source.url} cannot be read: {first_line(error)}; is the file whole?"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"input: {source.url} is not UTF-8: {first_line(error)}") from error

@@ -1,0 +1,101 @@
+"""Reads the samples of a WebDataset tar without its pictures, but with the place of each."""
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from pipeline.ingest.samples import ADDRESS, LONGEST, PICTURES, SIDE_FILES, sample_row
+from pipeline.ingest.source import Source
+from pipeline.table.stored import INTERNAL, InTar, Nowhere
+from pipeline.words.errors import InputError
+
+_BLOCK = tarfile.BLOCKSIZE
+
+
+@dataclass
+class _Sample:
+    key: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    pictures: dict[str, InTar] = field(default_factory=dict)
+    oversize: bool = False
+
+
+def read_tar(source: Source) -> Iterator[dict[str, Any] | str]:
+    """A row for each sample, or a text that names one whose side files cannot be read.
+
+    Members that follow each other and have the same name up to its first dot are one sample, as in
+    WebDataset. InputError if the tar is cut or damaged.
+    """
+    sample: _Sample | None = None
+    with source.open() as handle:
+        for member, tar in _members(source, handle):
+            folder, slash, name = member.name.rpartition("/")
+            stem, _, kind = name.partition(".")
+            if not stem or (stem.startswith("__") and stem.endswith("__")):
+                continue  # hidden files, and WebDataset's own `__…__`
+            key, kind = f"{folder}{slash}{stem}", kind.lower()
+            if sample is None or sample.key != key or kind in sample.files | sample.pictures:
+                if sample is not None:
+                    yield _row(source, sample)
+                sample = _Sample(key)
+            if kind.rpartition(".")[2] in PICTURES:
+                sample.pictures[kind] = InTar(
+                    source.url, member.offset_data, member.size, source.stamp
+                )
+            elif kind in SIDE_FILES and member.size > LONGEST:
+                sample.oversize = True
+            elif kind in SIDE_FILES:
+                data = tar.extractfile(member)
+                sample.files[kind] = data.read() if data is not None else b""
+    if sample is not None:
+        yield _row(source, sample)
+
+
+def _row(source: Source, sample: _Sample) -> dict[str, Any] | str:
+    address = f"{source.url}#{sample.key}"
+    row = None if sample.oversize else sample_row(sample.files)
+    if row is None:
+        return f"{address}: its side files cannot be read"
+    kind = next((kind for kind in (*PICTURES, *sample.pictures) if kind in sample.pictures), None)
+    place = sample.pictures[kind] if kind is not None else Nowhere(source.url, source.stamp)
+    return {**row, INTERNAL: str(place), ADDRESS: address + (f".{kind}" if kind else "")}
+
+
+def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """The regular files, also those of tars that were appended to this one byte by byte."""
+    start = 0
+    while True:
+        handle.seek(start)
+        try:
+            with tarfile.open(fileobj=handle, mode="r:") as tar:
+                for member in tar:
+                    if member.isreg() and not member.issparse():
+                        yield member, tar
+                    kept: Any = tar
+                    kept.members = []  # tarfile keeps every member otherwise
+                end = tar.offset
+        except tarfile.TarError as error:
+            raise InputError(f"input: {source.url} is no whole tar: {error}") from error
+        following = _after_end(source, handle, end)
+        if following is None:
+            return
+        start = following
+
+
+def _after_end(source: Source, handle: BinaryIO, end: int) -> int | None:
+    """Where another tar begins after the zeros that end one; None at the end of the file.
+
+    tarfile takes any header that it cannot read for the end, which would lose the rows after it.
+    """
+    handle.seek(end)
+    place, seen = end, False
+    while block := handle.read(_BLOCK):
+        if block.strip(b"\0"):
+            if seen:
+                return place
+            raise InputError(
+                f"input: {source.url} is no whole tar: what stands at byte {place:,} is no header"
+            )
+        seen, place = True, place + len(block)
+    return None
