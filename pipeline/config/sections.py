@@ -18,6 +18,11 @@ class Columns(Section):
         description="The caption; by default `caption`, `text`, `TEXT` or `alt`. Of several "
         "columns, the first that is not empty in a row.",
     )
+    uid: str | None = Field(
+        None,
+        description="The uids of a pool, which `export.formats: [datacomp]` selects by; by default "
+        "`uid`. winnow's own `uid` is made from URL and caption.",
+    )
     image: str | None = Field(
         None,
         description="The column of Parquet that holds the pictures' bytes; by default the one of "

@@ -9,7 +9,7 @@ from pipeline.config.job import Job, Rule
 from pipeline.export.card_head import card_head
 from pipeline.words.reasons import VOCABULARY, kind_of
 
-VERSION = 2
+VERSION = 3
 """Raised when the same facts give another card, so that existing cards are written again."""
 
 
@@ -55,6 +55,10 @@ winnow {provenance["winnow"]} from a list of URLs and captions.
 from datasets import load_dataset
 
 samples = load_dataset(FOLDER, split="train")  # jpg, txt, json
+# The same by the reader's name; it would guess the types from the first five rows.
+samples = load_dataset(
+    "webdataset", data_files=f"{{FOLDER}}/*.tar", split="train", features=samples.features
+)
 table = load_dataset("parquet", data_files=f"{{FOLDER}}/*.parquet", split="train")
 ```
 

@@ -1,10 +1,28 @@
 """The YAML head of a dataset card, which dataset hubs and the library `datasets` read."""
 
+import re
 from typing import Any
 
 import pyarrow as pa
 import yaml
 
+LICENSES = frozenset({
+    "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m",
+    "bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0",
+    "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0",
+    "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",
+    "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
+    "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0",
+    "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "eupl-1.2", "agpl-3.0", "gfdl", "gpl",
+    "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc", "h-research", "intel-research",
+    "lppl-1.3c", "ms-pl", "apple-ascl", "apple-amlr", "mpl-2.0", "odc-by", "odbl",
+    "openmdw-1.0", "openrail++", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense",
+    "zlib", "pddl", "lgpl-lr", "deepfloyd-if-license", "fair-noncommercial-research-license",
+    "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "grok2-community",
+    "gemma", "unknown", "other",
+})  # fmt: skip
+"""The ids that Hugging Face's hub accepts (huggingface.co/docs/hub/repositories-licenses)."""
 _FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
@@ -18,7 +36,7 @@ def card_head(title: str, license_name: str | None, rows: int, schema: pa.Schema
     """
     values: dict[str, Any] = {"pretty_name": title}
     if license_name:
-        values["license"] = license_name
+        values |= _license(license_name)
     values |= {
         "task_categories": ["text-to-image", "image-to-text"],
         "size_categories": [_size(rows)],
@@ -29,6 +47,16 @@ def card_head(title: str, license_name: str | None, rows: int, schema: pa.Schema
     if schema is not None:
         values["dataset_info"] = {"config_name": "default", "features": _features(schema)}
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _license(text: str) -> dict[str, str]:
+    """A licence as dataset hubs know it, by its id in small letters; of any other `other` and its
+    name, or its address."""
+    if (own := re.sub(r"[\s_]+", "-", text.strip().lower())) in LICENSES:
+        return {"license": own}
+    if re.match(r"https?://", text.strip()):
+        return {"license": "other", "license_name": "see-link", "license_link": text.strip()}
+    return {"license": "other", "license_name": own}
 
 
 def _features(schema: pa.Schema) -> list[dict[str, Any]]:

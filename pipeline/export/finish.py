@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.export.about import write_about
 from pipeline.export.card import VERSION, dataset_card
 from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
@@ -95,6 +96,8 @@ def finish(
     digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
     manifest = {
         "name": job.name,
+        "title": job.export.title,
+        "license": job.export.license,
         "recipe": export.recipe,
         "fingerprint": digest_of([export.recipe, digest]),
         "digest": digest,
@@ -111,6 +114,7 @@ def finish(
             schema = pq.read_schema(path)
     card = dataset_card(job, export.rules, manifest, provenance, schema)
     folder.write("README.md", card.encode())
+    write_about(folder, manifest)
     folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
 
 

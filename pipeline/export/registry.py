@@ -6,6 +6,7 @@ from functools import cache
 
 from pipeline import export
 from pipeline.config.job import Job
+from pipeline.export import about
 from pipeline.export.layout import Layout
 from pipeline.ingest.schema import Listing
 from pipeline.words.errors import InputError
@@ -13,7 +14,7 @@ from pipeline.words.plugins import discover
 
 GROUP = "winnow.layouts"
 """Entry points that name a `Layout` class of another package."""
-COMMON = frozenset({"manifest.json", "README.md"})
+COMMON = frozenset({"manifest.json", "README.md", *about.FILES})
 """Files of every export that belong to no layout."""
 
 

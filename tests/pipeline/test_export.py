@@ -170,7 +170,7 @@ def test_a_layout_that_the_job_no_longer_names_is_removed(exported):
     assert before == after  # the formats change no shard, so the folder is the same
     assert {path.name for path in after.iterdir()} == {
         "00000.parquet", "00000.tar", "00000_stats.json", "00001.parquet", "00001.tar",
-        "00001_stats.json", "README.md", "manifest.json",
+        "00001_stats.json", "README.md", "manifest.json", "sizes.json", "__len__", "croissant.json",
     }  # fmt: skip
 
 

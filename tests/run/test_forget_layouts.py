@@ -38,8 +38,13 @@ def test_a_layout_removes_rows_from_exports_of_all_settings(copy, name):
     assert all(held_by(place, layout, secret) for place in before)
     take(copy, ("uid", row["uid"]))
     assert [held_by(place, layout, secret) for place in before] == [set()] * 3
-    # In place: no file was removed.
-    assert {place: owned(place, layout) for place in before} == before
+    # In place: no file was removed but one picture, where each row has a file of its own. In
+    # today's export, which is written again, that is the last row's, since the others move up.
+    a_picture = 1 if name == "imagefolder" else 0
+    for place, files in before.items():
+        removed = files - owned(place, layout)
+        assert len(removed) == a_picture
+        assert all(file.endswith(".jpg") for file in removed)
 
 
 @pytest.mark.parametrize("name", [n for n, layout in LAYOUTS.items() if not layout.always])

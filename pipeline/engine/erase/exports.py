@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.erase.rows import numbers, rows_of
+from pipeline.export.about import FILES, write_about
 from pipeline.export.finish import MANIFEST
 from pipeline.export.layout import Takedown
 from pipeline.export.registry import registered, unowned
@@ -99,7 +100,7 @@ def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[st
         for number in numbers(sidecars.names(), ".json")
     )
     vouched = {file for sidecar in read if sidecar is not None for file in sidecar.files}
-    strange = {"README.md", *unowned(names)}
+    strange = {"README.md", *FILES, *unowned(names)}
     return {name for name in names if name not in vouched and name not in strange}
 
 
@@ -163,4 +164,5 @@ def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any])
             f"{rows:,} are left; `manifest.json` has today's counts and digests.\n"
         )
         folder.write(CARD, f"{card}{HEAD}\n{note}".encode())
+    write_about(folder, manifest)
     folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
