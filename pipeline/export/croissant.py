@@ -45,7 +45,7 @@ def croissant(manifest: Mapping[str, Any], schema: pa.Schema | None) -> bytes:
     ]
     tables = {
         "@type": "cr:FileSet", "@id": _TABLES, "name": _TABLES,
-        "encodingFormat": "application/x-parquet", "includes": "*.parquet",
+        "encodingFormat": "application/x-parquet", "includes": "[0-9]*.parquet",
     }  # fmt: skip
     fields = [found for field in schema or () if (found := _field(field))]
     values: dict[str, Any] = {
