@@ -136,7 +136,7 @@ class Fetcher:
 
     def _check_use(self, opt_outs: OptOuts, url: Url) -> None:
         """FetchError if the job's list of domains or the site's robots.txt forbids the request."""
-        self.refuse_domain(url, opt_outs)
+        self.refuse_host(url.host or "", opt_outs)
         if self._config.respect_robots_txt:
             try:
                 self._robots.check(url)
@@ -146,9 +146,9 @@ class Fetcher:
                 raise
             opt_outs.robots_txt = "allowed"
 
-    def refuse_domain(self, url: Url, opt_outs: OptOuts | None = None) -> None:
-        """FetchError (opted_out_domain) if the job's list names the domain; noted in `opt_outs`."""
-        if domain := self._domains.match(url.host or ""):
+    def refuse_host(self, host: str, opt_outs: OptOuts | None = None) -> None:
+        """FetchError (opted_out_domain) if the job's list names its domain; noted in `opt_outs`."""
+        if domain := self._domains.match(host):
             if opt_outs is not None:
                 opt_outs.listed = f"domain:{domain}"
             raise FetchError("opted_out_domain", f"{domain} is on the job's list")
@@ -173,8 +173,12 @@ class Fetcher:
     def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:
         with clock.own_deadline():
             follow = partial(
-                self._follow, url, self.refuse_domain, _ignore_headers, _take_robots_txt
-            )
+                self._follow,
+                url,
+                lambda at: self.refuse_host(at.host or ""),
+                _ignore_headers,
+                _take_robots_txt,
+            )  # fmt: skip
             return self._try(lambda: follow(ROBOTS_REDIRECTS))
 
     def close(self) -> None:

@@ -1,19 +1,17 @@
 """What is done to get a row's picture: a request, or the reading of a file that is here."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from urllib3.util import Url
-
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.opener import Fetcher
 from pipeline.fetch.opt_outs import OptOuts
-from pipeline.fetch.paths import find_place, is_path, read_place
+from pipeline.fetch.paths import find_place, is_path
 from pipeline.fetch.stored import StoredPictures
+from pipeline.table.places import read_place
 from pipeline.table.stored import Stored
-from pipeline.words.failure import FetchError
+from pipeline.words.domains import host_of
 from pipeline.words.urls import check_url
 
 
@@ -48,13 +46,10 @@ def request_of_stored(
     """Of a picture that the list's own file holds. No request is sent to `url`, where it once came
     from; but if that domain has opted out, the picture is not used either."""
 
-    web: Url | None = None
-    with contextlib.suppress(FetchError):  # it may be anything, or the file's own address
-        web = check_url(url)
+    host = host_of(url) or host_of(f"http://{url.lstrip('/')}")
 
     def get(fetcher: Fetcher, found: OptOuts) -> bytes:
-        if web is not None:
-            fetcher.refuse_domain(web, found)
+        fetcher.refuse_host(host or "", found)
         return pictures.read(place, config.max_bytes)
 
     return Request(f"stored://{place}\0{url}", "", get)

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Generator, Iterable
+from functools import lru_cache
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.fetch.paths import Place, read_place
-from pipeline.table.stored import InFolder, InTable, InTar, Nowhere, Stored
+from pipeline.table.places import Place, read_place
+from pipeline.table.stored import InFolder, InTable, InTar, Nowhere, Stored, stamp_of
 from pipeline.words.failure import FetchError
 
 _BATCH = 16
@@ -28,13 +29,17 @@ class StoredPictures:
             if isinstance(place, InTable):
                 rows.setdefault((place.file, place.column), set()).add(place.row)
         self._tables = {key: _Table(*key, frozenset(wanted)) for key, wanted in rows.items()}
+        self._stamp = lru_cache(maxsize=None)(_stamp)
 
     def read(self, place: Stored, most: int) -> bytes:
         """The picture's bytes. FetchError: too_large (over `most`), file_missing."""
-        if isinstance(place, InFolder):
-            return read_place(Place(place.folder.removeprefix("file://"), place.name), most)
         if isinstance(place, Nowhere):
             raise FetchError("file_missing", "the sample has no picture")
+        file = f"{place.folder}/{place.name}" if isinstance(place, InFolder) else place.file
+        if self._stamp(file) != place.stamp:
+            raise FetchError("file_missing", "the file changed since its list was read; run again")
+        if isinstance(place, InFolder):
+            return read_place(Place(place.folder.removeprefix("file://"), place.name), most)
         if isinstance(place, InTar):
             return _read_tar(place, most)
         data = self._tables[place.file, place.column].read(place.row)
@@ -45,6 +50,16 @@ class StoredPictures:
     def close(self) -> None:
         for table in self._tables.values():
             table.close()
+
+
+def _stamp(file: str) -> str:
+    try:
+        fs, path = fsspec.core.url_to_fs(file)
+        return stamp_of(fs.info(path))
+    except FileNotFoundError:
+        raise FetchError("file_missing", "there is no such file") from None
+    except OSError as error:
+        raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
 
 
 def _within(data: bytes, most: int) -> bytes:
@@ -59,8 +74,6 @@ def _read_tar(place: InTar, most: int) -> bytes:
     try:
         fs, path = fsspec.core.url_to_fs(place.file)
         data = bytes(fs.cat_file(path, place.offset, place.offset + place.size))
-    except FileNotFoundError:
-        raise FetchError("file_missing", "the tar is gone") from None
     except OSError as error:
         raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
     if len(data) < place.size:
@@ -95,7 +108,7 @@ class _Table:
             row, data = next(self._rows)
         except StopIteration:
             self._error = FetchError("file_missing", "the file has fewer rows than before")
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, LookupError) as error:
             what = (str(error).splitlines() or [type(error).__name__])[0]
             self._error = FetchError("file_missing", f"cannot be read: {what}")
         else:

@@ -5,10 +5,12 @@ from typing import Any
 
 import fsspec
 
-from pipeline.ingest.samples import ADDRESS, LONGEST, PICTURES, SIDE_FILES, sample_row
-from pipeline.ingest.source import Source, stamp_of
+from pipeline.ingest.samples import LONGEST, PICTURES, SIDE_FILES, Sample, sample_row
+from pipeline.ingest.source import Source
 from pipeline.table.part import digest_of
-from pipeline.table.stored import INTERNAL, InFolder
+from pipeline.table.places import Place, read_place
+from pipeline.table.stored import InFolder, stamp_of
+from pipeline.words.failure import FetchError
 
 
 def picture_files(paths: Collection[str]) -> list[str]:
@@ -29,7 +31,7 @@ def folder_source(fs: Any, folder: str, infos: Mapping[str, Mapping[str, Any]]) 
     return Source(fs.unstrip_protocol(folder.rstrip("/")), "imagefolder", key, size)
 
 
-def read_folder(source: Source) -> Iterator[dict[str, Any] | str]:
+def read_folder(source: Source) -> Iterator[Sample | str]:
     """A row for each picture, in the order of their paths; or a text that names one whose side
     files cannot be read."""
     fs, folder = fsspec.core.url_to_fs(source.url)
@@ -38,23 +40,23 @@ def read_folder(source: Source) -> Iterator[dict[str, Any] | str]:
     sides: dict[str, dict[str, str]] = {}
     for path in infos:
         if _kind(path) in SIDE_FILES:
-            sides.setdefault(_stem(path), {})[_kind(path)] = path
+            sides.setdefault(_stem(path), {})[_kind(path)] = path[len(folder.rstrip("/")) + 1 :]
     for path in pictures:
         name = path[len(folder.rstrip("/")) + 1 :]
         if any(part.startswith((".", "_")) for part in name.split("/")):
             continue
         beside = sides.get(_stem(path), {})
-        address, row = fs.unstrip_protocol(path), None
-        if all(int(infos[side].get("size") or 0) <= LONGEST for side in beside.values()):
-            row = sample_row({kind: fs.cat_file(side) for kind, side in beside.items()})
+        address, root = fs.unstrip_protocol(path), source.url.removeprefix("file://")
+        try:
+            files = {kind: read_place(Place(root, side), LONGEST) for kind, side in beside.items()}
+            row = sample_row(files)
+        except FetchError:  # a link out of the folder, a pipe, a file beyond all measure
+            row = None
         if row is None:
             yield f"{address}: its side files cannot be read"
         else:
-            yield {
-                **row,
-                INTERNAL: str(InFolder(source.url, name, stamp_of(infos[path]))),
-                ADDRESS: address,
-            }
+            place = InFolder(source.url, name, stamp_of(infos[path]))
+            yield Sample(row, str(place), address)
 
 
 def _kind(path: str) -> str:

@@ -9,7 +9,8 @@ import fsspec
 
 from pipeline.config.job import Job
 from pipeline.ingest.folders import folder_source, picture_files, without_side_files
-from pipeline.ingest.source import COMPRESSIONS, Source, first_line, stamp_of
+from pipeline.ingest.source import COMPRESSIONS, Source, first_line
+from pipeline.table.stored import stamp_of
 from pipeline.words.errors import InputError
 
 EXTENSIONS = {
@@ -42,6 +43,8 @@ def _find(url: str, wanted: str) -> list[Source]:
         if one == path and fs.isdir(one):
             found.append(folder_source(fs, one, fs.find(one, detail=True)))
             continue
+        if wanted == "imagefolder":
+            raise InputError(f"input: {one} is no folder; name the folder of the pictures")
         known = wanted if wanted != "auto" else _format_of(one)
         if known is None:
             raise InputError(

@@ -1,7 +1,7 @@
 """Reads CSV, TSV, JSON lines and Parquet into batches of rows, including the invalid rows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -24,6 +24,8 @@ from pipeline.table.stored import INTERNAL, InTable
 from pipeline.words.errors import InputError
 
 BATCH = 10_000
+OWN = (INTERNAL, ADDRESS)
+"""The columns that files with pictures have by themselves."""
 _LINES_TRIED = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -36,6 +38,14 @@ class Raw:
     rows: int
     columns: dict[str, Sequence[Any]]
     broken: list[str]
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of files that hold pictures: their places (INTERNAL) and addresses (ADDRESS). Kept apart, so
+    that no key of a list can pass for them."""
+
+    def column(self, name: str) -> Sequence[Any]:
+        """The cells of a column, null where the file has none."""
+        found = self.own if name in OWN else self.columns
+        return found.get(name, [None] * self.rows)
 
 
 def check_source(source: Source) -> None:
@@ -107,7 +117,7 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
         if source.format == "parquet":
             with source.open() as handle:
                 schema = pq.read_schema(handle)
-            fields = list(plain_schema(schema, source.picture))
+            fields = list(plain_schema(schema, source))
             if path := path_column(schema, source.picture):
                 fields.append(pa.field(path[1], pa.string()))
             kinds = [(field.name, kept_type(_plain(field.type))) for field in fields]
@@ -115,13 +125,13 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
             head = next(_BY_VALUES[source.format](source), None)
             if head is None:
                 return {}  # a tar without samples, too
-            kinds = [(n, json_type(cells)) for n, cells in head.columns.items() if n not in _OWN]
+            kinds = [(name, json_type(cells)) for name, cells in head.columns.items()]
             kinds = [(name, pa.float64() if name in NUMBERS else kind) for name, kind in kinds]
         else:
             names = _header(source)
             kinds = [(name, pa.float64() if name in NUMBERS else pa.string()) for name in names]
     _check_names(source, [name for name, _ in kinds])
-    own = _OWN if source.holds_pictures else ()
+    own = OWN if source.holds_pictures else ()
     if not kinds and not own:
         return {}
     given = dict.fromkeys((name for name, _ in source.partition), pa.string())
@@ -189,8 +199,10 @@ def _read_samples(source: Source) -> Iterator[Raw]:
     samples = (read_tar if source.format == "webdataset" else read_folder)(source)
     size = FIRST
     while batch := list(islice(samples, size)):
-        rows = [one for one in batch if isinstance(one, dict)]
-        yield _of_rows(rows, [one for one in batch if isinstance(one, str)])
+        found = [one for one in batch if not isinstance(one, str)]
+        own = {INTERNAL: [one.place for one in found], ADDRESS: [one.address for one in found]}
+        broken = [one for one in batch if isinstance(one, str)]
+        yield replace(_of_rows([one.row for one in found], broken), own=own)
         size = BATCH
 
 
@@ -207,7 +219,7 @@ def _read_parquet(source: Source) -> Iterator[Raw]:
         names: list[str] | None = None
         path = path_column(file.schema_arrow, source.picture)
         if source.picture:
-            names = plain_schema(file.schema_arrow, source.picture).names
+            names = plain_schema(file.schema_arrow, source).names
             names += [path[0]] if path else []
         for batch in file.iter_batches(batch_size=BATCH, columns=names):
             columns: dict[str, Any] = {
@@ -217,13 +229,12 @@ def _read_parquet(source: Source) -> Iterator[Raw]:
             if path:
                 whole = columns.pop(source.picture.rpartition(".")[0])
                 columns[path[1]] = _undecoded(whole.field(0))
+            own: dict[str, Sequence[str]] = {}
             if source.picture:
                 rows = range(first, first + batch.num_rows)
-                columns[INTERNAL] = [
-                    str(InTable(source.url, source.picture, i, source.stamp)) for i in rows
-                ]
-                columns[ADDRESS] = [f"{source.url}#{i}" for i in rows]
-            yield Raw(batch.num_rows, columns, [])
+                places = (InTable(source.url, source.picture, i, source.stamp) for i in rows)
+                own = {INTERNAL: [*map(str, places)], ADDRESS: [f"{source.url}#{i}" for i in rows]}
+            yield Raw(batch.num_rows, columns, [], own)
             first += batch.num_rows
 
 
@@ -238,8 +249,6 @@ def _undecoded(column: pa.Array) -> pa.Array:
     return column.cast(pa.large_binary()) if types.is_large_string(kind) else column
 
 
-_OWN = (INTERNAL, ADDRESS)
-"""The columns that files with pictures have by themselves."""
 _BY_VALUES: dict[str, Callable[[Source], Iterator[Raw]]] = {
     "jsonl": _read_lines,
     "json": _read_document,

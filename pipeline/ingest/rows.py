@@ -34,12 +34,9 @@ def to_table(
     """
     raw, cells = with_captions(raw, caption)
 
-    def column(name: str) -> Sequence[Any]:
-        return _column(raw, name)
-
-    given = readable(column(url))
-    if ADDRESS in raw.columns:
-        own = raw.columns[ADDRESS]
+    given = readable(raw.column(url))
+    if ADDRESS in raw.own:
+        own = raw.own[ADDRESS]
         given = [a if _is_filled(a) else b for a, b in zip(given, own, strict=True)]
     pairs = zip(given, cells, strict=True)
     rows = [_row(*pair) for pair in pairs] + [_broken(text) for text in raw.broken]
@@ -47,7 +44,7 @@ def to_table(
     others: dict[str, pa.Array] = {}
     misfit = np.zeros(raw.rows, bool)
     for name, (source, kind) in passthrough.items():
-        array, bad = to_cells(column(source), kind, lambda value: as_text(value)[0])
+        array, bad = to_cells(raw.column(source), kind, lambda value: as_text(value)[0])
         others[name] = pa.concat_arrays([array, pa.nulls(len(raw.broken), kind)])
         misfit |= bad
     reasons = list(errors)
@@ -66,11 +63,7 @@ def to_table(
 def with_captions(raw: Raw, caption: str | tuple[str, ...]) -> tuple[Raw, list[Any]]:
     """The rows, each as often as it has captions, and the captions' cells."""
     names = (caption,) if isinstance(caption, str) else caption
-    return _one_caption_a_row(raw, _captions([_column(raw, name) for name in names]))
-
-
-def _column(raw: Raw, name: str) -> Sequence[Any]:
-    return raw.columns.get(name, [None] * raw.rows)
+    return _one_caption_a_row(raw, _captions([raw.column(name) for name in names]))
 
 
 def _captions(columns: Sequence[Sequence[Any]]) -> list[Any]:
@@ -102,7 +95,9 @@ def _one_caption_a_row(raw: Raw, captions: list[Any]) -> tuple[Raw, list[Any]]:
     lists = [(c or [None]) if isinstance(c, list) else [c] for c in captions]
     index = [row for row, some in enumerate(lists) for _ in some]
     columns = {name: _taken(cells, index) for name, cells in raw.columns.items()}
-    return Raw(len(index), columns, raw.broken), [one for some in lists for one in some]
+    own = {name: [cells[row] for row in index] for name, cells in raw.own.items()}
+    captions = [one for some in lists for one in some]
+    return Raw(len(index), columns, raw.broken, own), captions
 
 
 def _taken(cells: Sequence[Any], index: list[int]) -> Sequence[Any]:

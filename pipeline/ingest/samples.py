@@ -5,17 +5,30 @@ Files of one sample have the same name but for the extension: `000000012.jpg`, `
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.ingest.source import BOM
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
 """Extensions of pictures; of several in one sample, the first in this order is taken."""
-TEXTS = ("txt", "caption", "text", "cls")
+TEXT = "txt"
+TEXTS = (TEXT, "caption", "text", "cls")
 """Extensions of files that hold one text; the column has the same name."""
 SIDE_FILES = (*TEXTS, "json")
 LONGEST = 8 << 20
 """Bytes of a side file; a longer one makes its row a malformed one."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of a tar or a folder: the columns of its side files, and where its picture is."""
+
+    row: dict[str, Any]
+    place: str
+    address: str
+
+
 ADDRESS = "\0address"
 """The column of the pictures' own addresses, for samples that do not say where they came from."""
 FIRST = 100

@@ -19,7 +19,7 @@ from pipeline.ingest.listing import find_sources
 from pipeline.ingest.names import CAPTION_NAMES, PATH_NAMES, URL_NAMES, find_captions, find_url
 from pipeline.ingest.reading import check_source, read_batches, read_schema
 from pipeline.ingest.rows import as_text
-from pipeline.ingest.samples import ADDRESS
+from pipeline.ingest.samples import ADDRESS, TEXT
 from pipeline.ingest.source import Source
 from pipeline.ingest.types import (
     are_exact,
@@ -120,10 +120,10 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
 def _pair(job: Job, schema: Mapping[str, pa.DataType], source: Source) -> Pair:
     place = f"input: {source.url}"
     names = [name for name in schema if name not in (INTERNAL, ADDRESS)]
-    if not names and source.format in ("webdataset", "imagefolder"):
+    if not names and source.is_of_samples:
         raise InputError(
-            f"{place}: none of the first pictures has a caption; write that of `1.jpg` beside it, "
-            "to `1.txt` or as `caption` to `1.json`"
+            f"{place}: none of the first pictures has a caption that can be read; write that of "
+            "`1.jpg` beside it, to `1.txt` or as `caption` to `1.json`"
         )
     captions = _captions_beside(job, names, source) or find_captions(
         names, job.columns.captions, place
@@ -143,13 +143,11 @@ def _captions_beside(job: Job, names: Sequence[str], source: Source) -> tuple[st
 
     The JSON's caption is mostly the same text, and then no column of its own.
     """
-    if source.format not in ("webdataset", "imagefolder") or job.columns.captions is not None:
+    if not source.is_of_samples or job.columns.captions is not None or TEXT not in names:
         return ()
-    if "txt" not in names:
-        return ()
-    first = _first_cells(source, "txt")
+    first = _first_cells(source, TEXT)
     same = [name for name in CAPTION_NAMES if name in names and _alike(source, name, first)]
-    return ("txt", *same)
+    return (TEXT, *same)
 
 
 def _alike(source: Source, name: str, texts: Sequence[Any]) -> bool:
@@ -183,8 +181,8 @@ def _others(
     unclear: list[str] = []
     for source, schema, (url, caption) in zip(sources, schemas, pairs, strict=True):
         taken = {url, ADDRESS, caption}
-        if source.holds_pictures and isinstance(caption, tuple):
-            taken |= {*caption}  # they are alike
+        if isinstance(caption, tuple) and caption[:1] == (TEXT,) and source.is_of_samples:
+            taken |= {*caption}  # those beside the text are alike
         for name, kind in schema.items():
             if name in taken or name in unclear:
                 continue

@@ -3,21 +3,18 @@
 import contextlib
 import io
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 import pyarrow as pa
 
-from pipeline.table.part import digest_of
 from pipeline.words.errors import InputError
 
 COMPRESSIONS = {
     ".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz",
 }  # fmt: skip
-_STAMPS = ("size", "mtime", "ETag", "etag", "last_modified", "LastModified", "md5Hash", "sha256",
-           "blob_id")  # fmt: skip
 BOM = b"\xef\xbb\xbf"
 
 
@@ -39,13 +36,20 @@ class Source:
     """The columns' names by position, for CSV and TSV without a header line."""
     picture: str = ""
     """The column of Parquet that holds the pictures themselves; empty if none does."""
+    left_out: tuple[str, ...] = ()
+    """Columns of Parquet that are not read, since they hold further files."""
     stamp: str = ""
     """Eight hex digits that change with the content, but not with a file's owner or mode."""
 
     @property
     def holds_pictures(self) -> bool:
         """Whether the pictures are in the file itself, so that none is fetched."""
-        return bool(self.picture) or self.format in ("webdataset", "imagefolder")
+        return bool(self.picture) or self.is_of_samples
+
+    @property
+    def is_of_samples(self) -> bool:
+        """Whether a row is a picture and the files beside it."""
+        return self.format in ("webdataset", "imagefolder")
 
     @property
     def compression(self) -> str | None:
@@ -62,11 +66,6 @@ class Source:
             handle = pa.PythonFile(fsspec.open(self.url, "rb").open(), "r")
             return io.BufferedReader(pa.CompressedInputStream(handle, "zstd"))
         return fsspec.open(self.url, "rb", compression=packed).open()
-
-
-def stamp_of(info: Mapping[str, Any]) -> str:
-    """A file's stamp, of what its file system says of it."""
-    return digest_of([str(info[name]) for name in _STAMPS if name in info])[:8]
 
 
 def compression_of(path: str) -> str | None:

@@ -1,13 +1,14 @@
 """Reads the samples of a WebDataset tar without its pictures, but with the place of each."""
 
+import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from pipeline.ingest.samples import ADDRESS, LONGEST, PICTURES, SIDE_FILES, sample_row
+from pipeline.ingest.samples import LONGEST, PICTURES, SIDE_FILES, Sample, sample_row
 from pipeline.ingest.source import Source
-from pipeline.table.stored import INTERNAL, InTar, Nowhere
+from pipeline.table.stored import InTar, Nowhere
 from pipeline.words.errors import InputError
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -16,18 +17,21 @@ _BLOCK = tarfile.BLOCKSIZE
 @dataclass
 class _Sample:
     key: str
+    name: str
+    """Its name in the pictures' addresses."""
     files: dict[str, bytes] = field(default_factory=dict)
     pictures: dict[str, InTar] = field(default_factory=dict)
     oversize: bool = False
 
 
-def read_tar(source: Source) -> Iterator[dict[str, Any] | str]:
+def read_tar(source: Source) -> Iterator[Sample | str]:
     """A row for each sample, or a text that names one whose side files cannot be read.
 
     Members that follow each other and have the same name up to its first dot are one sample, as in
     WebDataset. InputError if the tar is cut or damaged.
     """
     sample: _Sample | None = None
+    seen: set[str] = set()
     with source.open() as handle:
         for member, tar in _members(source, handle):
             folder, slash, name = member.name.rpartition("/")
@@ -38,7 +42,9 @@ def read_tar(source: Source) -> Iterator[dict[str, Any] | str]:
             if sample is None or sample.key != key or kind in sample.files | sample.pictures:
                 if sample is not None:
                     yield _row(source, sample)
-                sample = _Sample(key)
+                # A key that comes again is another sample, so it needs another address.
+                sample = _Sample(key, f"{key}@{member.offset}" if key in seen else key)
+                seen.add(key)
             if kind.rpartition(".")[2] in PICTURES:
                 sample.pictures[kind] = InTar(
                     source.url, member.offset_data, member.size, source.stamp
@@ -52,30 +58,37 @@ def read_tar(source: Source) -> Iterator[dict[str, Any] | str]:
         yield _row(source, sample)
 
 
-def _row(source: Source, sample: _Sample) -> dict[str, Any] | str:
-    address = f"{source.url}#{sample.key}"
+def _row(source: Source, sample: _Sample) -> Sample | str:
+    address = f"{source.url}#{sample.name}"
     row = None if sample.oversize else sample_row(sample.files)
     if row is None:
         return f"{address}: its side files cannot be read"
     kind = next((kind for kind in (*PICTURES, *sample.pictures) if kind in sample.pictures), None)
     place = sample.pictures[kind] if kind is not None else Nowhere(source.url, source.stamp)
-    return {**row, INTERNAL: str(place), ADDRESS: address + (f".{kind}" if kind else "")}
+    return Sample(row, str(place), address + (f".{kind}" if kind else ""))
 
 
 def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
     """The regular files, also those of tars that were appended to this one byte by byte."""
-    start = 0
+    start, size = 0, handle.seek(0, io.SEEK_END)
     while True:
         handle.seek(start)
         try:
             with tarfile.open(fileobj=handle, mode="r:") as tar:
+                last = start - 1
                 for member in tar:
+                    # A header may say anything, also what leads tarfile back to an earlier one.
+                    if not last < member.offset or member.size < 0:
+                        raise tarfile.ReadError(f"broken header at byte {member.offset:,}")
+                    if not member.issparse() and member.offset_data + member.size > size:
+                        raise tarfile.ReadError(f"it ends within {member.name!a}")
+                    last = member.offset
                     if member.isreg() and not member.issparse():
                         yield member, tar
                     kept: Any = tar
                     kept.members = []  # tarfile keeps every member otherwise
                 end = tar.offset
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError) as error:
             raise InputError(f"input: {source.url} is no whole tar: {error}") from error
         following = _after_end(source, handle, end)
         if following is None:

@@ -53,12 +53,12 @@ def _columns(
     raw, captions = with_captions(raw, caption)
     own = caption if isinstance(caption, str) else list(caption)
     found = [
-        _column("url", url, pa.string(), map(_text, readable(raw.columns.get(url, [])))),
+        _column("url", url, pa.string(), map(_text, readable(raw.column(url)))),
         _column("caption", own, pa.string(), map(_masked, captions)),
     ]
     for name, (column, kind) in listing.passthrough.items():
-        if column in raw.columns:
-            cells = (_shown(value, kind) for value in readable(raw.columns[column]))
+        if column in raw.columns or column in raw.own:
+            cells = (_shown(value, kind) for value in readable(raw.column(column)))
             found.append(_column(name, column, kind, cells))
     for one in found:
         one["values"] = one["values"][:SAMPLED]
@@ -67,7 +67,8 @@ def _columns(
 
 def _head(raw: Raw) -> Raw:
     columns: dict[str, Sequence[Any]] = {n: cells[:SAMPLED] for n, cells in raw.columns.items()}
-    return Raw(min(raw.rows, SAMPLED), columns, [])
+    own = {name: cells[:SAMPLED] for name, cells in raw.own.items()}
+    return Raw(min(raw.rows, SAMPLED), columns, [], own)
 
 
 def _column(

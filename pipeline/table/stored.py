@@ -5,14 +5,20 @@ text a place ends in `?` and its file's stamp, so that a changed file makes its 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, unquote
+
+from pipeline.table.part import digest_of
 
 STORED = "stored_in"
 """The shards' column; it is there only if some file of the list holds pictures itself."""
 INTERNAL = "\0stored_in"
-"""Its name among a file's columns. No list can have a column of this name, so no list can write
-places of its own choice into the shards."""
+"""Its source, in `Listing.passthrough` and the shards' index. The readers give the places apart from
+the list's columns, and refuse a column with NUL in its name: no list can name places itself."""
+_STAMPS = ("size", "mtime", "ETag", "etag", "last_modified", "LastModified", "md5Hash", "sha256",
+           "blob_id")  # fmt: skip
 _IN_TAR = re.compile(r"(.*)@(\d+)\+(\d+)", re.DOTALL)
 _IN_TABLE = re.compile(r"(.*)#([^#\[\]]+)\[(\d+)\]", re.DOTALL)
 
@@ -82,3 +88,8 @@ def parse_stored(text: str) -> Stored:
     if not (mark and found and name):
         raise ValueError(f"no place of a picture: {text!r}")
     return InFolder(folder, name, stamp)
+
+
+def stamp_of(info: Mapping[str, Any]) -> str:
+    """A file's stamp, of what its file system says of it."""
+    return digest_of([str(info[name]) for name in _STAMPS if name in info])[:8]

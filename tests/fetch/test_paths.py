@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.config.download import DownloadConfig
-from pipeline.fetch.paths import Place, check_folder, find_place, is_path, read_place
+from pipeline.fetch.paths import check_folder, find_place, is_path
+from pipeline.table.places import Place, read_place
 from pipeline.words.errors import InputError
 from pipeline.words.failure import FetchError
 

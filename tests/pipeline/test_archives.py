@@ -1,6 +1,7 @@
 """Lists whose files hold the pictures: WebDataset's tars, Parquet with bytes, folders."""
 
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from lists import listing, read, seen
 from stored_samples import picture, sample, write_table, write_tar
 
-from pipeline.table.stored import STORED, InFolder, InTable, InTar, Nowhere, parse_stored
+from pipeline.ingest.samples import ADDRESS
+from pipeline.table.stored import (
+    INTERNAL,
+    STORED,
+    InFolder,
+    InTable,
+    InTar,
+    Nowhere,
+    parse_stored,
+)
 from pipeline.words.errors import InputError
 
 
@@ -122,6 +132,29 @@ def test_a_damaged_tar_ends_in_one_line_and_loses_no_row_silently(tmp_path: Path
         read(listing(str(path)))
 
 
+@pytest.mark.parametrize("size", [1 << 70, 1 << 40, -512, -1])
+def test_a_header_with_an_impossible_size_ends_in_one_line(tmp_path: Path, size: int):
+    path = Path(write_tar(tmp_path / "x.tar", [*sample("1", 1, "one"), *sample("2", 2, "two")]))
+    with tarfile.open(path) as tar:
+        member = tar.getmember("2.jpg")
+    data = bytearray(path.read_bytes())
+    header = bytearray(data[member.offset : member.offset + 512])
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    data[member.offset : member.offset + 512] = header
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.tar is no whole tar"):
+        read(listing(str(path)))
+
+
+def test_samples_of_the_same_key_are_different_pictures(tmp_path: Path):
+    files = [*sample("1", 1, "same"), *sample("1", 2, "same")]
+    rows = read(listing(write_tar(tmp_path / "x.tar", files)))
+    assert len({one["uid"] for one in rows}) == 2
+    assert [bytes_of(one) for one in rows] == [picture(1), picture(2)]
+
+
 def test_a_compressed_tar_is_refused_in_one_line(tmp_path: Path):
     for name in ("x.tar.gz", "x.tgz"):
         with tarfile.open(tmp_path / name, "w:gz"):
@@ -181,6 +214,52 @@ def test_sounds_and_masks_beside_the_picture_are_not_read(tmp_path: Path):
     assert [*found.passthrough] == [STORED, "image_path"]
 
 
+def test_plain_columns_of_files_and_lists_of_files_are_not_read(tmp_path: Path):
+    file = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({
+        "image": pa.array([{"bytes": picture(1), "path": "b"}], file),
+        "mask": [picture(2)], "note": [b"plain text"], "text": ["a cat"],
+        "views": pa.array([[{"bytes": picture(3), "path": "c"}]], pa.list_(file)),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "x.parquet")
+    (one,) = read(listing(str(tmp_path / "x.parquet")))
+    assert one["note"] == "plain text"
+    assert not {"mask", "views"} & one.keys()
+
+
+def test_captions_that_the_job_names_stay_columns(tmp_path: Path):
+    rows = [{"image": {"bytes": picture(1), "path": None}, "caption": "a", "alt_text": "b"}]
+    path = write_table(tmp_path / "x.parquet", rows)
+    (one,) = read(listing(path, columns={"caption": ["caption", "alt_text"]}))
+    assert (one["caption"], one["alt_text"]) == ("a", "b")
+
+
+def test_a_name_with_a_dot_and_cells_that_are_empty_or_broken(tmp_path: Path):
+    cells = [None] * 30 + [b"broken", picture(1), picture(2)]
+    table = pa.table({"my.image": cells, "jpg": cells, "caption": ["a cat"] * 33})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert listing(str(tmp_path / "x.parquet")).sources[0].picture == "jpg"
+    found = listing(str(tmp_path / "x.parquet"), columns={"image": "my.image"})
+    assert found.sources[0].picture == "my.image"
+
+
+def test_side_files_are_read_from_the_folder_only(tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("secret")
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for i in range(4):
+        (folder / f"{i}.jpg").write_bytes(picture(i))
+    (folder / "0.txt").write_text("a cat")
+    (folder / "1.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "2.txt").symlink_to("/dev/zero")
+    os.mkfifo(folder / "3.txt")
+    rows = read(listing(str(folder)))
+    assert [one["input_error"] for one in rows if one["caption"] != "a cat"] == [
+        "malformed_row"
+    ] * 3
+    assert "secret" not in {one["caption"] for one in rows}
+
+
 def test_a_folder_of_pictures_with_captions_beside_them(tmp_path: Path):
     for name, data in {
         "b/2.png": picture(2, ".png"), "b/2.json": b'{"caption": "two", "author": "x"}',
@@ -216,6 +295,25 @@ def test_a_folder_with_a_list_is_read_by_the_list(tmp_path: Path):
     assert found.format == "csv"
     (found,) = listing(str(tmp_path), input_format="imagefolder").sources
     assert found.format == "imagefolder"
+
+
+@pytest.mark.parametrize("later", [0, 10_050])
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_a_key_of_a_list_cannot_pass_for_a_place(tmp_path: Path, ending: str, later: int):
+    """Beside a tar, so that the rows of both have the column `stored_in`."""
+    rows = [{"url": f"https://a.example/{i}.jpg", "caption": f"cat {i}"} for i in range(later)]
+    bad = {"url": "ftp://a/b.jpg", "caption": "a", INTERNAL: "file:///etc//passwd?", ADDRESS: "x"}
+    text = [json.dumps(one) for one in [*rows, bad]]
+    joined = "\n".join(text) if ending == "jsonl" else f"[{','.join(text)}]"
+    (tmp_path / f"web.{ending}").write_text(joined)
+    tar = write_tar(tmp_path / "x.tar", sample("1", 1, "one"))
+    if not later:
+        with pytest.raises(InputError, match="is no text"):
+            listing([str(tmp_path / f"web.{ending}"), tar])
+        return
+    found = read(listing([str(tmp_path / f"web.{ending}"), tar]))
+    assert [one["url"] for one in found if one[STORED]] == [f"file://{tar}#1.jpg"]
+    assert found[later]["url"] == "ftp://a/b.jpg"
 
 
 def test_a_list_cannot_write_places_of_its_own_choice(tmp_path: Path):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -133,6 +134,33 @@ def test_a_changed_file_is_read_again_and_a_gone_one_named(lab: Lab):
     plan = replan(second.run)
     bring_up_to_date(plan, products_of(plan), Lines(io.StringIO()))
     assert stats(second.run)["reasons"] == {"file_missing": N}
+
+
+@pytest.mark.parametrize("kind", [tars, table, pictures])
+def test_a_file_that_changed_since_its_list_was_read_gives_no_other_picture(lab: Lab, kind):
+    place = Path(kind(lab.folder))
+    first = lab.run(lab.job(input=str(place), download=GATES))
+    for path in [place] if place.is_file() else sorted(place.iterdir()):
+        if path.suffix in (".parquet", ".tar", ".jpg"):
+            os.utime(path, (1, 1))
+    plan = replan(first.run)
+    folder = plan.by_name["download"].folder
+    first.run.folder.remove(folder)
+    bring_up_to_date(plan, products_of(plan), Lines(io.StringIO()))
+    rows = query(first.run, "select reason, error_message from samples").to_pylist()
+    assert {row["reason"] for row in rows} == {"file_missing"}
+    assert all("changed since" in row["error_message"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "url", ["//site1.example/a.jpg", "site1.example/a.jpg", "https://site1.example/" + "a" * 9_000]
+)
+def test_an_opted_out_domain_counts_however_its_url_is_written(lab: Lab, url: str):
+    (lab.folder / "domains.txt").write_text("site1.example\n")
+    path = write_tar(lab.folder / "x.tar", sample("1", 1, "a cat", {"url": url}))
+    gates = GATES | {"opted_out_domains": str(lab.folder / "domains.txt")}
+    found = stats(lab.run(lab.job(input=path, download=gates)).run)
+    assert found["reasons"] == {"opted_out_domain": 1}
 
 
 def test_a_table_is_read_in_few_passes_whatever_the_shards(lab: Lab, monkeypatch):
