@@ -15,7 +15,7 @@ from pipeline.table.part import digest_of
 STORED = "stored_in"
 """The shards' column; it is there only if some file of the list holds pictures itself."""
 INTERNAL = "\0stored_in"
-"""Its source, in `Listing.passthrough` and the shards' index. The readers give the places apart from
+"""Its source, in `Listing.passthrough` and the index. The readers give the places apart from
 the list's columns, and refuse a column with NUL in its name: no list can name places itself."""
 _STAMPS = ("size", "mtime", "ETag", "etag", "last_modified", "LastModified", "md5Hash", "sha256",
            "blob_id")  # fmt: skip
