@@ -114,6 +114,13 @@ class DownloadConfig(Section):
     respect_tdm_reservation: bool = gate(
         True, description="Drop pictures whose TDM-Reservation header is 1 (W3C TDMRep)."
     )
+    respect_metadata: bool = gate(
+        True,
+        description="Drop pictures whose own metadata reserves them from training or data mining: "
+        "PLUS `DataMining` (IPTC) and `tdm:reservation` in XMP, and the training and mining "
+        "assertions of C2PA and CAWG. Parts fetched by versions that did not read metadata have "
+        "nulls there.",
+    )
     opted_out_domains: str | None = gate(
         None,
         description="A file of domains that opted out, one per line, `#` comments; subdomains are "

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.measure.stage import Output, Stage
+from pipeline.table.columns import SIGNALS, with_signals
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import Sidecar, file_digest
 from pipeline.table.shard import ShardData
@@ -31,7 +32,10 @@ def patched(
     The files of `new` are removed. PartError for a companion file of an unknown kind.
     """
     folder = data.run.folder.sub(data.folders[stage.name])
-    table = patched_table(read_parquet(folder, f"{data.name}.parquet"), new.table, rows)
+    old = read_parquet(folder, f"{data.name}.parquet")
+    if SIGNALS[0].name in new.table.column_names:
+        old = with_signals(old)
+    table = patched_table(old, new.table, rows)
     files = {}
     for suffix, path in new.files.items():
         files[suffix] = scratch / f"patched.{suffix}"

@@ -15,14 +15,15 @@ import duckdb
 
 from pipeline.engine.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.table.columns import empty
-from pipeline.table.part import shard_name
+from pipeline.table.columns import DECLARED, SIGNALS, empty
+from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import free_name
 from pipeline.words.reasons import VOCABULARY
 
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: the row's place, and kept, dropped, failed or unfinished."""
+_SIGNALS = frozenset(column.name for column in SIGNALS)
 DECIDED = {
     "reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR", "audit": "BOOLEAN",
 }  # fmt: skip
@@ -109,18 +110,25 @@ def _define(
             file = f"{part.folder}/{shard_name(min(part.sidecars))}.parquet"
             found = _types(db, run, file)
             of_stage[part.name] = {name: kind for name, kind in found.items() if name != "uid"}
+            if part.name == "download":
+                of_stage[part.name] |= dict.fromkeys(_SIGNALS, "VARCHAR")
     taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}
     first = f"shards/{shard_name(shards[0])}.parquet" if shards else None
     own = _types(db, run, first) if first else {"uid": "VARCHAR", "repeats": "INTEGER"}
     file = free_name("file", own)
 
-    def has(shard: int) -> tuple[list[Parts], frozenset[str]]:
-        return [p for p in parts if shard in p.sidecars], aligned.get(shard, frozenset())
+    def has(shard: int) -> tuple[list[Parts], frozenset[str], bool]:
+        present = [part for part in parts if shard in part.sidecars]
+        early = any(p.name == "download" and not _declares(p.sidecars[shard]) for p in present)
+        return present, aligned.get(shard, frozenset()), early
 
     branches = [
-        _branch(list(members), present, parts, own, of_stage, taken, file, url, known)
-        for (present, known), members in groupby(shards, has)
-    ]
+        _branch(
+            list(members), present, parts, own, of_stage, taken, file, url, known,
+            _SIGNALS if early else frozenset(),
+        )
+        for (present, known, early), members in groupby(shards, has)
+    ]  # fmt: skip
     if not branches:
         nulls = [f"NULL::{kind} AS {quote(name)}" for name, kind in own.items()]
         nulls += ["0::INTEGER AS shard", "0::BIGINT AS row", "'' AS verdict", "true AS aligned"]
@@ -134,6 +142,11 @@ def _define(
     else:
         listed = f"SELECT s.shard, s.row, {columns} FROM checked s"
     db.execute(f"CREATE VIEW listed AS {listed}")
+
+
+def _declares(sidecar: Sidecar) -> bool:
+    """Whether a download part has the columns of what pictures say of themselves."""
+    return DECLARED in sidecar.summary
 
 
 def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]:
@@ -159,10 +172,11 @@ def _place(file: str) -> str:
 def _branch(
     shards: list[int], present: Sequence[Parts], parts: Sequence[Parts],
     own: dict[str, str], of_stage: dict[str, dict[str, str]], taken: set[str], file: str,
-    url: Callable[[str, int], str], known: frozenset[str],
+    url: Callable[[str, int], str], known: frozenset[str], absent: frozenset[str],
 ) -> str:  # fmt: skip
     """The rows of shards that have the same parts, each column under the same name and order; of
-    the parts that are not `known` to be aligned the uids are compared."""
+    the parts that are not `known` to be aligned the uids are compared. The columns `absent` are in
+    no file."""
     alias: Callable[[Parts], str] = lambda part: f"p{parts.index(part)}"  # noqa: E731
     columns = [_place(file)]
     columns += [
@@ -172,7 +186,8 @@ def _branch(
     seen = set()
     for part in parts:
         for name, kind in of_stage.get(part.name, {}).items():
-            value = f"{alias(part)}.{quote(name)}" if part in present else f"NULL::{kind}"
+            is_here = part in present and name not in absent
+            value = f"{alias(part)}.{quote(name)}" if is_here else f"NULL::{kind}"
             columns.append(f"{value} AS {quote(name)}")
             seen.add(name)
     columns += [f"NULL::{kind} AS {name}" for name, kind in DECIDED.items() if name not in seen]

@@ -7,8 +7,8 @@ from pipeline.config.job import Job, Rule
 from pipeline.table.stored import STORED
 
 FACTS = (
-    "robots_txt", "robots_tag", "tdm_reservation", "bytes", "format", "original_width",
-    "original_height", "original_pixels", "sha256", "md5", STORED,
+    "robots_txt", "robots_tag", "tdm_reservation", "optout_metadata", "bytes", "format",
+    "original_width", "original_height", "original_pixels", "sha256", "md5", STORED,
 )  # fmt: skip
 """Columns that `fetch_rules` read, in addition to those of the given hashes."""
 
@@ -25,6 +25,7 @@ def fetch_rules(job: Job, expected: Mapping[str, str], *, stored: bool = False) 
         "opted_out_robots_txt": "robots_txt = 'forbidden'" if config.respect_robots_txt else "",
         "opted_out_robots_tag": "robots_tag is not null" if config.respect_robots_tag else "",
         "opted_out_tdm": "tdm_reservation" if config.respect_tdm_reservation else "",
+        "opted_out_metadata": "optout_metadata is not null" if config.respect_metadata else "",
         "too_large": f"bytes > {config.max_bytes}",
         "not_an_image": _unwanted(config.formats),
         "image_too_small": f"{shorter} < {config.min_image_size}",

@@ -14,9 +14,10 @@ from pipeline.config.base import Section
 from pipeline.config.download import DownloadConfig
 from pipeline.config.job import Job
 from pipeline.ingest.rows import as_text
+from pipeline.measure.fetch_columns import FETCH_COLUMNS
 from pipeline.measure.promises import named_columns, verify
 from pipeline.measure.stage import Output, TableStage
-from pipeline.table.columns import Column
+from pipeline.table.columns import DECLARED, SIGNALS, Column
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import file_digest, read_sidecar
 from pipeline.table.shard import Rows, ShardData
@@ -29,41 +30,6 @@ if TYPE_CHECKING:
 
 HELD_BACK = "s held back by per_host and per_host_rate"
 """A count of the summary: seconds over all fetching threads, shown beside the bar."""
-_COLUMNS = (
-    Column(
-        "status",
-        pa.string(),
-        "`success`; `failed` (see `fetch_reason`); `skipped` (`only_if` is not true); `invalid` "
-        "(see `input_error`).",
-    ),
-    Column("fetch_reason", pa.string(), "Why there is no picture; null on success."),
-    Column("error_message", pa.string(), "The reason's detail, at most 300 characters."),
-    Column(
-        "robots_txt",
-        pa.string(),
-        "`allowed` or `forbidden` by the site's robots.txt; null where it was not asked.",
-    ),
-    Column("robots_tag", pa.string(), "The word of X-Robots-Tag that forbids use, or null."),
-    Column("tdm_reservation", pa.bool_(), "TDM-Reservation was 1; null without an answer."),
-    Column(
-        "listed",
-        pa.string(),
-        "The job's list that names it: `domain:` and the domain, or `blocklist:` and a digest of "
-        "the entry.",
-    ),
-    Column("sha256", pa.string(), "sha256 (hex) of the bytes as fetched."),
-    Column("md5", pa.string(), "md5 (hex) of the bytes as fetched."),
-    Column("bytes", pa.int64(), "Bytes as fetched, after any content encoding."),
-    Column("format", pa.string(), "`jpeg`, `png`, `webp`, `gif` or `avif`, by the bytes."),
-    Column("width", pa.int32(), "Width of the stored JPEG, pixels."),
-    Column("height", pa.int32(), "Height of the stored JPEG, pixels."),
-    Column("original_width", pa.int32(), "Width of the picture as fetched, upright, pixels."),
-    Column("original_height", pa.int32(), "Height of the picture as fetched, upright, pixels."),
-    Column("original_pixels", pa.int64(), "Width times height of the picture as fetched."),
-    Column("phash", pa.binary(32), "PDQ hash, 256 bits."),
-    Column("phash_quality", pa.int32(), "PDQ's quality, 0–100; low for flat pictures."),
-    Column("thumb", pa.binary(432), "The picture at 12×12 RGB, uint8, row by row."),
-)
 
 
 class DownloadStage(TableStage):
@@ -101,7 +67,7 @@ class DownloadStage(TableStage):
 
     @property
     def writes(self) -> tuple[Column, ...]:
-        return _COLUMNS
+        return FETCH_COLUMNS
 
     @property
     def only_if(self) -> str | None:
@@ -165,7 +131,7 @@ class DownloadStage(TableStage):
                     records.append(_record(results[i]))
                 else:
                     records.append({"status": "invalid" if invalid[i] else "skipped"})
-            schema = pa.schema([(column.name, column.type) for column in _COLUMNS])
+            schema = pa.schema([(column.name, column.type) for column in FETCH_COLUMNS])
             measured = pa.Table.from_pylist(records, schema=schema)
         except BaseException:
             tar.unlink(missing_ok=True)
@@ -243,7 +209,7 @@ def _places(shard: ShardData, table: pa.Table) -> list[str | None]:
 
 def expected_columns(job: Job, schema: Mapping[str, pa.DataType]) -> dict[str, str]:
     """The shard's columns of hashes that the input promises, by kind."""
-    found, own = {}, {column.name for column in _COLUMNS}
+    found, own = {}, {column.name for column in FETCH_COLUMNS}
     for kind, named in named_columns(job).items() if job.download.verify_hash else ():
         wanted = named or kind
         # An input's column is kept under another name where a stage writes that one.
@@ -276,6 +242,7 @@ def _record(result: "Fetched") -> dict[str, Any]:
             "phash": made.phash or None,
             "phash_quality": made.phash_quality,
             "thumb": made.thumb or None,
+            **{column.name: getattr(made, column.name) for column in SIGNALS},
         }
     return record
 
@@ -288,4 +255,13 @@ def fetch_summary(table: pa.Table) -> dict[str, Any]:
         **{name: status[name] for name in ("success", "failed", "skipped", "invalid")},
         "reasons": dict(sorted(reasons.items())),
         "bytes": sum(size or 0 for size in table["bytes"].to_pylist()),
+        **_declared(table),
     }
+
+
+def _declared(table: pa.Table) -> dict[str, Any]:
+    """How many pictures state what, in a part whose pictures' metadata was read."""
+    names = [column.name for column in SIGNALS]
+    if not set(names) <= set(table.column_names):
+        return {}
+    return {DECLARED: {name: len(table) - table[name].null_count for name in names}}

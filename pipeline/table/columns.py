@@ -37,6 +37,42 @@ STORED_COLUMN = Column(
 )
 
 
+SIGNALS = (
+    Column(
+        "optout_metadata",
+        pa.string(),
+        "The picture's own statement that reserves it from training or mining, such as `plus: "
+        "DMI-PROHIBITED`, `tdm: reservation` or `cawg.ai_training: notAllowed`; null if there is "
+        "none.",
+    ),
+    Column(
+        "ai_generated_declared",
+        pa.string(),
+        "The picture's own statement that a model made it: IPTC's or C2PA's source type, or the "
+        "settings or name that a generator left; null if there is none.",
+    ),
+    Column(
+        "license_declared",
+        pa.string(),
+        "The licence's address, else the terms of use, else the notice of copyright, in XMP, EXIF "
+        "or IPTC; as stated, at most 300 characters.",
+    ),
+    Column("creator", pa.string(), "The maker, in XMP, EXIF or IPTC; as stated."),
+)
+"""What a picture's metadata says. Of the stage `download`; parts that an earlier version wrote have
+no such columns, and are read as if these were null."""
+DECLARED = "declared"
+"""The entry of a part's summary that shows that it has the columns `SIGNALS`: how many say what."""
+
+
+def with_signals(table: pa.Table) -> pa.Table:
+    """A download part's table with the columns `SIGNALS`, null where it has none."""
+    for column in SIGNALS:
+        if column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.type))
+    return table
+
+
 def check_rows(expected: Sequence[str], got: Sequence[str], place: str) -> None:
     """Check that the uids are the same, in the same order. PartError names the first difference."""
     if list(expected) == list(got):

@@ -61,6 +61,12 @@ def read_parquet(
     return table.select(wanted)
 
 
+def read_names(folder: Folder, name: str) -> list[str]:
+    """A file's columns, from its footer."""
+    with folder.local(name) as path:
+        return list(pq.read_schema(path).names)
+
+
 def _row_groups(metadata: pq.FileMetaData, filters: Sequence[Filter]) -> list[int]:
     places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
 

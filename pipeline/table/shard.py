@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.arrays import Flags, from_flags, repeat
-from pipeline.table.parquet import read_parquet
+from pipeline.table.columns import SIGNALS, with_signals
+from pipeline.table.parquet import read_names, read_parquet
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
@@ -87,9 +88,17 @@ class ShardData:
             if name not in self._cells:
                 by_folder.setdefault(self.columns[name], []).append(name)
         for folder, members in by_folder.items():
-            table = read_parquet(self.run.folder, f"{folder}/{self.name}.parquet", members)
+            table = self._read(folder, members)
             self._cells.update({name: table[name] for name in members})
         return pa.table({name: self._cells[name] for name in wanted})
+
+    def _read(self, folder: str, names: list[str]) -> pa.Table:
+        file = f"{folder}/{self.name}.parquet"
+        late = [column.name for column in SIGNALS if column.name in names]
+        if late and late[0] not in read_names(self.run.folder, file):
+            own = [name for name in names if name not in late]
+            return with_signals(read_parquet(self.run.folder, file, own or ["uid"]))
+        return read_parquet(self.run.folder, file, names)
 
     @contextlib.contextmanager
     def file(self, stage: str, suffix: str) -> Iterator[Path]:

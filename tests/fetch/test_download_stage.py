@@ -107,6 +107,9 @@ def test_every_row_is_accounted_for_in_order(serve, run_stage, config):
         "invalid": 1,
         "reasons": {"http_not_found": 1, "not_an_image": 1, "scheme_forbidden": 1},
         "bytes": sum(b or 0 for b in table["bytes"].to_pylist()),
+        "declared": dict.fromkeys(
+            ("optout_metadata", "ai_generated_declared", "license_declared", "creator"), 0
+        ),
     }
     tar = members(output)
     assert list(tar) == [

@@ -139,6 +139,8 @@ FACTS = OK | {"original_width": 300, "original_height": 200, "original_pixels": 
         ({"tdm_reservation": True}, {}, ["opted_out_tdm"]),
         ({"tdm_reservation": False}, {}, []),
         ({"tdm_reservation": True}, {"respect_tdm_reservation": False}, []),
+        ({"optout_metadata": "plus: DMI-PROHIBITED"}, {}, ["opted_out_metadata"]),
+        ({"optout_metadata": "plus: DMI-PROHIBITED"}, {"respect_metadata": False}, []),
         ({"robots_txt": "forbidden"}, {}, ["opted_out_robots_txt"]),
         ({"robots_txt": "allowed"}, {}, []),
     ],

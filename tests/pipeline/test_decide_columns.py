@@ -23,6 +23,7 @@ KINDS = {
     "dup_group": pa.string(), "width": pa.int32(), "height": pa.float32(), "bytes": pa.int64(),
     **dict.fromkeys(("original_width", "original_height", "original_pixels"), pa.int32()),
     **dict.fromkeys(("robots_txt", "robots_tag", "format", "sha256", "md5"), pa.string()),
+    "optout_metadata": pa.string(),
     "tdm_reservation": pa.bool_(),
 }  # fmt: skip
 AUDITED = 0.4

@@ -1,6 +1,6 @@
 """From bytes as fetched to the stored JPEG, its hash and thumbnail: a slow, pure function."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from pipeline.fetch.picture.decode import Pixels, decode, fit
 from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, small, thumbnail
 from pipeline.fetch.picture.metadata import MetadataOversizeError
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.fetch.picture.signals import read_signals
 from pipeline.fetch.picture.sniff import looks_like, sniff
 from pipeline.words.failure import printable
 
@@ -24,7 +25,8 @@ class Made:
     """The result for a picture's bytes: `jpeg`, or a reason (`reasons.FETCH`) with its detail.
 
     The original size is that of the upright picture, in pixels; None if the header does not give
-    it. `width` and `height` are as stored. `plain_pdq` is filled if the recipe asks for it.
+    it. `width` and `height` are as stored. `plain_pdq` is filled if the recipe asks for it. The
+    last four are the picture's own statements (`signals.Signals`).
     """
 
     reason: str | None = None
@@ -39,6 +41,10 @@ class Made:
     phash: bytes = b""
     thumb: bytes = b""
     plain_pdq: bytes = b""
+    optout_metadata: str | None = None
+    ai_generated_declared: str | None = None
+    license_declared: str | None = None
+    creator: str | None = None
 
 
 def make_picture(data: bytes, recipe: Recipe) -> Made:
@@ -63,6 +69,10 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
     if width * height > recipe.max_image_pixels:
         detail = f"{width}×{height} (at most {recipe.max_image_pixels} pixels)"
         return _refuse("image_too_many_pixels", detail, found)
+    signals = read_signals(data, sniffed.format)
+    found = replace(found, **asdict(signals))
+    if recipe.respect_metadata and signals.optout_metadata is not None:
+        return _refuse("opted_out_metadata", signals.optout_metadata, found)
     width, height = _target(width, height, recipe)
     if max(width, height) > JPEG_SIDE or width * height > recipe.max_image_pixels:
         before = f"{found.original_width}×{found.original_height}"

@@ -71,7 +71,7 @@ def _of_jpeg(data: bytes, cap: int) -> Metadata:
 def _of_png(data: bytes, cap: int) -> Metadata:
     orientation, profile, kept = 1, None, [PNG_MAGIC]
     left_out = False
-    for name, start, stop in _png_chunks(data):
+    for name, start, stop in png_chunks(data):
         if name not in _LEFT_OUT:
             kept.append(data[start - 8 : stop + 4])
             continue
@@ -84,7 +84,7 @@ def _of_png(data: bytes, cap: int) -> Metadata:
     return Metadata(b"".join(kept) if left_out else data, orientation, profile)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of each chunk's body, up to the end of the file."""
     at = len(PNG_MAGIC)
     for _ in range(_MAX_CHUNKS):

@@ -23,6 +23,7 @@ class Recipe:
     max_image_pixels: int
     max_metadata_bytes: int
     decode_memory_mb: int
+    respect_metadata: bool
     plain_pdq: bool = False
 
     @classmethod

@@ -112,23 +112,23 @@ def _avif_size(data: bytes) -> tuple[int, int]:
     That is the whole picture's: tiles of a grid, thumbnails and alpha planes are no larger.
     """
     sizes = [(0, 0)]
-    for name, start, stop in _boxes(data, 0, len(data)):
+    for name, start, stop in boxes(data, 0, len(data)):
         if name == b"meta":
-            for inner, inner_start, inner_stop in _boxes(data, start + 4, stop):
+            for inner, inner_start, inner_stop in boxes(data, start + 4, stop):
                 if inner == b"iprp":
                     sizes += _extents(data, inner_start, inner_stop)
     return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def _extents(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for name, at, end in _boxes(data, start, stop):
+    for name, at, end in boxes(data, start, stop):
         if name == b"ipco":
-            for inner, inner_at, inner_end in _boxes(data, at, end):
+            for inner, inner_at, inner_end in boxes(data, at, end):
                 if inner == b"ispe" and inner_end - inner_at >= 12:
                     yield _big(data, inner_at + 4, 4)
 
 
-def _boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of the boxes' contents (ISO/IEC 14496-12, 4.2); a thousand at most."""
     for _ in range(1_000):
         if at + 8 > stop:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.inspect.plain import plain
 from pipeline.inspect.view import OWN_COLUMNS, quote
-from pipeline.table.columns import SHARD_COLUMNS
+from pipeline.table.columns import SHARD_COLUMNS, STORED_COLUMN
 
 TOP = 8
 FEW = 40
@@ -22,6 +22,12 @@ LOW_RATE = 0.8
 thumb of the US Uniform Guidelines on Employee Selection Procedures (29 CFR 1607.4 D)."""
 ENOUGH = 30
 """Rows that a group needs before it is marked."""
+_STATED = {
+    "optout_metadata": "Reserved from training",
+    "ai_generated_declared": "Made by a model",
+    "license_declared": "Licence stated",
+}
+"""What pictures say of themselves, where some do."""
 ADDED = 5_000_000
 """Groups of chunks after which those of the same key are added up."""
 _ORIGIN = (
@@ -76,6 +82,13 @@ def groupings(
             f"WHEN {ratio} <= 1.25 THEN '2|about square' ELSE '3|landscape' END"
         )
         found.append(Grouping("Shape", shape, True, "fetched rows only"))
+    stated = [name for name in _STATED if name in here]
+    filled = ", ".join(f"count({name})" for name in stated)
+    [held] = db.execute(f"SELECT {filled} FROM samples").fetchall() if stated else [()]
+    note = "as the picture's own metadata says"
+    found += [
+        Grouping(_STATED[n], n, note=note) for n, some in zip(stated, held, strict=True) if some
+    ]
     names = ", ".join(f"approx_count_distinct({quote(name)})" for name in extra)
     [counts] = db.execute(f"SELECT {names} FROM samples").fetchall() if extra else [()]
     for name, count in zip(extra, counts, strict=True):
@@ -96,7 +109,7 @@ def _ranges(column: str, edges: Sequence[int], unit: str) -> str:
 
 
 def _text_columns(types: Mapping[str, str], passthrough: Sequence[str]) -> list[str]:
-    known = {column.name for column in SHARD_COLUMNS} | set(OWN_COLUMNS)
+    known = {column.name for column in (*SHARD_COLUMNS, STORED_COLUMN)} | set(OWN_COLUMNS)
     return [n for n in passthrough if types.get(n) == "VARCHAR" and n not in known]
 
 

@@ -1,0 +1,123 @@
+"""Runs over pictures that say something of themselves: reasons, columns, gates, older parts."""
+
+import io
+from pathlib import Path
+
+import pytest
+from lab import Lab
+from PIL import Image
+from stored_samples import picture, write_tar
+
+from pipeline.fetch.stored import StoredPictures
+from pipeline.inspect.explain import explain
+from pipeline.inspect.query import query
+from pipeline.inspect.report.write import write_report
+from pipeline.inspect.stats import stats
+from pipeline.table.columns import SIGNALS
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" {}/></rdf:RDF></x:xmpmeta>"""
+STATED = {
+    "reserved": 'plus:DataMining="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"',
+    "made": 'Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/'
+            'trainedAlgorithmicMedia"',
+    "signed": 'dc:creator="Jane Doe" dc:rights="(c) Jane Doe"',
+    "plain": "",
+}  # fmt: skip
+GATES = {"min_image_size": 32}
+
+
+def bytes_of(seed: int, stated: str) -> bytes:
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(picture(seed, ".png"))) as image:
+        image.save(out, "jpeg", quality=95, xmp=XMP.format(stated).encode())
+    return out.getvalue()
+
+
+@pytest.fixture
+def tar(lab: Lab) -> str:
+    files = []
+    for i, (name, stated) in enumerate(STATED.items()):
+        files += [(f"{name}.jpg", bytes_of(i, stated)), (f"{name}.txt", f"a {name} cat".encode())]
+    return write_tar(lab.folder / "x.tar", files)
+
+
+def told(run) -> dict[str, tuple]:
+    names = ", ".join(column.name for column in SIGNALS)
+    rows = query(run, f"select caption, reason, {names} from samples").to_pylist()
+    return {row.pop("caption").split()[1]: tuple(row.values()) for row in rows}
+
+
+def test_what_pictures_say_becomes_reasons_and_columns(lab: Lab, tar: str):
+    rules = [{"reason": "ai_generated", "when": "ai_generated_declared is not null"}]
+    result = lab.run(lab.job(input=tar, download=GATES, rules=rules))
+    assert told(result.run) == {
+        "reserved": ("opted_out_metadata", "plus: DMI-PROHIBITED", None, None, None),
+        "made": ("ai_generated", None, "iptc: trainedAlgorithmicMedia", None, None),
+        "signed": (None, None, None, "(c) Jane Doe", "Jane Doe"),
+        "plain": (None, None, None, None, None),
+    }
+    found = stats(result.run)
+    assert (found["kept"], found["conserved"]) == (2, True)
+    (uid,) = query(result.run, "select uid from samples where reason = 'opted_out_metadata'")[
+        "uid"
+    ].to_pylist()
+    assert "plus: DMI-PROHIBITED" in str(explain(result.run, uid))
+    with result.run.folder.local(
+        next(f"parts/{n}/00000.tar" for n in result.run.folder.names("parts") if "download" in n)
+    ) as path:
+        assert bytes_of(0, STATED["reserved"])[-200:] not in path.read_bytes()
+
+
+def test_the_gate_may_be_turned_off_and_on_again(lab: Lab, tar: str):
+    job = lab.job(input=tar, download=GATES)
+    first = lab.run(job)
+    assert stats(first.run)["reasons"] == {"opted_out_metadata": 1}
+    second = lab.run(job, "download.respect_metadata=false")
+    assert stats(second.run)["kept"] == len(STATED)
+    third = lab.run(job)
+    assert stats(third.run)["reasons"] == {"opted_out_metadata": 1}
+    assert third.cached["download"] is True
+    assert third.digest == first.digest
+
+
+def test_parts_of_an_earlier_version_stay_and_have_nulls(lab: Lab, tar: str, monkeypatch):
+    columns = ("pipeline.measure.download.FETCH_COLUMNS", "pipeline.measure.download.SIGNALS")
+    from pipeline.measure import download
+
+    with monkeypatch.context() as patch:
+        own = download.FETCH_COLUMNS[: -len(SIGNALS)]
+        patch.setattr(columns[0], own)
+        patch.setattr(columns[1], ())
+        patch.setattr("pipeline.measure.download._declared", lambda table: {})
+        gates = GATES | {"respect_metadata": False, "only_if": "caption not like '%signed%'"}
+        job = lab.job(input=tar, download=gates, shard_size=2, audit_fraction=0)
+        first = lab.run(job)
+    assert stats(first.run)["kept"] == 3
+    read = []
+    original = StoredPictures.read
+    monkeypatch.setattr(
+        StoredPictures, "read", lambda *args: read.append(args[1]) or original(*args)
+    )
+    second = lab.run(lab.job(input=tar, download=GATES, shard_size=2, audit_fraction=0))
+    assert len(read) == 1
+    found = told(second.run)
+    # The row that was read now was read for what it says; the others stay as they were.
+    nothing = (None, None, None, None, None)
+    assert found == dict.fromkeys(STATED, nothing) | {
+        "signed": (None, None, None, "(c) Jane Doe", "Jane Doe")
+    }
+    assert stats(second.run)["conserved"] is True
+    again = lab.run(lab.job(input=tar, download=GATES, shard_size=2, audit_fraction=0))
+    assert all(again.cached.values())
+
+
+def test_the_report_counts_what_pictures_say(lab: Lab, tar: str):
+    result = lab.run(lab.job(input=tar, download=GATES))
+    page = Path(write_report(result.run)).read_text()
+    for said in ("Reserved from training", "plus: DMI-PROHIBITED", "Made by a model",
+                 "iptc: trainedAlgorithmicMedia", "opted_out_metadata"):  # fmt: skip
+        assert said in page
+    assert ">stored_in<" not in page
