@@ -114,6 +114,18 @@ class DownloadConfig(Section):
     respect_tdm_reservation: bool = gate(
         True, description="Drop pictures whose TDM-Reservation header is 1 (W3C TDMRep)."
     )
+    tdmrep_json: bool = gate(
+        True,
+        description="Ask each host for `/.well-known/tdmrep.json` too, where TDM-Reservation is "
+        "respected: the protocol's statement for many paths at once. One request more per host.",
+    )
+    max_crawl_delay: float | None = gate(
+        30.0,
+        ge=0,
+        description="Greatest Crawl-delay of robots.txt that is kept to, in seconds between "
+        "requests; a host that asks for more is sent no request but for its robots.txt "
+        "(`opted_out_robots_txt`). null: Crawl-delay is ignored.",
+    )
     respect_metadata: bool = gate(
         True,
         description="Drop pictures whose own metadata reserves them from training or data mining: "

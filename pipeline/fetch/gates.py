@@ -33,6 +33,8 @@ OTHER_GATES = {
     "respect_robots_txt": ("opted_out_robots_txt", "robots_txt_unreachable"),
     "respect_robots_tag": ("opted_out_robots_tag",),
     "respect_tdm_reservation": ("opted_out_tdm",),
+    "tdmrep_json": ("opted_out_tdm",),
+    "max_crawl_delay": ("opted_out_robots_txt",),
     "respect_metadata": ("opted_out_metadata",),
     "user_agent_token": ("opted_out_robots_txt", "opted_out_robots_tag"),
     "allow_addresses": ("address_forbidden",),

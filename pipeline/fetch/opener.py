@@ -30,6 +30,7 @@ from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
 from pipeline.fetch.web.sockets import WaitLimits, clock
+from pipeline.fetch.web.tdmrep import TdmRep
 from pipeline.fetch.web.transport import Transport
 from pipeline.words.failure import FetchError
 from pipeline.words.urls import check_url, redirect_target
@@ -63,7 +64,14 @@ class Fetcher:
         guard = AddressGuard(resolver, config.allow_addresses)
         self._transport = Transport(guard, headers, HostLimits.of(config))
         self._domains = read_domains(config.opted_out_domains)
-        self._robots = RobotsTxt(self._get_robots_txt, config.user_agent_token)
+        gate = self._transport.gate
+        self._robots = RobotsTxt(
+            self._get_statement,
+            config.user_agent_token,
+            lambda url, delay: gate.slow_down(url.netloc or "", delay),
+            config.max_crawl_delay,
+        )
+        self._tdmrep = TdmRep(self._get_statement)
 
     def use_limiter(self, limiter: HostLimiter | None) -> None:
         """Use a limiter shared with other processes; None: this process's own."""
@@ -145,6 +153,10 @@ class Fetcher:
                 opt_outs.robots_txt = "forbidden" if forbids else None
                 raise
             opt_outs.robots_txt = "allowed"
+        config = self._config
+        if config.respect_tdm_reservation and config.tdmrep_json and self._tdmrep.reserves(url):
+            opt_outs.tdm_reservation = True
+            raise FetchError("opted_out_tdm", f"tdmrep.json of {url.host} reserves it")
 
     def refuse_host(self, host: str, opt_outs: OptOuts | None = None) -> None:
         """FetchError (opted_out_domain) if the job's list names its domain; noted in `opt_outs`."""
@@ -170,7 +182,7 @@ class Fetcher:
         if config.respect_tdm_reservation and opt_outs.tdm_reservation:
             raise FetchError("opted_out_tdm", "TDM-Reservation: 1")
 
-    def _get_robots_txt(self, url: Url) -> tuple[int, bytes]:
+    def _get_statement(self, url: Url) -> tuple[int, bytes]:
         with clock.own_deadline():
             follow = partial(
                 self._follow,

@@ -27,6 +27,7 @@ def config() -> Callable[..., DownloadConfig]:
             "first_byte_timeout": 0.5,
             "timeout": 0.5,
             "per_host_rate": None,
+            "tdmrep_json": False,
             "deadline": 5.0,
             "retries": 0,
             "image_size": 64,

@@ -40,6 +40,7 @@ USUAL: dict[str, Any] = {
     "max_bytes": 200_000,
     "decoders": 1,
     "per_host_rate": None,
+    "tdmrep_json": False,
 }
 IMPATIENT = {"connect_timeout": 0.5, "first_byte_timeout": 0.5, "timeout": 0.5}
 STATES = ("success", "failed", "skipped", "invalid")

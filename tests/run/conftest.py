@@ -77,7 +77,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     route = _Site.route
 
     def noting(self: _Site, path: str) -> tuple[Route, int]:
-        if path != "/robots.txt":
+        if path not in ("/robots.txt", "/.well-known/tdmrep.json"):
             paths.append(path)
         return route(self, path)
 

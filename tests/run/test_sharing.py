@@ -78,7 +78,7 @@ def test_two_workers_together_keep_a_hosts_limits(
 
     assert counts(result)["kept"] == 40
     assert busy.most == PER_HOST
-    assert len(busy.starts) == 40 + 2  # each worker asked for robots.txt
+    assert len(busy.starts) == 40 + 4  # each worker asked for robots.txt and tdmrep.json
 
 
 def test_two_workers_together_keep_a_hosts_request_rate(

@@ -205,6 +205,7 @@ class HostGate:
 
     def __init__(self, limits: HostLimits) -> None:
         self._limits = asdict(limits)
+        self._slow: OrderedDict[str, float] = OrderedDict()
         self._own = LocalHostLimiter()
         self._limiter: HostLimiter = self._own
         self.waited = 0.0
@@ -214,6 +215,20 @@ class HostGate:
     def use(self, limiter: HostLimiter | None) -> None:
         """Ask another limiter from here on; None: this gate's own."""
         self._limiter = limiter or self._own
+
+    def slow_down(self, host: str, delay: float) -> None:
+        """Leave at least `delay` seconds between requests to a host from here on."""
+        with self._lock:
+            self._slow[host] = delay
+            self._slow.move_to_end(host)
+            if len(self._slow) > _REMEMBERED:
+                self._slow.popitem(last=False)
+
+    def _limits_of(self, host: str) -> dict[str, Any]:
+        delay, rate = self._slow.get(host), self._limits["per_host_rate"]
+        if not delay or (rate and rate <= 1 / delay):
+            return self._limits
+        return {**self._limits, "per_host_rate": 1 / delay}
 
     @contextlib.contextmanager
     def permit(self, host: str) -> Iterator[None]:
@@ -237,7 +252,8 @@ class HostGate:
             limiter.release(host, self._limits, reason, detail, pause)
 
     def _acquire(self, limiter: HostLimiter, host: str) -> None:
-        while (permit := limiter.acquire(host, self._limits)).wait > 0:
+        limits = self._limits_of(host)
+        while (permit := limiter.acquire(host, limits)).wait > 0:
             if not permit.reason:
                 before = time.monotonic()
                 with clock.stopped():

@@ -23,9 +23,18 @@ Answer = tuple[int, bytes]
 class RobotsTxt:
     """What each origin (scheme, host, port) allows our product token."""
 
-    def __init__(self, get: Callable[[Url], Answer], token: str) -> None:
+    def __init__(
+        self,
+        get: Callable[[Url], Answer],
+        token: str,
+        slow_down: Callable[[Url, float], None] = lambda url, delay: None,
+        max_delay: float | None = None,
+    ) -> None:
+        """`slow_down` is told of a host's Crawl-delay, in seconds between requests; one of more
+        than `max_delay` forbids all. If that is None, Crawl-delay is ignored."""
         self._get = get
         self._token = token
+        self._slow_down, self._max_delay = slow_down, max_delay
         self._memo: Memo[tuple[str, str, int | None], Protego | FetchError | None] = Memo(10_000)
 
     def check(self, url: Url) -> None:
@@ -37,8 +46,16 @@ class RobotsTxt:
         rules = self._memo.get(origin, lambda: self._ask(url))
         if isinstance(rules, FetchError):
             raise FetchError(rules.reason, rules.detail)
-        if rules is not None and not rules.can_fetch(url.url, self._token):
+        if rules is None:
+            return
+        if not rules.can_fetch(url.url, self._token):
             raise FetchError("opted_out_robots_txt", f"robots.txt of {url.host} forbids it")
+        delay = rules.crawl_delay(self._token) or 0.0
+        if self._max_delay is not None and delay > 0:
+            if delay > self._max_delay:
+                detail = f"robots.txt of {url.host} asks for {delay:g} s between requests"
+                raise FetchError("opted_out_robots_txt", detail)
+            self._slow_down(url, delay)
 
     def _ask(self, url: Url) -> tuple[Protego | FetchError | None, float]:
         robots = Url(url.scheme, None, url.host, url.port, "/robots.txt")

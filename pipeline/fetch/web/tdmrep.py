@@ -1,0 +1,97 @@
+"""tdmrep.json: what a site reserves from text and data mining, by path; asked once per origin.
+
+W3C TDM Reservation Protocol (Final Community Group Report, 2024), section 6.1. The paths are
+patterns as in robots.txt (RFC 9309, 2.2.3). Where several rules match, a reservation by the first
+or by the longest of them counts.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from urllib3.util import Url
+
+from pipeline.fetch.web.memo import Memo
+from pipeline.fetch.web.robots_txt import KEPT, KEPT_FAILURE, Answer
+from pipeline.fetch.web.sockets import clock
+from pipeline.words.failure import FetchError
+
+PATH = "/.well-known/tdmrep.json"
+_MOST_RULES = 1_000
+Rules = list[tuple[str, bool]]
+"""Patterns of paths, and whether they are reserved."""
+
+
+class TdmRep:
+    """What each origin (scheme, host, port) reserves. A file that is not there, cannot be read or
+    is not valid reserves nothing."""
+
+    def __init__(self, get: Callable[[Url], Answer]) -> None:
+        self._get = get
+        self._memo: Memo[tuple[str, str, int | None], Rules] = Memo(10_000)
+
+    def reserves(self, url: Url) -> bool | None:
+        """Whether the URL is reserved; None if nothing is said of it. Raises FetchError: what a
+        connection can."""
+        origin = (url.scheme or "", url.host or "", url.port)
+        rules = self._memo.get(origin, lambda: self._ask(url))
+        path = url.request_uri
+        found = [(pattern, reserved) for pattern, reserved in rules if matches(pattern, path)]
+        if not found:
+            return None
+        return found[0][1] or max(found, key=lambda rule: len(rule[0]))[1]
+
+    def _ask(self, url: Url) -> tuple[Rules, float]:
+        try:
+            status, body = self._get(Url(url.scheme, None, url.host, url.port, PATH))
+        except FetchError:
+            if clock.waiting == "connection":
+                raise  # the picture cannot be fetched either, so it gets the same reason
+            return [], KEPT_FAILURE
+        if status >= 500:
+            return [], KEPT_FAILURE
+        return (parse_rules(body) if status == 200 else []), KEPT
+
+
+def parse_rules(body: bytes) -> Rules:
+    """The rules that are valid, at most 1,000; none if the file is no JSON array."""
+    try:
+        values = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return []
+    return [
+        (rule["location"], rule["tdm-reservation"] == 1)
+        for rule in (values if isinstance(values, list) else [])[:_MOST_RULES]
+        if _is_rule(rule)
+    ]
+
+
+def _is_rule(rule: Any) -> bool:
+    if not isinstance(rule, dict) or not isinstance(rule.get("location"), str):
+        return False
+    return rule["location"] != "" and rule.get("tdm-reservation") in (0, 1)
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path begins as the pattern says: `*` is any run of characters, a last `$` the end.
+
+    Linear in the path, whatever the pattern.
+    """
+    ends = pattern.endswith("$")
+    first, *others = (pattern[:-1] if ends else pattern).split("*")
+    if not path.startswith(first):
+        return False
+    at = len(first)
+    if ends and not others:
+        return at == len(path)
+    if ends:
+        *others, last = others
+        if len(path) - len(last) < at or not path.endswith(last):
+            return False
+        path = path[: len(path) - len(last)]
+    for part in others:
+        found = path.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
