@@ -28,6 +28,13 @@ class Columns(Section):
         description="The column of Parquet that holds the pictures' bytes; by default the one of "
         "Hugging Face's image type, or one of bytes named `image`, `jpg`, `png` and the like.",
     )
+    scores: tuple[Literal["similarity", "punsafe", "pwatermark", "aesthetic"], ...] = Field(
+        (),
+        description="Scores of the list itself to judge by in place of measuring. `punsafe`: "
+        "`images.nsfw` does not run; `similarity`: stands for `clip_score` in the default rules "
+        "(vectors, if `embed.model` is set, are still made, for duplicates and heads); "
+        "`pwatermark` and `aesthetic` get default rules. They are as good as who made the list.",
+    )
     sha256: str | None = Field(
         None,
         description="The expected sha256 (hex) of the picture's bytes; by default `sha256`, if "

@@ -33,7 +33,8 @@ def provenance(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "packages": {name: _version(name) for name in PACKAGES},
-        "models": {k: v for node in plan.nodes for k, v in node.recipe["models"].items()},
+        "models": {k: v for node in plan.nodes for k, v in node.recipe["models"].items()}
+        | {f"{name}: the list's own": "not measured here" for name in plan.job.columns.scores},
     }
 
 

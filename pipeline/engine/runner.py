@@ -26,6 +26,7 @@ from pipeline.export.registry import asked as layouts_asked
 from pipeline.export.registry import check as check_layouts
 from pipeline.ingest.schema import Listing, find_listing
 from pipeline.judge.stages import stages_for
+from pipeline.measure.listed import check_scores
 from pipeline.measure.registry import resolve
 from pipeline.table.part import ASIDE, settle
 from pipeline.table.run import FORMAT, Run
@@ -66,6 +67,7 @@ def prepare(job: Job) -> Prepared:
     run = Run(f"{job.output.rstrip('/')}/{job.name}")
     listing = find_listing(job, columns_written(job))
     schema = {f.name: f.type for f in listing.schema}
+    check_scores(job, schema)
     # The stages' own checks come first: a missing model says more than a missing digest.
     for stage in stages_for(job, schema):
         stage.check()

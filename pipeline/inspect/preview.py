@@ -20,8 +20,8 @@ VALUE = 60
 
 
 def preview(job: Job) -> dict[str, Any]:
-    """For each product: keys to make, keys in all, and why; and what the list is taken for, as
-    `pipeline.inspect.outline` gives it. Writes nothing.
+    """For each product: keys to make, keys in all, and why; what the list is taken for, as
+    `pipeline.inspect.outline` gives it; and the list's own scores to judge by. Writes nothing.
 
     InputError for a job that cannot be run.
     """
@@ -50,7 +50,12 @@ def preview(job: Job) -> dict[str, Any]:
             row["todo"] = None
             row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)
-    return {"run": run.folder.url, "input": outline(prepared.listing), "stages": rows}
+    return {
+        "run": run.folder.url,
+        "input": outline(prepared.listing),
+        "listed_scores": list(prepared.job.columns.scores),
+        "stages": rows,
+    }
 
 
 def _effort(run: Run, node: Node) -> list[str]:
@@ -76,6 +81,9 @@ def render(answer: Mapping[str, Any]) -> Group:
             share = f"{row['todo']} of {row['shards']}" if row["shards"] else str(row["todo"])
         table.add_row(row["stage"], share, row["why"], style="dim" if row["todo"] == 0 else "")
     lists = [part for entry in answer["input"] for part in _list(entry)]
+    if answer["listed_scores"]:
+        names = ", ".join(answer["listed_scores"])
+        lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     return Group(*lists, Text(f"what `winnow run` would do in {answer['run']}, in shards"), table)
 
 

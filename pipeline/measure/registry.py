@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline import measure
 from pipeline.config.job import Job, Rule
+from pipeline.measure.listed import listed_rules
 from pipeline.measure.stage import Stage
 from pipeline.words.errors import InputError
 from pipeline.words.plugins import discover
@@ -57,7 +58,7 @@ def default_rules(job: Job) -> tuple[Rule, ...]:
     stages = sorted(
         measuring(job, {}), key=lambda s: s.rank if s.rules_rank is None else s.rules_rank
     )
-    return tuple(rule for stage in stages for rule in stage.default_rules())
+    return listed_rules(job, tuple(rule for stage in stages for rule in stage.default_rules()))
 
 
 def resolve(job: Job) -> Job:

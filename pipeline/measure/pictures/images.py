@@ -37,7 +37,7 @@ class ImagesStage(PictureStage):
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "ImagesStage | None":
-        return cls(job) if job.images.nsfw else None
+        return cls(job) if job.images.nsfw and "punsafe" not in job.columns.scores else None
 
     def default_rules(self) -> tuple[Rule, ...]:
         """The threshold that open_nsfw recommends for what is almost certainly unsafe."""
