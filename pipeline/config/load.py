@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.config.job import Job
+from pipeline.config.paths import with_absolute_paths
 from pipeline.words.errors import InputError
 
 S = TypeVar("S", bound=BaseModel)
@@ -17,7 +18,8 @@ S = TypeVar("S", bound=BaseModel)
 def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     """Read and check a job file; `overrides` are `a.b=c` as given to `--set`.
 
-    A job without a name gets the file's name. Raises InputError that names the wrong key.
+    A job without a name gets the file's name; relative paths are those of `config.paths`. Raises
+    InputError that names the wrong key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -39,7 +41,11 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     for override in overrides:
         _override(values, override)
     values.setdefault("name", path.stem)
-    return parse_job(values, str(path))
+    job = parse_job(values, str(path))
+    try:
+        return with_absolute_paths(job, path.parent)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def parse_job(values: dict[str, Any], place: str) -> Job:

@@ -1,10 +1,14 @@
-"""Makes a job's relative paths absolute, because a cluster's workers have other working folders."""
+"""Where the files lie that a job names: beside the job file, or in the working folder.
+
+Relative paths become absolute, because a cluster's workers have other working folders.
+"""
 
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline.config.base import Section
 from pipeline.config.job import Job
+from pipeline.words.errors import InputError
 
 S = TypeVar("S", bound=Section)
 _PATHS = (
@@ -12,32 +16,72 @@ _PATHS = (
 )  # fmt: skip
 
 
-def with_absolute_paths(job: Job) -> Job:
+def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     """The job with every relative path of a file or folder replaced by the absolute path.
 
-    Values that name no existing file (a model's name, a pretrained tag) stay as they are.
+    It is looked for in `folder`, that of the job file, and then in the working folder; `output` in
+    the latter alone. `~` is the home folder. Values that name no existing file (a model's name, a
+    pretrained tag) stay as they are. InputError for one that is in both.
     """
-    captions, images = _absolute(job.captions), job.images
+    captions, images = _absolute(job.captions, folder), job.images
     if captions.toxicity is not None:
-        captions = captions.model_copy(update={"toxicity": _absolute(captions.toxicity)})
-    images = images.model_copy(update={"heads": tuple(_absolute(head) for head in images.heads)})
-    changed: dict[str, Section] = {
+        captions = captions.model_copy(update={"toxicity": _absolute(captions.toxicity, folder)})
+    heads = tuple(_absolute(head, folder) for head in images.heads)
+    changed: dict[str, object] = {
         "captions": captions,
-        "images": images,
-        "embed": _absolute(job.embed),
+        "images": images.model_copy(update={"heads": heads}),
+        "embed": _absolute(job.embed, folder),
     }
-    folders = tuple(
-        folder if "://" in folder else str(Path(folder).expanduser().absolute())
-        for folder in job.download.allow_paths
-    )
-    changed["download"] = _absolute(job.download).model_copy(update={"allow_paths": folders})
+    folders = tuple(_found(one, folder, "download.allow_paths") for one in job.download.allow_paths)
+    download = _absolute(job.download, folder)
+    changed["download"] = download.model_copy(update={"allow_paths": folders})
+    if folder is not None:
+        found = tuple(_found(one, folder, "input") for one in job.inputs())
+        changed["input"] = found[0] if isinstance(job.input, str) else found
+        if job.output.startswith("~"):
+            changed["output"] = str(Path(job.output).expanduser())
     return job.model_copy(update=changed)
 
 
-def _absolute(section: S) -> S:
+def _absolute(section: S, folder: Path | None) -> S:
     changed = {}
     for name in _PATHS:
         value = getattr(section, name, None)
-        if isinstance(value, str) and not Path(value).is_absolute() and Path(value).exists():
-            changed[name] = str(Path(value).absolute())
+        if isinstance(value, str) and value.strip():
+            place = Path(_found(value, folder, name))
+            if place.is_absolute() and place.exists():
+                changed[name] = str(place)
     return section.model_copy(update=changed) if changed else section
+
+
+def _found(value: str, folder: Path | None, key: str) -> str:
+    """The absolute path; beside the job file if there is nothing of that name. URLs stay."""
+    if "://" in value or not value.strip():
+        return value
+    path = Path(value).expanduser()
+    places = [place for place in (folder, Path.cwd()) if place is not None]
+    if path.is_absolute():
+        return str(path)
+    found = [place.absolute() / path for place in places if _exists(place, path)]
+    if len(found) == 2 and not _is_same(*found):
+        raise InputError(
+            f"{key}: {value} is beside the job file ({found[0]}) and in the working folder "
+            f"({found[1]}); write the whole path"
+        )
+    return str(found[0] if found else places[0].absolute() / path)
+
+
+def _exists(place: Path, path: Path) -> bool:
+    try:
+        if (place / path).exists():
+            return True
+        is_pattern = any(sign in str(path) for sign in "*?[")
+        return is_pattern and next(place.glob(str(path)), None) is not None
+    except (OSError, ValueError):
+        return False
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()

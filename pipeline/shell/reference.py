@@ -35,7 +35,9 @@ def config_page() -> str:
     """Every key of a job file, section by section."""
     parts = [
         f"# Job files\n\n{_MADE}\nOne YAML file is one job. Only `input` must be given. Unknown "
-        "keys are errors. Any key can be overridden with `--set a.b=value`. What a change of a key "
+        "keys are errors. Any key can be overridden with `--set a.b=value`. A relative path is "
+        "looked for beside the job file, then in the working folder, where `output` and the paths "
+        "of `train` and `sample` always are; `~` is the home folder. What a change of a key "
         "makes stale is marked beside it; a key without a mark changes what its stage measures, "
         "and all of that stage is done again:\n",
         "\n".join(f"- *{role}*: {text}." for role, text in ROLES.items()) + "\n",
