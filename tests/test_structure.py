@@ -20,7 +20,7 @@ LAYERS = (
     ("engine",),
     ("inspect", "lifecycle"),
     ("demo",),
-    ("shell",),
+    ("shell", "api"),
     ("__main__",),
 )
 LAYER = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}

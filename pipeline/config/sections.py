@@ -242,6 +242,9 @@ class ClusterConfig(Section):
         None, "Threads per compute process; default: they add up to the cores.", ge=1
     )
     window: int | None = tuning(None, "Shards in flight; default: workers + 2.", ge=1)
+    dashboard: bool = tuning(
+        True, "Whether a local Dask cluster serves its dashboard, on loopback only."
+    )
     memory_limit: str = tuning("auto", "Per local worker, as Dask reads it; 0 for none.")
 
     @model_validator(mode="after")

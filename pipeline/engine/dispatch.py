@@ -70,6 +70,8 @@ class Dispatcher:
     def executor(self) -> Executor:
         if self._executor is None:
             self._executor = self._stack.enter_context(self.opening(self._light))
+            if self._executor.dashboard is not None:
+                self.reporter.say(f"the tasks can be watched at {self._executor.dashboard}")
         return self._executor
 
     def expect(self, light: bool) -> None:

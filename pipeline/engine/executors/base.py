@@ -32,6 +32,8 @@ class Executor(ABC):
 
     workers: int
     """How many tasks may run at once."""
+    dashboard: str | None = None
+    """The address of a page that shows the tasks, if there is one."""
 
     @abstractmethod
     def submit(

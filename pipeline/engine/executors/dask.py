@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class DaskExecutor(Executor):
 
     def __init__(self, client: Client, workers: int, has_resources: bool) -> None:
         self.workers = workers
+        self.dashboard = client.dashboard_link or None
         self._client, self._has_resources = client, has_resources
         self._completed = as_completed(loop=client.loop)
         self._flying: set[Any] = set()
@@ -108,6 +110,7 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
     with dask.config.set(settings), _quiet(), contextlib.ExitStack() as stack:
         if config.scheduler is None:
             workers = Shape.of(config).workers
+            stack.enter_context(_main_left_out())
             with _starting():
                 cluster = stack.enter_context(contextlib.closing(_local(config)))
                 client = stack.enter_context(Client(cluster, set_as_default=False))
@@ -121,6 +124,25 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
         _share_host_limiter(client)
         kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
         yield DaskExecutor(client, len(info), {"net", "compute"} <= kinds)
+
+
+@contextlib.contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Keeps workers, also those that are started again later, from importing the main module.
+
+    `multiprocessing` does so in every process that it spawns, because tasks might be defined there;
+    ours are not. A script without `if __name__ == "__main__":` would start itself once more.
+    """
+    original = spawn.get_preparation_data
+
+    def without_main(name: str) -> dict[str, Any]:
+        return {k: v for k, v in original(name).items() if not k.startswith("init_main")}
+
+    spawn.get_preparation_data = without_main
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = original
 
 
 @contextlib.contextmanager
@@ -225,6 +247,10 @@ def _local(config: ClusterConfig) -> Any:
     workers |= {f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)}
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        "options": {
+            "host": "127.0.0.1",
+            "dashboard": config.dashboard,
+            "dashboard_address": "127.0.0.1:0",
+        },
     }
     return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
