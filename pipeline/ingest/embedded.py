@@ -30,7 +30,12 @@ def with_pictures(source: Source, wanted: str | None) -> Source:
     with reading(source), source.open() as handle:
         file = pq.ParquetFile(handle)
         leaf = _picture_column(file.schema_arrow, wanted, f"input: {source.url}")
-        if wanted is None and leaf in file.schema_arrow.names and not _are_pictures(file, leaf):
+        if (
+            wanted is None
+            and leaf
+            and leaf in file.schema_arrow.names
+            and not _are_pictures(file, leaf)
+        ):
             leaf = ""  # some writers give text this type too
         left_out = [f.name for f in file.schema_arrow if leaf and _is_file(file, f, leaf)]
     return replace(source, picture=leaf, left_out=tuple(left_out))
