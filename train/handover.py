@@ -15,6 +15,7 @@ from pipeline.models.clip import check_clip, clip_digest
 from pipeline.table.run import Run
 from pipeline.table.sql import names_in
 from pipeline.words.errors import InputError
+from pipeline.words.extras import need_extra
 from pipeline.words.progress import Reporter
 from train.folder import base_digest
 
@@ -26,6 +27,7 @@ class _Local(Single):
     """A product whose libraries need local paths."""
 
     def check(self) -> None:
+        need_extra(self.name, "train", "diffusers", "transformers")
         if not self.run.folder.is_local:
             raise InputError(f"{self.name}: needs a run folder on a local disk; set `output`")
 

@@ -16,6 +16,7 @@ from pipeline.demo.jobs import own_job
 from pipeline.demo.truth import ReasonScore, score
 from pipeline.demo.web import serve
 from pipeline.table.run import Run
+from pipeline.words.extras import need_extra
 
 
 def run_demo(
@@ -29,6 +30,7 @@ def run_demo(
 
     `run_all` runs a job. Returns the exit code, the answer, and the scores against the truth.
     """
+    need_extra("winnow demo", "train", "diffusers", "transformers")
     job_file = own_job("demo.yaml")
     world = out / "demo-world"
     given = [

@@ -17,6 +17,7 @@ from pipeline.config.sections import ToxicityConfig
 from pipeline.models.packaged import packaged_digest
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
+from pipeline.words.extras import need_extra
 
 Scorer = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Captions to probabilities of being toxic, float32, shape (captions,)."""
@@ -36,6 +37,7 @@ def check_toxicity(config: ToxicityConfig) -> None:
             f"captions.toxicity: Detoxify's `{config.model}` needs `checkpoint`; {_MAKE}; offline, "
             "`model: profanity-check` carries its own weights"
         )
+    need_extra("captions.toxicity", "detoxify", "transformers")
     folder = Path(config.checkpoint)
     for name in _FILES:
         if not (folder / name).is_file():

@@ -1,0 +1,61 @@
+"""What the distribution declares: every imported package, and the extras of some jobs."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from pipeline.words.errors import InputError
+from pipeline.words.extras import need_extra
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = {"train": ("train",), "pipeline/models/convert_detoxify.py": ("detoxify",),
+          "pipeline/models/toxicity.py": ("detoxify",)}  # fmt: skip
+"""Files, by the start of their path, that may import what an extra installs."""
+
+
+PARTS = {"distributed": "dask", "pydantic-core": "pydantic", "markupsafe": "jinja2"}
+"""Distributions that come with a declared one (`dask[distributed]`) and are parts of it."""
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~! ;]", name)[0]).lower()
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"pipeline", "train"}
+
+
+def test_every_imported_package_is_declared():
+    distributions = packages_distributions()
+    main = set(map(plain, PROJECT["dependencies"]))
+    extras = {k: set(map(plain, v)) for k, v in PROJECT["optional-dependencies"].items()}
+    missing = set()
+    for path in sorted([*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "train").rglob("*.py")]):
+        name = str(path.relative_to(ROOT))
+        own = {extra for start, some in EXTRAS.items() if name.startswith(start) for extra in some}
+        allowed = main.union(*(extras[extra] for extra in own))
+        for module in imported(path):
+            names = set(map(plain, distributions.get(module, [module])))
+            if not allowed & {PARTS.get(one, one) for one in names}:
+                missing.add((name, module))
+    assert missing == set()
+
+
+def test_a_missing_extra_is_one_line_with_the_command():
+    with pytest.raises(InputError) as caught:
+        need_extra("train", "train", "json", "no_such_package")
+    assert str(caught.value) == (
+        "train needs no_such_package: pip install 'winnow-curation[train]'"
+    )
