@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.demo.jobs import own_job
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra
 
@@ -59,3 +60,18 @@ def test_a_missing_extra_is_one_line_with_the_command():
     assert str(caught.value) == (
         "train needs no_such_package: pip install 'winnow-curation[train]'"
     )
+
+
+@pytest.mark.parametrize("package", ["pipeline", "train"])
+def test_every_file_of_a_package_is_in_the_wheel(package: str):
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    here = ROOT / package
+    packed = {path for one in patterns["package-data"][package] for path in here.glob(one)}
+    files = {path for path in here.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files - packed if path.suffix not in (".py", ".typed")} == set()
+
+
+def test_winnows_own_jobs_are_files_of_the_package():
+    for name in ("demo.yaml", "openclipart.yaml"):
+        assert own_job(name).is_file()
+        assert own_job(name).samefile(ROOT / "configs" / name)
