@@ -40,7 +40,7 @@ class DownloadStage(TableStage):
 
     name = "download"
     rank = 10
-    step = "Size and shape rules"
+    step = "Fetched-picture rules"
     version = 3
     resource = "net"
 
