@@ -39,7 +39,7 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
         found = tuple(_found(one, folder, "input") for one in job.inputs())
         changed["input"] = found[0] if isinstance(job.input, str) else found
         if job.output.startswith("~"):
-            changed["output"] = str(Path(job.output).expanduser())
+            changed["output"] = str(_expanded(job.output, "output"))
     return job.model_copy(update=changed)
 
 
@@ -58,7 +58,7 @@ def _found(value: str, folder: Path | None, key: str) -> str:
     """The absolute path; beside the job file if there is nothing of that name. URLs stay."""
     if "://" in value or not value.strip():
         return value
-    path = Path(value).expanduser()
+    path = _expanded(value, key)
     places = [place for place in (folder, Path.cwd()) if place is not None]
     if path.is_absolute():
         return str(path)
@@ -69,6 +69,13 @@ def _found(value: str, folder: Path | None, key: str) -> str:
             f"({found[1]}); write the whole path"
         )
     return str(found[0] if found else places[0].absolute() / path)
+
+
+def _expanded(value: str, key: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise InputError(f"{key}: {value}: there is no such user") from None
 
 
 def _exists(place: Path, path: Path) -> bool:

@@ -78,3 +78,10 @@ def test_names_of_models_stay_names(places):
     jobs, _ = places
     found = job(jobs, embed={"model": "ViT-B-32", "pretrained": "openai"})
     assert (found.embed.model, found.embed.pretrained) == ("ViT-B-32", "openai")
+
+
+def test_the_home_of_nobody_is_one_line(places):
+    jobs, _ = places
+    for values in ({"input": "~nobody-here/x.csv"}, {"output": "~nobody-here/runs"}):
+        with pytest.raises(InputError, match="there is no such user"):
+            job(jobs, **values)

@@ -13,7 +13,9 @@ from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
+from pipeline.lifecycle.forget import forget
 from pipeline.table.columns import SIGNALS
+from pipeline.words.progress import Lines
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
  xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
@@ -112,6 +114,14 @@ def test_parts_of_an_earlier_version_stay_and_have_nulls(lab: Lab, tar: str, mon
     assert stats(second.run)["conserved"] is True
     again = lab.run(lab.job(input=tar, download=GATES, shard_size=2, audit_fraction=0))
     assert all(again.cached.values())
+    assert "Licence stated" in Path(write_report(again.run)).read_text()
+    uids = query(again.run, "select uid from samples order by uid")["uid"].to_pylist()
+    for uid in uids:
+        assert not set(explain(again.run, uid)["passthrough"]) & {c.name for c in SIGNALS}
+    with (lab.folder / "said.txt").open("w") as stream:
+        forget(again.run, [("uid", uids[0], "--uid")], False, Lines(stream))
+    found = stats(again.run)
+    assert (found["conserved"], found["reasons"]["forgotten"]) == (True, 1)
 
 
 def test_the_report_counts_what_pictures_say(lab: Lab, tar: str):

@@ -26,7 +26,7 @@ _PROHIBITED = re.compile(r"DMI-PROHIBITED[A-Z-]*")
 _GENERATED = re.compile(r"(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)$")
 _COMFYUI = re.compile(r'"class_type"\s*:')
 _GENERATORS = re.compile(
-    r"stable.?diffusion|midjourney|dall.?e\b|adobe firefly|novelai|invokeai|comfyui|fooocus"
+    r"stable.?diffusion|midjourney|\bdall.?e\b|adobe firefly|novelai|invokeai|comfyui|fooocus"
     r"|automatic1111|dreamstudio|ideogram|leonardo\.ai|google imagen|\bflux\.1\b",
     re.IGNORECASE,
 )
