@@ -73,7 +73,8 @@ def _read_tar(place: InTar, most: int) -> bytes:
         raise FetchError("too_large", f"over {most:,} bytes")
     try:
         fs, path = fsspec.core.url_to_fs(place.file)
-        data = bytes(fs.cat_file(path, place.offset, place.offset + place.size))
+        # By name: s3fs has another parameter in the place of the first.
+        data = bytes(fs.cat_file(path, start=place.offset, end=place.offset + place.size))
     except OSError as error:
         raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
     if len(data) < place.size:
