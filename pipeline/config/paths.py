@@ -3,6 +3,7 @@
 Relative paths become absolute, because a cluster's workers have other working folders.
 """
 
+import glob
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,11 +36,11 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     folders = tuple(_found(one, folder, "download.allow_paths") for one in job.download.allow_paths)
     download = _absolute(job.download, folder)
     changed["download"] = download.model_copy(update={"allow_paths": folders})
+    if job.output.startswith("~"):
+        changed["output"] = str(_expanded(job.output, "output"))
     if folder is not None:
         found = tuple(_found(one, folder, "input") for one in job.inputs())
         changed["input"] = found[0] if isinstance(job.input, str) else found
-        if job.output.startswith("~"):
-            changed["output"] = str(_expanded(job.output, "output"))
     return job.model_copy(update=changed)
 
 
@@ -68,6 +69,8 @@ def _found(value: str, folder: Path | None, key: str) -> str:
             f"{key}: {value} is beside the job file ({found[0]}) and in the working folder "
             f"({found[1]}); write the whole path"
         )
+    if found and not found[0].exists():  # a pattern: the folder's own name is none
+        return f"{glob.escape(str(found[0])[: -len(str(path))])}{path}"
     return str(found[0] if found else places[0].absolute() / path)
 
 

@@ -8,7 +8,7 @@ from pipeline.config.job import Job
 from pipeline.export.imagefolder import FOLDER as PICTURES
 from pipeline.export.imagefolder import picture_files
 from pipeline.export.layout import LEADERS, Export, Layout, Takedown
-from pipeline.export.shards import json_rows
+from pipeline.export.shards import json_rows, renamed
 from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
@@ -68,8 +68,7 @@ def _whole(samples: Iterable[str]) -> bytes:
 
 
 def _sample(file: str, row: dict[str, Any]) -> dict[str, Any]:
-    names = {name: f"input_{name}" if name in _TAKEN or name[:1] == "_" else name for name in row}
-    return {"filepath": f"../{file}", **{names[name]: value for name, value in row.items()}}
+    return {"filepath": f"../{file}", **renamed(row, _TAKEN)}
 
 
 def _encode(sample: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Hugging Face's imagefolder: pictures as plain files, and a table of their columns."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
@@ -59,20 +59,20 @@ def picture_files(shard: str, table: pa.Table) -> Iterator[str]:
 
 
 def _metadata(table: pa.Table) -> pa.Table:
-    names = [f"{key}.jpg" for key in table["key"].to_pylist()]
-    renamed = [_column_name(name, table.column_names) for name in table.column_names]
-    named = table.rename_columns(renamed)
-    return named.add_column(0, "file_name", pa.array(names, pa.string()))
+    files = [f"{key}.jpg" for key in table["key"].to_pylist()]
+    names: list[str] = []
+    for name in table.column_names:
+        names.append(_column_name(name, {"file_name", "text", *names} if name != "caption" else ()))
+    named = table.rename_columns(names)
+    return named.add_column(0, "file_name", pa.array(files, pa.string()))
 
 
-def _column_name(name: str, others: list[str]) -> str:
+def _column_name(name: str, taken: Collection[str]) -> str:
     if name == "caption":
         return "text"
-    own = {"text": "input_text", "file_name": "input_filename", "file_names": "input_filenames"}
-    new = own.get(name, name)
-    for end in ("_file_name", "_file_names"):
-        if new.endswith(end):
-            new = new.removesuffix(end) + end.replace("file_", "file")
-    while new != name and new in others:
-        new = f"input_{new}"
-    return new
+    for end in ("file_name", "file_names"):
+        if name == end or name.endswith(f"_{end}"):
+            name = name.removesuffix(end) + end.replace("_", "")
+    while name in taken:
+        name = f"input_{name}"
+    return name

@@ -7,7 +7,7 @@ from pipeline.config.job import Job
 from pipeline.export.imagefolder import FOLDER as PICTURES
 from pipeline.export.imagefolder import picture_files
 from pipeline.export.layout import Export, Layout, Takedown
-from pipeline.export.shards import json_rows
+from pipeline.export.shards import json_rows, renamed
 from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
@@ -60,7 +60,7 @@ class LabelStudio(Layout):
 def _tasks(number: int, table: Any) -> bytes:
     files = picture_files(shard_name(number), table)
     tasks = [
-        {"data": {"image": f"/data/local-files/?d={file}", **row}}
+        {"data": {**renamed(row, {"image"}), "image": f"/data/local-files/?d={file}"}}
         for file, row in zip(files, json_rows(table), strict=True)
     ]
     return json.dumps(tasks, ensure_ascii=False, default=str, allow_nan=False).encode()

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,16 @@ def write_shard(
     stats.write_text(json.dumps(shard_stats(count), indent=1), encoding="utf-8")
     files = {f"{name}.tar": tar_path, f"{name}_stats.json": stats}
     return {f"{name}.parquet": pa.concat_tables(tables)}, files, count
+
+
+def renamed(row: dict[str, Any], taken: Collection[str]) -> dict[str, Any]:
+    """The row with `input_` before the names that a reader has for something else."""
+    new: dict[str, Any] = {}
+    for name, value in row.items():
+        while name in taken or name in new or name[:1] == "_":
+            name = f"input_{name}"
+        new[name] = value
+    return new
 
 
 def json_rows(table: pa.Table) -> Iterator[dict[str, Any]]:

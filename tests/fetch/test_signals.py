@@ -294,3 +294,72 @@ def test_statements_are_one_line_of_valid_text():
     assert creator is not None
     assert len(creator) <= 300
     assert creator.isprintable()
+
+
+STEPS = "Steps: 1, " * 6_500
+
+
+@pytest.mark.parametrize("many", [1, 199])
+def test_settings_are_looked_for_in_linear_time(many: int):
+    info = PngImagePlugin.PngInfo()
+    for _ in range(many):
+        info.add_text("Comment", STEPS, zip=True)
+    start = time.monotonic()
+    assert read_signals(saved("png", pnginfo=info), "png") == Signals()
+    assert time.monotonic() - start < 2
+
+
+def test_many_packets_and_many_blocks_take_no_time():
+    info = PngImagePlugin.PngInfo()
+    for _ in range(300):
+        info.add_itxt("XML:com.adobe.xmp", "<x>" + "<a/>" * 60_000 + "</x>", zip=True)
+    block = struct.pack("<4sIH", b"II*\0", 8, 60_000)
+    block += struct.pack("<HHII", 0x9999, 2, 5_000, 0x7FFFFF) * 60_000
+    start = time.monotonic()
+    assert read_signals(saved("png", pnginfo=info), "png") == Signals()
+    assert read_signals(saved("png", exif=b"Exif\0\0" + block), "png") == Signals()
+    assert time.monotonic() - start < 4
+
+
+def test_broken_exif_prints_nothing(recwarn: pytest.WarningsRecorder):
+    block = struct.pack("<4sIH", b"II*\0", 8, 100)
+    block += struct.pack("<HHII", 0x9999, 2, 5_000, 0x7FFFFF) * 100
+    read_signals(saved("png", exif=b"Exif\0\0" + block), "png")
+    assert len(recwarn) == 0
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        xmp('<plus:DataMining rdf:parseType="Resource"><rdf:value>DMI-PROHIBITED</rdf:value>'
+            "</plus:DataMining>"),
+        xmp("<plus:DataMining><rdf:Description><rdf:value>DMI-PROHIBITED</rdf:value>"
+            "</rdf:Description></plus:DataMining>"),
+        xmp("<dc:creator>J#rg</dc:creator><plus:DataMining>DMI-PROHIBITED</plus:DataMining>")
+        .replace(b"#", b"\xf6"),
+        xmp("<dc:creator>J#rg</dc:creator><plus:DataMining>DMI-PROHIBITED</plus:DataMining>")
+        .replace(b"#", b"\0"),
+    ],
+    ids=["value", "description", "latin-1", "nul"],
+)  # fmt: skip
+def test_reservations_in_other_writings_and_beside_broken_text(packet: bytes):
+    found = read_signals(saved("webp", xmp=packet), "webp")
+    assert found.optout_metadata == "plus: DMI-PROHIBITED"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("Source", "Ideograms of China, 1920"), ("Software", "Ideogrammar 2.0"),
+        ("Source", "https://www.midjourney-hotel.com/"), ("Source", "From a Midjourney tutorial"),
+        ("Dream", "a dream"), ("Software", "Randall E. Moore's viewer"),
+    ],
+)  # fmt: skip
+def test_texts_that_only_resemble_a_generators_mark(key: str, text: str):
+    assert read_signals(text_chunk(**{key: text}), "png").ai_generated_declared is None
+
+
+def test_texts_of_png_in_latin_1():
+    info = PngImagePlugin.PngInfo()
+    info.add(b"tEXt", b"Author\0J\xf6rg")
+    assert read_signals(saved("png", pnginfo=info), "png").creator == "Jörg"

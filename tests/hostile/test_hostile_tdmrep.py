@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shard_run import IMPATIENT
 from wire_pages import flood, hang_up, redirect, stalled, status
 
-from pipeline.fetch.web.tdmrep import PATH, matches, parse_rules
+from pipeline.fetch.web.tdmrep import PATH, matches, normal, parse_rules
 
 RESERVED = "opted_out_tdm"
 ON = {"tdmrep_json": True}
@@ -119,3 +119,11 @@ def test_a_delay_beyond_the_jobs_limit_is_a_refusal(value, options, reason, serv
     outcome = run([f"{site.base}/a.jpg"], options)
     assert outcome.reasons == [reason], outcome.rows
     assert site.requests["/a.jpg"] == (0 if reason else 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [("/bilder/ä/", "/bilder/%C3%A4/x.jpg"), ("/a%2db/", "/a-b/x.jpg"), ("/%c3%a4", "/%C3%A4")],
+)
+def test_paths_are_compared_in_normal_form(pattern: str, path: str):
+    assert matches(normal(pattern), normal(path))

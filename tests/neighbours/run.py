@@ -26,6 +26,7 @@ from stored_samples import sample, write_tar  # noqa: E402
 
 ROWS = 40
 PACKAGES = {
+    "clip_retrieval": ["clip-retrieval", "setuptools<80"],
     "croissant": ["mlcroissant[parquet]"],
     "fiftyone": ["fiftyone"],
     "label_studio": ["label-studio-sdk"],
@@ -61,10 +62,12 @@ def make_export(scratch: Path, pool: Path) -> tuple[Path, int]:
     job = {
         "input": str(pool), "output": str(scratch / "runs"), "shard_size": 10,
         "captions": {"toxicity": None, "language": False}, "images": {"nsfw": None},
-        "download": {"min_image_size": 32}, "cluster": {"executor": "inline"},
+        "embed": {"model": "winnow-tiny"}, "download": {"min_image_size": 32},
+        "cluster": {"executor": "inline"},
         "rules": [{"reason": "x_fourth", "when": "regexp_extract(url, '[0-9]+')::int % 4 = 0"}],
         "export": {"license": "CC0-1.0", "shard_size": 20,
-                   "formats": ["imagefolder", "fiftyone", "label-studio", "datacomp"]},
+                   "formats": ["imagefolder", "fiftyone", "label-studio", "datacomp",
+                               "clip-retrieval"]},
     }  # fmt: skip
     (scratch / "job.yaml").write_text(yaml.safe_dump(job))
     command = [sys.executable, "-m", "pipeline", "run", str(scratch / "job.yaml")]

@@ -139,3 +139,18 @@ def test_the_pools_uids_may_have_another_column(exported):
     rows = [row | {"pool_id": pool_uid(row)} for row in pairs(8)]
     planned = exported(rows=rows, columns={"uid": "pool_id"}, export={"formats": ["datacomp"]})
     assert len(np.load(place(planned) / "subset.npy")) == len(kept_captions(planned))
+
+
+def test_columns_of_the_list_never_take_the_place_of_a_layouts_own(exported, loaded):
+    names = ("image", "id", "input_id", "filepath", "file_name", "input_filename", "text")
+    rows = [row | {name: f"the list's {name}" for name in names} for row in pairs(8)]
+    planned = exported(rows=rows, export={"formats": FORMATS})
+    folder = place(planned)
+    (task, *_) = json.loads((folder / "label-studio" / "00000.json").read_text())
+    assert task["data"]["image"].startswith("/data/local-files/?d=imagefolder/")
+    assert task["data"]["input_image"] == "the list's image"
+    (one, *_) = json.loads((folder / "fiftyone" / "samples.json").read_text())["samples"]
+    assert one["filepath"].startswith("../imagefolder/")
+    assert {"the list's id", "the list's input_id", "the list's filepath"} <= set(one.values())
+    found = loaded("imagefolder", data_dir=f"{folder}/imagefolder")
+    assert {f"the list's {name}" for name in names if name != "image"} <= set(found[0].values())

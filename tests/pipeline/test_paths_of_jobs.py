@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipeline.config.load import load_job
+from pipeline.ingest.listing import find_sources
 from pipeline.words.errors import InputError
 
 
@@ -85,3 +86,12 @@ def test_the_home_of_nobody_is_one_line(places):
     for values in ({"input": "~nobody-here/x.csv"}, {"output": "~nobody-here/runs"}):
         with pytest.raises(InputError, match="there is no such user"):
             job(jobs, **values)
+
+
+def test_a_pattern_beside_a_job_in_a_folder_with_signs_of_patterns(places):
+    jobs, _ = places
+    odd = jobs / "a[1]"
+    odd.mkdir()
+    (odd / "x.csv").write_text("url,caption\nhttps://a.example/1.jpg,a cat\n")
+    found = job(odd, input="*.csv")
+    assert [source.url for source in find_sources(found)] == [f"file://{odd}/x.csv"]

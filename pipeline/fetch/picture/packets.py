@@ -14,8 +14,9 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 """The user type of a C2PA store in ISO base media files (C2PA 2.2, A.5)."""
-_MOST_TEXT, _MOST_XMP, _MOST_TEXTS = 1 << 16, 1 << 20, 200
-"""Bytes of a text and of an XMP packet, and texts, that are read; what is longer is left out."""
+_MOST_TEXT, _MOST_XMP = 1 << 14, 1 << 18
+"""Bytes of a text and of an XMP packet that are read; a longer packet is left out."""
+_MOST_TEXTS, _MOST_PACKETS = 50, 3
 
 
 @dataclass
@@ -51,7 +52,7 @@ def find_packets(data: bytes, form: str) -> Packets:
                 found.jumbf += [data[first - 4 : stop]] if first >= 0 else []
     if form in ("avif", "gif"):
         found.xmp += _scanned(data)
-    found.xmp = [packet for packet in found.xmp if len(packet) <= _MOST_XMP]
+    found.xmp = [packet for packet in found.xmp[:_MOST_PACKETS] if len(packet) <= _MOST_XMP]
     return found
 
 
@@ -79,18 +80,28 @@ def _of_jpeg(data: bytes, found: Packets) -> None:
 
 
 def _of_png(data: bytes, found: Packets) -> None:
+    seen = 0
     for name, start, stop in png_chunks(data):
         if name == b"eXIf":
             found.exif.append(data[start:stop])
         elif name == b"caBX":
             found.jumbf.append(data[start:stop])
-        elif name in (b"tEXt", b"zTXt", b"iTXt") and len(found.texts) < _MOST_TEXTS:
+        elif name in (b"tEXt", b"zTXt", b"iTXt") and seen < _MOST_TEXTS:
+            seen += 1
             keyword, _, body = data[start:stop].partition(b"\0")
             if keyword == b"XML:com.adobe.xmp":
                 found.xmp.append(_png_text(name, body, _MOST_XMP + 1))
             else:
-                text = _png_text(name, body, _MOST_TEXT).decode(errors="replace")
+                text = _decoded(_png_text(name, body, _MOST_TEXT))
                 found.texts.append((keyword.decode("latin-1"), text))
+
+
+def _decoded(text: bytes) -> str:
+    """Most write UTF-8; Latin-1 is what PNG defines for two of the three kinds."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _png_text(name: bytes, body: bytes, most: int) -> bytes:

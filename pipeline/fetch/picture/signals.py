@@ -5,6 +5,7 @@ Sources: PLUS LDF 2.0.1 (`plus:DataMining`), IPTC Photo Metadata 2024.1 (`Digita
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +23,20 @@ _TDM = "http://www.w3.org/ns/tdmrep#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _LISTS = {f"{_RDF}{name}" for name in ("Alt", "Bag", "Seq")}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _PROHIBITED = re.compile(r"DMI-PROHIBITED[A-Z-]*")
 _GENERATED = re.compile(r"(trainedAlgorithmicMedia|compositeWithTrainedAlgorithmicMedia)$")
+_DREAM = re.compile(r" -[sS] ?\d")
+"""The options that InvokeAI's command line notes."""
 _COMFYUI = re.compile(r'"class_type"\s*:')
 _GENERATORS = re.compile(
-    r"stable.?diffusion|midjourney|\bdall.?e\b|adobe firefly|novelai|invokeai|comfyui|fooocus"
-    r"|automatic1111|dreamstudio|ideogram|leonardo\.ai|google imagen|\bflux\.1\b",
+    r"\b(?:stable.?diffusion|midjourney|dall.?e|adobe firefly|novelai|invokeai|comfyui|fooocus"
+    r"|automatic1111|dreamstudio|ideogram\.ai|leonardo\.ai|google imagen|flux\.1)(?![\w-])",
     re.IGNORECASE,
 )
 """Names of generators, as they stand in the fields for the software that made a picture."""
-_SETTINGS = re.compile(r"\bSteps: \d+, .*\bSampler: ", re.DOTALL)
-"""How Stable Diffusion's web interfaces note their settings."""
+_STEPS = re.compile(r"\bSteps: \d{1,5}, ")
+_MOST_EXIF = 1 << 18
 _ARTIST, _COPYRIGHT, _SOFTWARE, _EXIF_IFD, _COMMENT = 0x013B, 0x8298, 0x0131, 0x8769, 0x9286
 
 
@@ -62,7 +66,7 @@ def read_signals(data: bytes, form: str) -> Signals:
         _quietly(_read_c2pa, store, stated)
     for keyword, text in packets.texts:
         _read_text(keyword, text, stated)
-    for block in packets.exif:
+    for block in packets.exif[:1]:
         _quietly(_read_exif, block, stated)
     for block in packets.iptc:
         _quietly(_read_iptc, block, stated)
@@ -93,11 +97,21 @@ def _quietly(read: Any, block: bytes, stated: _Stated) -> None:
         pass
 
 
+def _has_settings(text: str) -> bool:
+    """Whether a text has the settings as Stable Diffusion's web interfaces note them."""
+    steps = _STEPS.search(text)
+    return steps is not None and " Sampler: " in text[steps.end() - 1 :]
+
+
 def _read_xmp(packet: bytes, stated: _Stated) -> None:
-    from defusedxml.ElementTree import fromstring
+    from defusedxml.ElementTree import ParseError, fromstring
 
     start, end = packet.find(b"<"), packet.rfind(b">")
-    tree = fromstring(packet[start : end + 1], forbid_dtd=True)
+    try:
+        tree = fromstring(packet[start : end + 1], forbid_dtd=True)
+    except ParseError:  # often one byte of another coding, or a control character
+        text = packet[start : end + 1].decode(errors="replace")
+        tree = fromstring(_CONTROLS.sub(" ", text), forbid_dtd=True)
     for name, values in _properties(tree):
         joined = "; ".join(values)
         if name == f"{{{_PLUS}}}DataMining":
@@ -131,6 +145,10 @@ def _properties(tree: Any) -> Iterator[tuple[str, list[str]]]:
             yield name, [value.strip()]
         values = [element.attrib.get(f"{_RDF}resource") or "", element.text or ""]
         for child in element:
+            if child.tag == f"{_RDF}value":
+                values.append(child.attrib.get(f"{_RDF}resource") or child.text or "")
+            elif child.tag == f"{_RDF}Description":
+                values += [one.text or "" for one in child if one.tag == f"{_RDF}value"]
             if child.tag in _LISTS:
                 values += [one.attrib.get(f"{_RDF}resource") or one.text or "" for one in child]
         if found := [value.strip() for value in values if value.strip()]:
@@ -148,16 +166,17 @@ def _read_c2pa(store: bytes, stated: _Stated) -> None:
 def _read_text(keyword: str, text: str, stated: _Stated) -> None:
     """A text of PNG; generators write their settings there."""
     key = keyword.lower()
-    if key == "parameters" and _SETTINGS.search(text):
+    if key == "parameters" and _has_settings(text):
         stated.add("ai_generated_declared", "text: parameters", 2)
     elif key in ("prompt", "workflow") and _COMFYUI.search(text):
         stated.add("ai_generated_declared", f"text: {key} of ComfyUI", 2)
-    elif key in ("invokeai_metadata", "sd-metadata", "dream"):
+    elif key in ("invokeai_metadata", "sd-metadata") or (key == "dream" and _DREAM.search(text)):
         stated.add("ai_generated_declared", f"text: {key} of InvokeAI", 2)
     elif key in ("software", "source", "generator", "title", "description", "comment"):
-        if key in ("software", "source", "generator") and (match := _GENERATORS.search(text)):
+        find = _GENERATORS.match if key == "source" else _GENERATORS.search
+        if key in ("software", "source", "generator") and (match := find(text)):
             stated.add("ai_generated_declared", f"software: {match[0]}", 2)
-        elif _SETTINGS.search(text):
+        elif _has_settings(text):
             stated.add("ai_generated_declared", f"text: {key}", 2)
     elif key == "author":
         stated.add("creator", text, 1)
@@ -166,6 +185,13 @@ def _read_text(keyword: str, text: str, stated: _Stated) -> None:
 
 
 def _read_exif(block: bytes, stated: _Stated) -> None:
+    if len(block) > _MOST_EXIF:
+        return
+    with warnings.catch_warnings(action="ignore"):
+        _read_tags(block, stated)
+
+
+def _read_tags(block: bytes, stated: _Stated) -> None:
     from PIL import Image
 
     exif = Image.Exif()
@@ -175,7 +201,7 @@ def _read_exif(block: bytes, stated: _Stated) -> None:
     if match := _GENERATORS.search(_plain(exif.get(_SOFTWARE))):
         stated.add("ai_generated_declared", f"software: {match[0]}", 2)
     comment = exif.get_ifd(_EXIF_IFD).get(_COMMENT)
-    if isinstance(comment, bytes) and any(map(_SETTINGS.search, _comment_texts(comment))):
+    if isinstance(comment, bytes) and any(map(_has_settings, _comment_texts(comment))):
         stated.add("ai_generated_declared", "text: UserComment", 2)
 
 

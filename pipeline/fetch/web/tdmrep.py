@@ -6,8 +6,10 @@ or by the longest of them counts.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from urllib3.util import Url
 
@@ -35,7 +37,7 @@ class TdmRep:
         connection can."""
         origin = (url.scheme or "", url.host or "", url.port)
         rules = self._memo.get(origin, lambda: self._ask(url))
-        path = url.request_uri
+        path = normal(url.request_uri)
         found = [(pattern, reserved) for pattern, reserved in rules if matches(pattern, path)]
         if not found:
             return None
@@ -60,10 +62,26 @@ def parse_rules(body: bytes) -> Rules:
     except (ValueError, RecursionError):
         return []
     return [
-        (rule["location"], rule["tdm-reservation"] == 1)
+        (normal(rule["location"]), rule["tdm-reservation"] == 1)
         for rule in (values if isinstance(values, list) else [])[:_MOST_RULES]
         if _is_rule(rule)
     ]
+
+
+def normal(path: str) -> str:
+    """A path or pattern as RFC 9309, 2.2.2 compares them: other than ASCII percent-encoded, what
+    needs no encoding decoded, hexadecimal digits in capitals."""
+
+    def of(match: re.Match[str]) -> str:
+        letter = chr(int(match[1], 16))
+        return (
+            letter
+            if letter.isascii() and (letter.isalnum() or letter in "-._~")
+            else match[0].upper()
+        )
+
+    quoted = quote(path.encode(errors="replace"), safe="%/*$?&=+,;:@!'()~[]#")
+    return re.sub("%([0-9A-Fa-f]{2})", of, quoted)
 
 
 def _is_rule(rule: Any) -> bool:
