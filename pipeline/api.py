@@ -54,21 +54,26 @@ class Finished:
         return connect(Run.open(self.folder)).view("samples")
 
 
-def load(job: str | Path | Mapping[str, Any], set: Sequence[str] = ()) -> Job:  # noqa: A002
+def load(
+    job: str | Path | Mapping[str, Any] | Job,
+    set: Sequence[str] = (),  # noqa: A002 - the name of the command's option
+) -> Job:
     """A checked job, of a job file or of its keys; `set` are `a.b=c` as the command's `--set`.
 
     InputError, in one line, for a key or value that is wrong. `set` is for job files only.
     """
+    if set and not isinstance(job, str | Path):
+        raise TypeError("`set` changes a job file; change the mapping itself")
+    if isinstance(job, Job):
+        return job
     if isinstance(job, Mapping):
-        if set:
-            raise TypeError("`set` changes a job file; change the mapping itself")
         return parse_job({"name": "job", **job}, "the job")
     return load_job(Path(job), set)
 
 
 def run(
     job: str | Path | Mapping[str, Any] | Job,
-    set: Sequence[str] = (),  # noqa: A002
+    set: Sequence[str] = (),  # noqa: A002 - the name of the command's option
     quiet: bool = False,
 ) -> Finished:
     """Run a job and what of it is not up to date, as `winnow run` does; progress goes to stderr.
@@ -80,7 +85,7 @@ def run(
     from pipeline.words.progress import Lines
 
     job_file = Path(job) if isinstance(job, str | Path) else None
-    prepared = prepare(job if isinstance(job, Job) else load(job, set))
+    prepared = prepare(load(job, set))
     with contextlib.ExitStack() as stack:
         stream = sys.stderr
         if quiet:
@@ -92,10 +97,9 @@ def run(
 
 def open_run(folder: str | Path) -> Finished:
     """An earlier run, of its folder. InputError if there is none."""
-    from pipeline.export.finish import Manifest
+    from pipeline.inspect.exported import export_folder
 
     found = Run.open(str(folder))
-    name = str(found.state.get("products", {}).get("export", {}).get("folder", ""))
-    whole = bool(name) and Manifest.read(found.folder.sub(name)) is not None
-    export = found.folder.path(name) if whole else None
+    name = export_folder(found)
+    export = found.folder.path(name) if name is not None else None
     return Finished(found.folder.url, export, list(found.state.get("quarantined", [])))

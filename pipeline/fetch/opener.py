@@ -190,7 +190,7 @@ class Fetcher:
                 lambda at: self.refuse_host(at.host or ""),
                 _ignore_headers,
                 _take_robots_txt,
-            )  # fmt: skip
+            )
             return self._try(lambda: follow(ROBOTS_REDIRECTS))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.table.places import Place, read_place
+from pipeline.table.places import Place, check_bytes, read_place, reading_here
 from pipeline.table.stored import InFolder, InTable, InTar, Nowhere, Stored, stamp_of
 from pipeline.words.failure import FetchError
 
@@ -39,13 +39,14 @@ class StoredPictures:
         if self._stamp(file) != place.stamp:
             raise FetchError("file_missing", "the file changed since its list was read; run again")
         if isinstance(place, InFolder):
-            return read_place(Place(place.folder.removeprefix("file://"), place.name), most)
+            return read_place(Place(place.folder, place.name), most)
         if isinstance(place, InTar):
             return _read_tar(place, most)
         data = self._tables[place.file, place.column].read(place.row)
         if data is None:
             raise FetchError("file_missing", "the cell is empty")
-        return _within(data, most)
+        check_bytes(len(data), most)
+        return data
 
     def close(self) -> None:
         for table in self._tables.values():
@@ -53,30 +54,17 @@ class StoredPictures:
 
 
 def _stamp(file: str) -> str:
-    try:
+    with reading_here():
         fs, path = fsspec.core.url_to_fs(file)
         return stamp_of(fs.info(path))
-    except FileNotFoundError:
-        raise FetchError("file_missing", "there is no such file") from None
-    except OSError as error:
-        raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
-
-
-def _within(data: bytes, most: int) -> bytes:
-    if len(data) > most:
-        raise FetchError("too_large", f"over {most:,} bytes")
-    return data
 
 
 def _read_tar(place: InTar, most: int) -> bytes:
-    if place.size > most:
-        raise FetchError("too_large", f"over {most:,} bytes")
-    try:
+    check_bytes(place.size, most)
+    with reading_here():
         fs, path = fsspec.core.url_to_fs(place.file)
         # By name: s3fs has another parameter in the place of the first.
         data = bytes(fs.cat_file(path, start=place.offset, end=place.offset + place.size))
-    except OSError as error:
-        raise FetchError("file_missing", f"cannot be read: {error.strerror or error}") from None
     if len(data) < place.size:
         raise FetchError("file_missing", "the tar is shorter than when its list was read")
     return data

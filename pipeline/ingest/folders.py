@@ -46,10 +46,10 @@ def read_folder(source: Source) -> Iterator[Sample | str]:
         if any(part.startswith((".", "_")) for part in name.split("/")):
             continue
         beside = sides.get(_stem(path), {})
-        address, root = fs.unstrip_protocol(path), source.url.removeprefix("file://")
+        address = fs.unstrip_protocol(path)
         try:
-            files = {kind: read_place(Place(root, side), LONGEST) for kind, side in beside.items()}
-            row = sample_row(files)
+            places = {kind: Place(source.url, side) for kind, side in beside.items()}
+            row = sample_row({kind: read_place(at, LONGEST) for kind, at in places.items()})
         except FetchError:  # a link out of the folder, a pipe, a file beyond all measure
             row = None
         if row is None:

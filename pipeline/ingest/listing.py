@@ -51,10 +51,11 @@ def _find(url: str, wanted: str) -> list[Source]:
                 f"input: cannot tell the format of {one} by its name; set `input_format` to csv, "
                 "tsv, jsonl, json, parquet or webdataset"
             )
+        info = fs.info(one)
         found.append(
             Source(
-                fs.unstrip_protocol(one), known, fs.ukey(one), fs.size(one) or 0,
-                () if one == path else _partition(one, path), stamp=stamp_of(fs.info(one)),
+                fs.unstrip_protocol(one), known, fs.ukey(one), info.get("size") or 0,
+                () if one == path else _partition(one, path), stamp=stamp_of(info),
             )
         )  # fmt: skip
     return found

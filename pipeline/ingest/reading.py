@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -105,6 +106,13 @@ def read_batches(source: Source) -> Iterator[Raw]:
         for raw in _READERS[source.format](source):
             constant = {name: [value] * raw.rows for name, value in source.partition}
             yield replace(raw, columns={**constant, **raw.columns}) if constant else raw
+
+
+@lru_cache(maxsize=1)
+def first_rows(source: Source) -> Raw | None:
+    """The first batch that has rows, None without any; several questions about a file in a row
+    read it once."""
+    return next((raw for raw in read_batches(source) if raw.rows), None)
 
 
 def read_schema(source: Source) -> dict[str, pa.DataType]:

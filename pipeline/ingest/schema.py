@@ -17,7 +17,7 @@ from pipeline.ingest.documents import is_document
 from pipeline.ingest.embedded import with_pictures
 from pipeline.ingest.listing import find_sources
 from pipeline.ingest.names import CAPTION_NAMES, PATH_NAMES, URL_NAMES, find_captions, find_url
-from pipeline.ingest.reading import check_source, read_batches, read_schema
+from pipeline.ingest.reading import check_source, first_rows, read_batches, read_schema
 from pipeline.ingest.rows import as_text
 from pipeline.ingest.samples import ADDRESS, TEXT
 from pipeline.ingest.source import Source
@@ -85,6 +85,7 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
     (SQL ignores case), is kept as `input_<name>`.
     """
     sources, schemas = [], []
+    first_rows.cache_clear()  # a store may not say that a file has changed
     for source in find_sources(job):
         check_source(source)
         if source.format == "json" and job.input_format == "auto" and not is_document(source):
@@ -101,7 +102,7 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
     pairs = tuple(
         _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
     )
-    others = _others(sources, schemas, pairs)
+    others = _others(job, sources, schemas, pairs)
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
     used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _ADDED_LATER}
     if others.pop(INTERNAL, None) is not None:
@@ -172,6 +173,7 @@ def _is_filled(source: Source, name: str) -> bool:
 
 
 def _others(
+    job: Job,
     sources: Sequence[Source],
     schemas: Sequence[dict[str, pa.DataType]],
     pairs: Sequence[Pair],
@@ -181,8 +183,9 @@ def _others(
     unclear: list[str] = []
     for source, schema, (url, caption) in zip(sources, schemas, pairs, strict=True):
         taken = {url, ADDRESS, caption}
-        if isinstance(caption, tuple) and caption[:1] == (TEXT,) and source.is_of_samples:
-            taken |= {*caption}  # those beside the text are alike
+        found = source.is_of_samples and job.columns.captions is None
+        if found and isinstance(caption, tuple) and TEXT in caption:
+            taken |= {*caption}  # `_captions_beside` has found them alike
         for name, kind in schema.items():
             if name in taken or name in unclear:
                 continue
@@ -242,7 +245,7 @@ def _by_values(
 
 def _first_cells(source: Source, name: str) -> list[Any]:
     """The first rows' cells in a column of one file."""
-    raw = next((raw for raw in read_batches(source) if raw.rows), None)
+    raw = first_rows(source)
     return readable(raw.columns.get(name, [])) if raw is not None else []
 
 
@@ -256,4 +259,4 @@ def _first_numbers(source: Source, name: str) -> list[Any]:
 
 
 def _has_rows(source: Source) -> bool:
-    return any(raw.rows or raw.broken for raw in read_batches(source))
+    return first_rows(source) is not None or any(raw.broken for raw in read_batches(source))

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.cells import readable
-from pipeline.ingest.reading import Raw, read_batches
+from pipeline.ingest.reading import Raw, first_rows
 from pipeline.ingest.rows import as_text, with_captions
 from pipeline.ingest.samples import ADDRESS
 from pipeline.ingest.schema import Listing
@@ -49,7 +49,7 @@ def _way(source: Source, pair: tuple[Any, ...]) -> tuple[Any, ...]:
 def _columns(
     listing: Listing, source: Source, url: str, caption: str | tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    raw = next((_head(raw) for raw in read_batches(source) if raw.rows), Raw(0, {}, []))
+    raw = _head(first_rows(source) or Raw(0, {}, []))
     raw, captions = with_captions(raw, caption)
     own = caption if isinstance(caption, str) else list(caption)
     found = [

@@ -1,7 +1,9 @@
 """Reads one file below a folder, and nothing else: no link out of it, no pipe, no device."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import fsspec
 
 from pipeline.words.failure import FetchError
+
+_FILE = "file://"
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,17 @@ class Place:
 
 def read_place(place: Place, most: int) -> bytes:
     """The file's bytes. FetchError: too_large (over `most`), file_missing, path_forbidden."""
-    try:
-        if "://" in place.folder:
+    with reading_here():
+        if "://" in place.folder and not place.folder.startswith(_FILE):
             return _read_store(place, most)
         return _read_local(place, most)
+
+
+@contextlib.contextmanager
+def reading_here() -> Iterator[None]:
+    """Turns the errors of a file that is not there or cannot be read: FetchError, file_missing."""
+    try:
+        yield
     except FileNotFoundError:
         raise FetchError("file_missing", "there is no such file") from None
     except OSError as error:
@@ -33,8 +44,14 @@ def read_place(place: Place, most: int) -> bytes:
         raise FetchError("file_missing", f"cannot be read: {error}") from None
 
 
+def check_bytes(size: int, most: int) -> None:
+    """FetchError, too_large, for a file of more than `most` bytes."""
+    if size > most:
+        raise FetchError("too_large", f"over {most:,} bytes")
+
+
 def _read_local(place: Place, most: int) -> bytes:
-    root = Path(place.folder).resolve()
+    root = Path(place.folder.removeprefix(_FILE)).resolve()
     path = (root / place.name).resolve()
     if not path.is_relative_to(root):
         raise FetchError("path_forbidden", "a link leads out of the allowed folder")
@@ -55,6 +72,5 @@ def _read_store(place: Place, most: int) -> bytes:
 
 def _read(handle: Any, most: int) -> bytes:
     data = bytes(handle.read(most + 1))
-    if len(data) > most:
-        raise FetchError("too_large", f"over {most:,} bytes")
+    check_bytes(len(data), most)
     return data

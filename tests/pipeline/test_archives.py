@@ -234,6 +234,12 @@ def test_captions_that_the_job_names_stay_columns(tmp_path: Path):
     assert (one["caption"], one["alt_text"]) == ("a", "b")
 
 
+def test_captions_that_the_job_names_stay_columns_of_a_tar_too(tmp_path: Path):
+    path = write_tar(tmp_path / "x.tar", sample("1", 1, "a", {"alt": "b"}))
+    (one,) = read(listing(path, columns={"caption": ["txt", "alt"]}))
+    assert (one["caption"], one["alt"]) == ("a", "b")
+
+
 def test_a_name_with_a_dot_and_cells_that_are_empty_or_broken(tmp_path: Path):
     cells = [None] * 30 + [b"broken", picture(1), picture(2)]
     table = pa.table({"my.image": cells, "jpg": cells, "caption": ["a cat"] * 33})

@@ -110,18 +110,25 @@ def _inflate_profile(body: bytes, cap: int) -> bytes | None:
 
 
 def _of_webp(data: bytes, cap: int) -> Metadata:
-    orientation, profile, at = 1, None, 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        start, stop = at + 8, min(at + 8 + size, len(data))
+    orientation, profile = 1, None
+    for name, start, stop in webp_chunks(data):
         if name == b"EXIF":
             check_size("EXIF", stop - start, cap)
             orientation = exif_orientation(data[start:stop].removeprefix(b"Exif\0\0"))
         elif name == b"ICCP":
             check_size("a colour profile", stop - start, cap)
             profile = data[start:stop]
-        at = start + size + (size & 1)
     return Metadata(data, orientation, profile)
+
+
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk's body, up to the end of the file."""
+    at = 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        start = at + 8
+        yield name, start, min(start + size, len(data))
+        at = start + size + (size & 1)
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.fetch.picture.metadata import png_chunks
+from pipeline.fetch.picture.metadata import png_chunks, webp_chunks
 from pipeline.fetch.picture.sniff import boxes, jpeg_segments
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -122,17 +122,13 @@ def _png_text(name: bytes, body: bytes, most: int) -> bytes:
 
 
 def _of_webp(data: bytes, found: Packets) -> None:
-    at = 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        body = data[at + 8 : at + 8 + size]
+    for name, start, stop in webp_chunks(data):
         if name == b"XMP ":
-            found.xmp.append(body)
+            found.xmp.append(data[start:stop])
         elif name == b"EXIF":
-            found.exif.append(body.removeprefix(b"Exif\0\0"))
+            found.exif.append(data[start:stop].removeprefix(b"Exif\0\0"))
         elif name == b"C2PA":
-            found.jumbf.append(body)
-        at += 8 + size + (size & 1)
+            found.jumbf.append(data[start:stop])
 
 
 def _scanned(data: bytes) -> Iterator[bytes]:

@@ -21,6 +21,14 @@ _RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
 _CC = "http://creativecommons.org/ns#"
 _TDM = "http://www.w3.org/ns/tdmrep#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
+_AS_STATED = {
+    f"{{{_CC}}}license": ("license_declared", 0),
+    f"{{{_RIGHTS}}}WebStatement": ("license_declared", 1),
+    f"{{{_RIGHTS}}}UsageTerms": ("license_declared", 2),
+    f"{{{_DC}}}rights": ("license_declared", 3),
+    f"{{{_DC}}}creator": ("creator", 0),
+}
+"""Properties whose text is a signal itself: its name, and its rank among others of that name."""
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _LISTS = {f"{_RDF}{name}" for name in ("Alt", "Bag", "Seq")}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -126,16 +134,9 @@ def _read_xmp(packet: bytes, stated: _Stated) -> None:
                     stated.add("ai_generated_declared", f"iptc: {match[0]}")
         elif name == f"{{{_XMP}}}CreatorTool" and (match := _GENERATORS.search(joined)):
             stated.add("ai_generated_declared", f"software: {match[0]}", 2)
-        elif name == f"{{{_CC}}}license":
-            stated.add("license_declared", joined)
-        elif name == f"{{{_RIGHTS}}}WebStatement":
-            stated.add("license_declared", joined, 1)
-        elif name == f"{{{_RIGHTS}}}UsageTerms":
-            stated.add("license_declared", joined, 2)
-        elif name == f"{{{_DC}}}rights":
-            stated.add("license_declared", joined, 3)
-        elif name == f"{{{_DC}}}creator":
-            stated.add("creator", joined)
+        elif name in _AS_STATED:
+            column, rank = _AS_STATED[name]
+            stated.add(column, joined, rank)
 
 
 def _properties(tree: Any) -> Iterator[tuple[str, list[str]]]:

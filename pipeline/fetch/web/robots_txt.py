@@ -46,16 +46,8 @@ class RobotsTxt:
         rules = self._memo.get(origin, lambda: self._ask(url))
         if isinstance(rules, FetchError):
             raise FetchError(rules.reason, rules.detail)
-        if rules is None:
-            return
-        if not rules.can_fetch(url.url, self._token):
+        if rules is not None and not rules.can_fetch(url.url, self._token):
             raise FetchError("opted_out_robots_txt", f"robots.txt of {url.host} forbids it")
-        delay = rules.crawl_delay(self._token) or 0.0
-        if self._max_delay is not None and delay > 0:
-            if delay > self._max_delay:
-                detail = f"robots.txt of {url.host} asks for {delay:g} s between requests"
-                raise FetchError("opted_out_robots_txt", detail)
-            self._slow_down(url, delay)
 
     def _ask(self, url: Url) -> tuple[Protego | FetchError | None, float]:
         robots = Url(url.scheme, None, url.host, url.port, "/robots.txt")
@@ -76,4 +68,11 @@ class RobotsTxt:
         if status != 200:
             return None, KEPT
         text = body.decode("utf-8-sig", errors="replace").replace("\0", "")
-        return Protego.parse(text), KEPT
+        rules = Protego.parse(text)
+        delay = rules.crawl_delay(self._token) or 0.0
+        if self._max_delay is not None and delay > self._max_delay:
+            detail = f"robots.txt of {url.host} asks for {delay:g} s between requests"
+            return FetchError("opted_out_robots_txt", detail), KEPT
+        if self._max_delay is not None and delay > 0:
+            self._slow_down(url, delay)
+        return rules, KEPT
