@@ -1,6 +1,5 @@
 """The parts that are up to date: for each product of the last run, which keys are committed."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from pipeline.export.finish import Manifest
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import Sidecar, part_folder, read_sidecar, read_sidecars, shard_name
 from pipeline.table.run import Run, ShardIndex
+from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
 from pipeline.words.errors import InputError
 
@@ -140,7 +140,7 @@ def _merged(read: Callable[..., dict[Any, Sidecar]]) -> list[Sidecar]:
 def _upstream(place: Folder, earlier: list[str]) -> list[str]:
     """The stages whose parts this one's are made from, in their order."""
     try:
-        recipe = json.loads(place.read("recipe.json"))
+        recipe = unseal(place.read("recipe.json"))
     except (FileNotFoundError, ValueError):
         return []
     return [name for name in earlier if name in recipe.get("upstream", {})]

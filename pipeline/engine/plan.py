@@ -20,6 +20,7 @@ from pipeline.measure.stage import Stage, WholeStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecars, shard_name
 from pipeline.table.run import Run
+from pipeline.table.sealed import seal, unseal
 from pipeline.table.shard import Mask, ShardData
 from pipeline.words.errors import InputError, PlanMismatchError
 
@@ -221,7 +222,7 @@ def columns_written(job: Job) -> frozenset[str]:
 def save_plan(plan: Plan) -> None:
     """Write what workers need: the resolved job, and the plan's digest to compare with."""
     body = {"digest": plan.digest, "job": plan.job.model_dump(mode="json")}
-    plan.run.folder.write("plan.json", json.dumps(body, indent=1).encode())
+    plan.run.folder.write("plan.json", seal(body))
     for node in plan.nodes:
         name = f"{node.folder}/recipe.json"
         if not plan.run.folder.exists(name):
@@ -235,7 +236,7 @@ def load_plan(run_url: str, digest: str) -> Plan:
     PlanMismatchError if models or settings differ from the driver's.
     """
     run = Run(run_url)
-    body = json.loads(run.folder.read("plan.json"))
+    body = unseal(run.folder.read("plan.json"))
     job = parse_job(body["job"], "plan.json")
     plan = build_plan(run, job, shard_schema(run))
     if plan.digest != digest:

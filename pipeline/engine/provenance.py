@@ -1,6 +1,5 @@
 """What made a run: source revision, package versions, models."""
 
-import json
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +8,7 @@ from typing import Any
 
 import pipeline
 from pipeline.engine.plan import Plan
+from pipeline.table.sealed import seal
 
 PACKAGES = (
     "alt-profanity-check", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu", "img2dataset",
@@ -21,7 +21,7 @@ PACKAGES = (
 def note_provenance(plan: Plan) -> dict[str, Any]:
     """Write `provenance.json`; see `provenance`."""
     facts = provenance(plan)
-    plan.run.folder.write("provenance.json", json.dumps(facts, indent=1).encode())
+    plan.run.folder.write("provenance.json", seal(facts))
     return facts
 
 

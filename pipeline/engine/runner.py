@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from pipeline.measure.listed import check_scores
 from pipeline.measure.registry import resolve
 from pipeline.table.part import ASIDE, settle
 from pipeline.table.run import FORMAT, Run
+from pipeline.table.sealed import seal
 from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.progress import Reporter
 
@@ -186,7 +186,7 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
             driver.make([product])
             state = run.state
             state["products"][product.name] = _noted(product, driver)
-            run.folder.write("state.json", json.dumps(state, indent=1).encode())
+            run.folder.write("state.json", seal(state))
 
 
 def claim(run: Run, job_file: Path | None) -> None:
@@ -231,7 +231,7 @@ def write_state(
         "quarantined": driver.quarantined if driver is not None else [],
         "finished": now if finished else None,
     }
-    run.folder.write("state.json", json.dumps(state, indent=1).encode())
+    run.folder.write("state.json", seal(state))
 
 
 def _noted(product: Product, driver: Driver | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.product import CURRENT, Status
 from pipeline.table.freshness import INGEST, why_stale
 from pipeline.table.part import part_folder, read_sidecar, shard_name
+from pipeline.table.sealed import unseal
 
 if TYPE_CHECKING:
     from pipeline.engine.plan import Node, Plan
@@ -24,7 +25,7 @@ def why_parts(plan: "Plan", node: "Node", before: Mapping[str, Status]) -> str:
         return _why_not_current(plan, node, before, status)
     try:
         name = f"{part_folder(node.name, last['fingerprint'])}/recipe.json"
-        old = json.loads(plan.run.folder.read(name))
+        old = unseal(plan.run.folder.read(name))
     except (FileNotFoundError, ValueError):
         return "its settings changed"
     changes = [

@@ -1,6 +1,5 @@
 """The last steps of an export, after its shards: other layouts, dataset card and manifest."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
 from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of, shard_name
+from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Folder) -> "Manifest | None":
         try:
-            return cls(dict(json.loads(folder.read(MANIFEST))))
+            return cls(unseal(folder.read(MANIFEST)))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
@@ -115,7 +115,7 @@ def finish(
     card = dataset_card(job, export.rules, manifest, provenance, schema)
     folder.write("README.md", card.encode())
     write_about(folder, manifest)
-    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    folder.write(MANIFEST, seal(manifest))
 
 
 def _sweep(export: Export) -> None:

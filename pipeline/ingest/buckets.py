@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.parquet import write_parquet
-from pipeline.table.part import shard_name
-from pipeline.table.run import Run
+from pipeline.table.part import file_digest, shard_name
+from pipeline.table.run import Dealt, Run
 
 ORDER, SHARD = "_order", "_shard"
 """Columns of rows while they are dealt: their position in the list or shard, and the shard."""
@@ -106,21 +106,19 @@ def _same(a: pa.ChunkedArray, b: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return result
 
 
-def apply(run: Run, changes: Changes, shards: list[tuple[int, str]]) -> None:
+def apply(run: Run, changes: Changes, shards: list[Dealt]) -> None:
     for shard, rows in changes.items():
         table = run.shard(shard)
         values = table.to_pylist()
         for order, row in rows.items():
             values[order] = row
-        shards[shard] = _write(run, shard, pa.Table.from_pylist(values, schema=table.schema))
+        shards[shard] = write_shard(run, shard, pa.Table.from_pylist(values, schema=table.schema))
 
 
 class Dealer:
     """Fills shards of a fixed size, numbered after the existing ones."""
 
-    def __init__(
-        self, run: Run, size: int, shards: list[tuple[int, str]], schema: pa.Schema
-    ) -> None:
+    def __init__(self, run: Run, size: int, shards: list[Dealt], schema: pa.Schema) -> None:
         self._run, self._size, self.shards = run, size, shards
         self._rest = schema.empty_table()
         self._names = schema.names
@@ -136,14 +134,16 @@ class Dealer:
 
     def _deal(self, rows: int) -> None:
         table = self._rest.slice(0, rows).combine_chunks()
-        self.shards.append(_write(self._run, len(self.shards), table))
+        self.shards.append(write_shard(self._run, len(self.shards), table))
         self._rest = self._rest.slice(rows)
 
 
-def _write(run: Run, shard: int, table: pa.Table) -> tuple[int, str]:
+def write_shard(run: Run, shard: int, table: pa.Table) -> Dealt:
+    """Write a shard's file; its entry of the index."""
     with run.folder.create(f"shards/{shard_name(shard)}.parquet") as path:
         write_parquet(table, path)
-    return table.num_rows, shard_digest(table)
+        size, sum_ = path.stat().st_size, file_digest(path)
+    return Dealt(table.num_rows, shard_digest(table), size, sum_)
 
 
 def shard_digest(table: pa.Table) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
@@ -27,12 +26,17 @@ from pipeline.ingest.buckets import (
     note_changes,
     shard_digest,
 )
-from pipeline.ingest.reading import read_batches
-from pipeline.ingest.rows import forgotten, to_table
+from pipeline.ingest.restore import (
+    damaged_shards,
+    listed_rows,
+    rebuild_index,
+    recipe_of,
+    restore,
+)
 from pipeline.ingest.schema import Listing, find_listing
 from pipeline.table.freshness import changed_inputs, why_stale
-from pipeline.table.part import peak_memory, shard_name
-from pipeline.table.run import Run, ShardIndex
+from pipeline.table.part import file_digest, peak_memory, shard_name
+from pipeline.table.run import Dealt, Run, ShardIndex
 from pipeline.table.stored import STORED
 from pipeline.table.tombstones import Tombstones
 
@@ -49,13 +53,19 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
     start = time.monotonic()
     with _scratch(run) as scratch:
         buckets = Buckets(Path(scratch), listing.schema, _bucket_count(listing))
-        rows_in = _fill_buckets(listing, buckets, Tombstones.read(run.folder), progress)
-        existing = _reusable_index(run, job, listing)
-        kept: list[tuple[int, str]] = []
+        rows_in = 0
+        for table in listed_rows(listing, Tombstones.read(run.folder), progress):
+            buckets.add("new", table, rows_in)
+            rows_in += table.num_rows
+        existing = _reusable_index(run, job, listing, progress)
+        kept: list[Dealt] = []
         for shard in range(len(existing.shards) if existing else 0):
             table = run.shard(shard)
             # The digest of the file itself, because a killed deal may have left an older index.
-            kept.append((table.num_rows, shard_digest(table)))
+            name = f"shards/{shard_name(shard)}.parquet"
+            with run.folder.local(name) as path:
+                size, sum_ = path.stat().st_size, file_digest(path)
+            kept.append(Dealt(table.num_rows, shard_digest(table), size, sum_))
             buckets.add("old", table, 0, shard=shard)
         buckets.close()
         if existing is None or not buckets.keeps_all():
@@ -69,11 +79,11 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
         shards = _deal(run, job, listing, buckets, kept)
     expected = listing.expected(job.shard_size)
     index = ShardIndex(
-        expected.fingerprint, dict(expected.inputs), rows_in, tuple(shards),
+        expected.fingerprint, dict(expected.inputs), rows_in, (),
         {name: source for name, (source, _) in listing.passthrough.items()},
-        {"shard_size": job.shard_size, "schema": str(listing.schema)},
+        recipe_of(job, listing),
         round(time.monotonic() - start, 3), round(peak_memory(), 1),
-    )  # fmt: skip
+    ).with_dealt(shards)  # fmt: skip
     run.folder.write("shards/index.json", index.encode())
     return index
 
@@ -93,24 +103,7 @@ def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
 
 
-def _fill_buckets(
-    listing: Listing, buckets: Buckets, tombstones: Tombstones, progress: Callable[[int], None]
-) -> int:
-    """Write every row to its bucket, taken-down rows without content; the number of rows read."""
-    rows_in = 0
-    for source, (url, caption) in zip(listing.sources, listing.pairs, strict=True):
-        for raw in read_batches(source):
-            table = to_table(raw, url, caption, listing.passthrough, listing.schema)
-            table = forgotten(table, tombstones.mask(table["uid"], table["url"]))
-            buckets.add("new", table, rows_in)
-            rows_in += table.num_rows
-            progress(rows_in)
-    return rows_in
-
-
-def _deal(
-    run: Run, job: Job, listing: Listing, buckets: Buckets, kept: list[tuple[int, str]]
-) -> list[tuple[int, str]]:
+def _deal(run: Run, job: Job, listing: Listing, buckets: Buckets, kept: list[Dealt]) -> list[Dealt]:
     """Merge each bucket; new rows go to new shards, changed rows stay at their place."""
     changes: Changes = {}
     dealer = Dealer(run, job.shard_size, list(kept), listing.schema)
@@ -142,23 +135,19 @@ def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
         return (
             f"the input changed: {shown}" if changed else "the input is dealt with other settings"
         )
-    names = (f"shards/{shard_name(shard)}.parquet" for shard in range(len(index)))
-    missing = [name for name in names if not run.folder.exists(name)]
-    return f"{missing[0]} is missing" if missing else None
+    damaged = damaged_shards(run, index, whole=False)
+    return f"shards/{shard_name(damaged[0])}.parquet is missing or was cut" if damaged else None
 
 
-def _reusable_index(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
-    """The index if its shards can stay: dealt with this size and these columns, and complete."""
+def _reusable_index(
+    run: Run, job: Job, listing: Listing, progress: Callable[[int], None]
+) -> ShardIndex | None:
+    """The index if its shards can stay: dealt with this size and these columns, and complete, if
+    need be after damaged ones are restored."""
     index = run.index
-    if index is None or index.recipe != {
-        "shard_size": job.shard_size,
-        "schema": str(listing.schema),
-    }:
+    if index is None:
+        return rebuild_index(run, job, listing)
+    if index.recipe != recipe_of(job, listing):
         return None
-    for shard, (rows, _) in enumerate(index.shards):
-        try:
-            if run.shard(shard, ["uid"]).num_rows != rows:
-                return None
-        except (FileNotFoundError, pa.ArrowInvalid):
-            return None
-    return index
+    damaged = damaged_shards(run, index, whole=True)
+    return restore(run, listing, index, damaged, progress) if damaged else index

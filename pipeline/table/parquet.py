@@ -38,6 +38,14 @@ def read_parquet(
     columns: Sequence[str] | None = None,
     filters: Sequence[Filter] = (),
 ) -> pa.Table:
+    """`read_file` of a file in a folder."""
+    with folder.local(name) as path:
+        return read_file(path, columns, filters)
+
+
+def read_file(
+    path: Path, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
+) -> pa.Table:
     """A file's columns; only the rows that match all `filters`, e.g. `("shard", "=", 3)`.
 
     Row groups that have no such rows by their statistics are not read. ArrowInvalid for a file
@@ -45,7 +53,7 @@ def read_parquet(
     """
     wanted = list(columns) if columns is not None else None
     # Not by `pq.read_table`: it imports pyarrow.dataset and with it pandas, which takes 0.5 s.
-    with folder.local(name) as path, pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path) as file:
         if filters:
             named = wanted and [*wanted, *(column for column, _, _ in filters)]
             table = file.read_row_groups(_row_groups(file.metadata, filters), named)
@@ -57,14 +65,13 @@ def read_parquet(
         return table
     missing = [name for name in wanted if name not in table.column_names]
     if missing:
-        raise pa.ArrowInvalid(f"{name} has no column {missing[0]}")
+        raise pa.ArrowInvalid(f"{path.name} has no column {missing[0]}")
     return table.select(wanted)
 
 
-def read_names(folder: Folder, name: str) -> list[str]:
+def names_in(path: Path) -> list[str]:
     """A file's columns, from its footer."""
-    with folder.local(name) as path:
-        return list(pq.read_schema(path).names)
+    return list(pq.read_schema(path).names)
 
 
 def _row_groups(metadata: pq.FileMetaData, filters: Sequence[Filter]) -> list[int]:

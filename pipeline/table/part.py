@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.table.parquet import ROW_GROUP, write_parquet
+from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 
 ASIDE = ".next"
@@ -59,7 +60,19 @@ class Sidecar:
     `rows`, the row numbers in the shard whose cells changed."""
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+        return seal(dict(sorted(asdict(self).items())))
+
+    @classmethod
+    def decode(cls, data: bytes, name: str) -> "Sidecar":
+        """The record of the part `name`. ValueError or TypeError if it was cut, changed, or is
+        that of another shard."""
+        sidecar = cls(**unseal(data))
+        number = name.partition(".")[0]
+        if number.isdecimal() and int(number) != sidecar.shard:
+            raise ValueError(f"the record of shard {sidecar.shard}")
+        if sidecar.digests and sidecar.digest != digest_of(sidecar.digests):
+            raise ValueError("the digest does not fit those of the files")
+        return sidecar
 
     def changed_since(self, digest: str) -> list[int] | None:
         """Rows that differ from the part of that digest; None if that digest is not listed."""
@@ -194,7 +207,7 @@ def settle(folder: Folder, name: str) -> None:
     """
     aside = folder.sub(_aside(name))
     try:
-        sidecar = Sidecar(**json.loads(aside.read(f"{name}.json")))
+        sidecar = Sidecar.decode(aside.read(f"{name}.json"), name)
     except (FileNotFoundError, ValueError, TypeError):
         folder.remove(_aside(name))
         return
@@ -209,7 +222,7 @@ def settle(folder: Folder, name: str) -> None:
 def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Sidecar | None:
     """The sidecar, or None if it is missing or broken or a file does not have its size."""
     try:
-        sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
+        sidecar = Sidecar.decode(folder.read(f"{name}.json"), name)
     except (FileNotFoundError, ValueError, TypeError):
         return None
     data = data or folder

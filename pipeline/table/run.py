@@ -2,23 +2,32 @@
 
 import contextlib
 import fcntl
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
+from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError, InputError
 
 FORMAT = 3
 """Version of the run folder's layout; raised when folders of earlier versions cannot be used."""
+
+
+class Dealt(NamedTuple):
+    """A shard: `digest` covers its rows, `bytes` and `sha256` are those of its file or unknown."""
+
+    rows: int
+    digest: str
+    bytes: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,15 @@ class ShardIndex:
     """The list's files by URL, each with a text that changes when the file does."""
     rows_in: int
     shards: tuple[tuple[int, str], ...]
+    """Rows of each shard, and the digest of their content."""
     passthrough: dict[str, str] = field(default_factory=dict)
     """Column of the shards -> column of the list."""
     recipe: dict[str, Any] = field(default_factory=dict)
     """Digest of what added rows must have in common with the shards that exist."""
     seconds: float = field(default=0.0, compare=False)
     peak_memory_mb: float = field(default=0.0, compare=False)
+    files: tuple[tuple[int, str], ...] = field(default=(), compare=False)
+    """Bytes and sha256 of each shard's file; empty if an earlier version wrote the index."""
 
     @property
     def policy(self) -> None:
@@ -50,13 +62,29 @@ class ShardIndex:
     def rows(self) -> int:
         return sum(rows for rows, _ in self.shards)
 
+    @property
+    def dealt(self) -> list[Dealt]:
+        """Each shard with what is known of its file."""
+        files = self.files or [(None, None)] * len(self.shards)
+        return [Dealt(*shard, *file) for shard, file in zip(self.shards, files, strict=True)]
+
+    def with_dealt(self, dealt: Sequence[Dealt]) -> "ShardIndex":
+        """The same index with these shards."""
+        known = [(one.bytes, one.sha256) for one in dealt if one.bytes and one.sha256]
+        return replace(
+            self,
+            shards=tuple((one.rows, one.digest) for one in dealt),
+            files=tuple(known) if len(known) == len(dealt) else (),
+        )
+
     def encode(self) -> bytes:
-        return json.dumps(asdict(self), indent=1).encode()
+        return seal(asdict(self))
 
     @classmethod
     def decode(cls, data: bytes) -> "ShardIndex":
-        values = json.loads(data)
+        values = unseal(data)
         values["shards"] = tuple((int(rows), str(digest)) for rows, digest in values["shards"])
+        values["files"] = tuple((int(size), str(sum_)) for size, sum_ in values.get("files", ()))
         return cls(**values)
 
 
@@ -66,6 +94,7 @@ class Run:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.folder = Folder(url)
         self._lock: IO[str] | None = None
+        self._sums: tuple[Any, list[str | None]] | None = None
 
     def __reduce__(self) -> tuple[type["Run"], tuple[str]]:
         return (Run, (self.folder.url,))
@@ -101,9 +130,26 @@ class Run:
         except (ValueError, TypeError, KeyError):
             return None  # with a broken index the list is dealt again
 
+    def sum_of_shard(self, shard: int) -> str | None:
+        """sha256 of a shard's file as it is on record; None if it is not.
+
+        The index is read again only after it has changed: with many shards it is large.
+        """
+        path = self.folder.path("shards/index.json")
+        try:
+            found = Path(path).stat() if self.folder.is_local else None
+        except FileNotFoundError:
+            return None
+        key = found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if key is None or self._sums is None or self._sums[0] != key:
+            index = self.index
+            self._sums = (key, [one.sha256 for one in index.dealt] if index else [])
+        sums = self._sums[1]
+        return sums[shard] if shard < len(sums) else None
+
     def write_job(self, resolved: dict[str, Any]) -> None:
         """Write `resolved.json`, and forget the `job` that was read from it before."""
-        self.folder.write("resolved.json", json.dumps(resolved, indent=1).encode())
+        self.folder.write("resolved.json", seal(resolved))
         self.__dict__.pop("job", None)
 
     @cached_property
@@ -121,15 +167,12 @@ class Run:
 
     def _values(self, name: str) -> dict[str, Any]:
         try:
-            values = json.loads(self.folder.read(name))
-            if isinstance(values, dict):
-                return values
+            return unseal(self.folder.read(name))
         except ValueError:
-            pass
-        raise DamagedError(
-            f"{self.folder.path(name)} was cut or changed from outside; "
-            "`winnow run JOB.yaml` writes it anew"
-        )
+            raise DamagedError(
+                f"{self.folder.path(name)} was cut or changed from outside; "
+                "`winnow run JOB.yaml` writes it anew"
+            ) from None
 
     def shard(self, shard: int, columns: list[str] | None = None) -> pa.Table:
         return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.arrays import Flags, from_flags, repeat
+from pipeline.table.checked import checked
 from pipeline.table.columns import SIGNALS, with_signals
-from pipeline.table.parquet import read_names, read_parquet
-from pipeline.table.part import shard_name
+from pipeline.table.parquet import names_in, read_file
+from pipeline.table.part import read_sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 
@@ -50,6 +51,8 @@ class ShardData:
     """Cached results of `lets_in`, by stage."""
     _cells: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False, repr=False)
     """Columns as they were read, by name."""
+    _sums: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
+    """Checksums of the shard's files, by folder."""
 
     @property
     def name(self) -> str:
@@ -93,18 +96,35 @@ class ShardData:
         return pa.table({name: self._cells[name] for name in wanted})
 
     def _read(self, folder: str, names: list[str]) -> pa.Table:
-        file = f"{folder}/{self.name}.parquet"
-        late = [column.name for column in SIGNALS if column.name in names]
-        if late and late[0] not in read_names(self.run.folder, file):
-            own = [name for name in names if name not in late]
-            return with_signals(read_parquet(self.run.folder, file, own or ["uid"]))
-        return read_parquet(self.run.folder, file, names)
+        with self._checked(folder, f"{self.name}.parquet") as path:
+            late = [column.name for column in SIGNALS if column.name in names]
+            if late and late[0] not in names_in(path):
+                own = [name for name in names if name not in late]
+                return with_signals(read_file(path, own or ["uid"]))
+            return read_file(path, names)
 
     @contextlib.contextmanager
     def file(self, stage: str, suffix: str) -> Iterator[Path]:
         """A local path of an earlier stage's companion file, e.g. ("download", "tar")."""
-        with self.run.folder.local(f"{self.folders[stage]}/{self.name}.{suffix}") as path:
+        with self._checked(self.folders[stage], f"{self.name}.{suffix}") as path:
             yield path
+
+    @contextlib.contextmanager
+    def _checked(self, folder: str, name: str) -> Iterator[Path]:
+        """A local path of one of the shard's files. DamagedError if it is not as it was written."""
+        if folder not in self._sums:
+            self._sums[folder] = self._recorded(folder)
+        place = self.run.folder.sub(folder)
+        with checked(self.run.folder.url, place, name, self._sums[folder].get(name)) as path:
+            yield path
+
+    def _recorded(self, folder: str) -> Mapping[str, str]:
+        """The checksums on record of the shard's files in a folder."""
+        if folder == "shards":
+            sum_ = self.run.sum_of_shard(self.shard)
+            return {f"{self.name}.parquet": sum_} if sum_ is not None else {}
+        sidecar = read_sidecar(self.run.folder.sub(folder), self.name)
+        return sidecar.digests if sidecar is not None else {}
 
     def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
         """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""

@@ -1,6 +1,5 @@
 """Removes rows from the exports of a run folder, in place."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline.table.part import (
     shard_name,
 )
 from pipeline.table.run import Run
+from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 
 CARD, HEAD = "README.md", "\n## Taken down\n"
@@ -90,7 +90,7 @@ def _look(run: Run, name: str, wanted: pa.Array, found: dict[str, Any]) -> None:
     if touched:
         found["exports"][name] = touched
         if MANIFEST in names:
-            found["manifests"][name] = json.loads(folder.read(MANIFEST))
+            found["manifests"][name] = unseal(folder.read(MANIFEST))
 
 
 def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[str]:
@@ -120,7 +120,7 @@ def _note(folder: Folder, sidecars: Folder, number: int) -> None:
     """Update the shard's sidecar to its files, so that the export is counted correctly."""
     name = shard_name(number)
     try:
-        sidecar = Sidecar(**json.loads(sidecars.read(f"{name}.json")))
+        sidecar = Sidecar.decode(sidecars.read(f"{name}.json"), name)
     except (FileNotFoundError, ValueError, TypeError):
         return
     sizes, digests = {}, {}
@@ -165,4 +165,4 @@ def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any])
         )
         folder.write(CARD, f"{card}{HEAD}\n{note}".encode())
     write_about(folder, manifest)
-    folder.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+    folder.write(MANIFEST, seal(manifest))

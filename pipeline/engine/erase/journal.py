@@ -4,13 +4,13 @@ After half an erasure it is no longer known which parts were up to date before i
 noted first, and an erasure that was killed is continued from the note.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.engine.erase.kinds import kinds
 from pipeline.table.run import Run
+from pipeline.table.sealed import seal, unseal
 
 NAME = "forgetting.json"
 
@@ -49,9 +49,9 @@ class Journal:
     @classmethod
     def read(cls, run: Run) -> "Journal | None":
         try:
-            return cls(**json.loads(run.folder.read(NAME)))
+            return cls(**unseal(run.folder.read(NAME)))
         except FileNotFoundError:
             return None
 
     def write(self, run: Run) -> None:
-        run.folder.write(NAME, json.dumps(asdict(self)).encode())
+        run.folder.write(NAME, seal(asdict(self)))

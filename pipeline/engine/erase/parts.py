@@ -1,6 +1,5 @@
 """Emptying rows in the stages' parts, whatever stage and settings made them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.table.part import (
     shard_name,
 )
 from pipeline.table.run import Run
+from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
 from pipeline.table.tars import members, row_of, write_tar
 
@@ -112,7 +112,7 @@ def _in_order(run: Run, folders: Sequence[str]) -> list[str]:
 def upstream_of(run: Run, path: str) -> dict[str, str]:
     """The part folders that a folder's parts are made from, by stage; {} without a recipe."""
     try:
-        recipe = json.loads(run.folder.read(f"{path}/recipe.json"))
+        recipe = unseal(run.folder.read(f"{path}/recipe.json"))
     except (FileNotFoundError, ValueError):
         return {}
     return {stage: part_folder(stage, print_) for stage, print_ in recipe["upstream"].items()}
@@ -164,7 +164,7 @@ def erase_part(
 
     The sidecar is written last. A part with files of an unknown kind is removed as a whole.
     """
-    sidecar = Sidecar(**json.loads(folder.read(f"{name}.json")))
+    sidecar = Sidecar.decode(folder.read(f"{name}.json"), name)
     kinds = {target: Path(target).suffix for target in sidecar.files}
     if set(kinds.values()) - {".parquet", ".npy", ".tar"}:
         folder.remove(f"{name}.json")

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.engine.erase.journal import Journal
 from pipeline.table.parquet import read_parquet
 from pipeline.table.run import Run
+from pipeline.table.sealed import seal
 
 LOG, STATE = "log.jsonl", "state.json"
 CUT = "[cut: it quoted a row that was taken down]"
@@ -23,7 +24,7 @@ def cut_quotes(run: Run, journal: Journal) -> None:
         lost["error"] = _cut(lost.get("error"), words)
     if state:
         # Marked as unfinished, so that verdicts and export are renewed even after a kill.
-        run.folder.write(STATE, json.dumps(state | {"finished": None}, indent=1).encode())
+        run.folder.write(STATE, seal(state | {"finished": None}))
     if run.folder.exists(LOG):
         lines = run.folder.read(LOG).decode(errors="replace").splitlines()
         run.folder.write(LOG, "".join(f"{_line(line, words)}\n" for line in lines).encode())

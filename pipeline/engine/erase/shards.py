@@ -1,16 +1,15 @@
 """Emptying rows in the shards' own files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.engine.erase.rows import rows_of
 from pipeline.engine.patches import marked
-from pipeline.ingest.buckets import shard_digest
+from pipeline.ingest.buckets import write_shard
 from pipeline.ingest.rows import forgotten
-from pipeline.table.parquet import read_parquet, write_parquet
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 
@@ -28,12 +27,10 @@ def erase(run: Run, held: Mapping[str, Any]) -> None:
     index = run.index
     if index is None:
         return
-    shards = list(index.shards)
+    shards = index.dealt
     for name, rows in held.items():
         file = f"shards/{name}.parquet"
         table = read_parquet(run.folder, file)
         table = forgotten(table, marked(table.num_rows, rows))
-        with run.folder.create(file) as path:
-            write_parquet(table, path)
-        shards[int(name)] = (table.num_rows, shard_digest(table))
-    run.folder.write("shards/index.json", replace(index, shards=tuple(shards)).encode())
+        shards[int(name)] = write_shard(run, int(name), table)
+    run.folder.write("shards/index.json", index.with_dealt(shards).encode())

@@ -26,6 +26,7 @@ from pipeline.inspect.tally import keep
 from pipeline.inspect.view import connect
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
+from pipeline.table.sealed import unseal
 
 GRID_SIDE = 1_000
 LARGE = 1_000_000
@@ -156,7 +157,7 @@ def _models(state: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _json(run: Run, name: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(run.folder.read(name)))
+        return unseal(run.folder.read(name))
     except (FileNotFoundError, ValueError):
         return {}
 

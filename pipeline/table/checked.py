@@ -1,0 +1,59 @@
+"""Files that are held against their checksums before they are read.
+
+A file is hashed once in a process, and again only if its size or its times of change differ.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.table.part import file_digest
+from pipeline.table.storage import Folder
+from pipeline.words.errors import DamagedError
+
+_MOST = 100_000
+"""Files whose digests are remembered; at 300 bytes each."""
+_known: dict[tuple[str, int, int, int, int], str] = {}
+_lock = threading.Lock()
+
+
+def digest_once(path: Path) -> str:
+    """sha256, hex, over a local file's bytes."""
+    found = path.stat()
+    key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if (digest := _known.get(key)) is None:
+        digest = file_digest(path)
+        with _lock:
+            if len(_known) >= _MOST:
+                _known.clear()
+            _known[key] = digest
+    return digest
+
+
+def is_whole(folder: Folder, name: str, sha256: str | None) -> bool:
+    """Whether a file is there and has this checksum; one without a checksum is not."""
+    try:
+        with folder.local(name) as path:
+            return sha256 is not None and digest_once(path) == sha256
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def checked(run_url: str, folder: Folder, name: str, sha256: str | None) -> Iterator[Path]:
+    """A local path to read, of a file that has this checksum (None: it is not compared).
+
+    Raises DamagedError, which names the file and the next step.
+    """
+    with folder.local(name) as path:
+        if sha256 is not None and digest_once(path) != sha256:
+            raise DamagedError(damage_line(run_url, folder.path(name)))
+        yield path
+
+
+def damage_line(run_url: str, path: str) -> str:
+    """What is said of a damaged file."""
+    return (
+        f"{path} was cut or changed from outside; `winnow verify {run_url} --mend` makes it again"
+    )
