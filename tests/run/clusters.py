@@ -1,4 +1,4 @@
-"""Dask clusters in processes of their own."""
+"""Dask clusters in processes of their own, and certificates for them."""
 
 import os
 import subprocess
@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from distributed import Security
 
 from pipeline.config.sections import ClusterConfig
 
 ROOT = Path(__file__).parents[2]
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+TLS = "distributed.comm.tls"
 
 
 class Cluster:
@@ -59,3 +61,24 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Dask's settings for a new key and its certificate, in files of a new folder."""
+    folder.mkdir()
+    secret = Security.temporary()
+    (folder / "cert.pem").write_text(secret.tls_client_cert)
+    (folder / "key.pem").write_text(secret.tls_client_key)
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    found = {f"{TLS}.ca-file": cert}
+    for role in ("client", "scheduler", "worker"):
+        found |= {f"{TLS}.{role}.cert": cert, f"{TLS}.{role}.key": key}
+    return found
+
+
+def as_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings as Dask reads them from the environment."""
+    return {
+        "DASK_" + key.replace(".", "__").replace("-", "_").upper(): value
+        for key, value in settings.items()
+    }

@@ -1,10 +1,13 @@
 """What answers at `cluster.scheduler`: nothing, something else, a scheduler of other settings."""
 
 import contextlib
+import json
+import os
 import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 
 import dask
 import pytest
-from clusters import Cluster, cluster  # noqa: F401 - a fixture
+from clusters import Cluster, as_environment, certificates, cluster  # noqa: F401 - a fixture
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors import probing
@@ -130,6 +133,50 @@ def test_a_file_that_is_no_scheduler_file(tmp_path: Path) -> None:
     )
 
 
+def _address(cluster: Cluster) -> str:  # noqa: F811
+    return str(json.loads(cluster.file.read_text())["address"])
+
+
+def test_tls(tmp_path: Path) -> None:
+    mine, others = certificates(tmp_path / "mine"), certificates(tmp_path / "others")
+    secret = Cluster(tmp_path, as_environment(mine), "--protocol", "tls")
+    names = "name its certificates in Dask's configuration (`distributed.comm.tls`)"
+    try:
+        secret.worker()
+        address = _address(secret)
+        assert address.startswith("tls://")
+        assert refused(address) == f"TLS needs certificates; {names}"
+        plain = address.replace("tls://", "tcp://")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probing, "_GREETING", 1.0)
+            assert refused(plain) == f"what listens there speaks TLS; write tls:// and {names}"
+        with dask.config.set(others):
+            line = refused(address)
+            assert line.startswith("TLS fails (SSLCertVerificationError: ")
+            assert line.endswith(names)
+        with (
+            dask.config.set(mine),
+            open_dask(secret.config(worker_timeout=60), print) as executor,
+        ):
+            executor.submit(work)
+            assert executor.next()[1] == work()
+    finally:
+        secret.close()
+
+
+def test_tls_where_there_is_none(cluster: Cluster, tmp_path: Path) -> None:  # noqa: F811
+    address = _address(cluster)
+    with dask.config.set(certificates(tmp_path / "mine")):
+        assert refused(address.replace("tcp://", "tls://")) == (
+            "what listens there does not speak TLS; write tcp:// for a scheduler that does not"
+        )
+    with dask.config.set({"distributed.comm.require-encryption": True}):
+        assert refused(address) == (
+            "Dask's configuration here demands encryption, which tcp:// has not; "
+            "name a scheduler at tls://"
+        )
+
+
 OTHER = """
 import distributed.versions as versions
 true = versions.get_package_info
@@ -173,3 +220,31 @@ def test_a_run_on_a_cluster_that_ends_well_prints_nothing_of_dasks(
     assert ended.returncode == 0, ended.stderr
     for word in ("Traceback", "distributed", "tornado", "asyncio", "Warning"):
         assert word not in ended.stderr
+
+
+# The local cluster.
+
+
+def test_the_local_cluster_asks_for_a_key(tmp_path: Path) -> None:
+    """Other accounts of this machine reach its address too."""
+    with open_dask(ClusterConfig(), print) as executor:
+        address = executor._client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        workers = executor._client.scheduler_info(n_workers=-1)["workers"]
+        assert len(workers) >= 2
+        for worker in workers.values():
+            assert worker["nanny"].startswith("tls://127.0.0.1:")
+        with dask.config.set(certificates(tmp_path / "others")):
+            assert refused(address).startswith("TLS fails (SSLCertVerificationError: ")
+        assert executor.dashboard is not None
+        with urllib.request.urlopen(executor.dashboard, timeout=20) as page:
+            assert page.status == 200
+
+
+def test_a_configuration_that_demands_encryption(alone: Any) -> None:
+    env = os.environ | {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+
+    ended = alone.winnow("run", str(alone.job()), env=env)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "36 kept" in ended.stdout

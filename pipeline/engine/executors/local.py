@@ -1,4 +1,8 @@
-"""The local cluster: a scheduler in this process, one net worker, compute workers, on loopback."""
+"""The local cluster: a scheduler in this process, one net worker, compute workers, on loopback.
+
+Its parts talk over TLS with a key that exists in their memory only: whoever else has an account on
+this machine can reach loopback too, and who reaches a Dask scheduler can run code.
+"""
 
 import contextlib
 import logging
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import spawn
 from typing import Any
 
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.words.errors import GOES_ON, ClusterLostError
@@ -50,8 +54,8 @@ def local_cluster(config: ClusterConfig) -> Iterator[Client]:
 def _start(config: ClusterConfig) -> SpecCluster:
     keep_working_folder_out()
     shape = Shape.of(config)
-    # Loopback only, because anyone who can connect to a Dask worker can run code on it.
-    place = {"host": "127.0.0.1"}
+    # Without loopback's address here, Dask would listen on all of them.
+    secret = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}
 
     def worker(kind: str, threads: int) -> dict[str, Any]:
         variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
@@ -65,7 +69,7 @@ def _start(config: ClusterConfig) -> SpecCluster:
             "dashboard": False,
             "silence_logs": logging.CRITICAL,
         }
-        return {"cls": Nanny, "options": options | place}
+        return {"cls": Nanny, "options": options | secret}
 
     workers = {"net": worker("net", 1)}
     workers |= {f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)}
@@ -74,10 +78,13 @@ def _start(config: ClusterConfig) -> SpecCluster:
         "options": {
             "dashboard": config.dashboard,
             "dashboard_address": "127.0.0.1:0",
-            **place,
+            **secret,
         },
     }
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    return SpecCluster(
+        workers=workers, scheduler=scheduler, security=secret["security"],
+        silence_logs=logging.CRITICAL,
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
