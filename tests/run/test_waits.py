@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from clusters import Cluster, cluster  # noqa: F401 - a fixture
+from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors import pulse, watch
@@ -30,6 +31,11 @@ def hang(folder: str, times: int, beats: float = 0.0) -> TimedResult:
             beat()
         time.sleep(0.1)
     return TimedResult({"tries": str(tries)}, os.getpid(), {})
+
+
+def nap(seconds: float) -> TimedResult:
+    time.sleep(seconds)
+    return TimedResult({}, os.getpid(), {})
 
 
 def quick() -> TimedResult:
@@ -82,17 +88,37 @@ def test_a_task_that_hangs_is_run_again_and_one_that_gets_on_is_left_alone(tmp_p
     assert said == [f"embed, shard 00007 is taken back and run again: {why}"]
 
 
+def test_what_is_waited_for_is_said_but_not_all_the_time(cluster: Cluster) -> None:  # noqa: F811
+    cluster.worker("--name", "zebra")
+    said: list[str] = []
+    with open_dask(cluster.config(), said.append) as executor:
+        for shard in (7, 8):
+            executor.submit(nap, 5.0, name=f"embed, shard {shard:05d}")
+        executor.next()
+
+    line = said.pop()
+    assert line.startswith("no progress for ")
+    assert line.endswith(
+        " s: waiting for embed, shard 00007 on zebra, and for 1 more; "
+        "a task is taken back after 3600 s (cluster.stall_timeout)"
+    )
+    assert len(said) <= 1  # that there is no worker yet
+
+
 def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
     said: list[str] = []
     with local(said, worker_timeout=4) as executor:
         task = executor.submit(hang, str(tmp_path), 1, name="embed, shard 00007")
-        os.kill(first_try(tmp_path), signal.SIGSTOP)
+        worker = first_try(tmp_path)
+        time.sleep(1.5)  # for a heartbeat that tells of the task
+        os.kill(worker, signal.SIGSTOP)
         handle, answer = executor.next()
 
     assert handle == task
     assert answer == TimedResult({"tries": "1"}, tries(tmp_path)[1], {})
     waits, taken_back = said
-    assert "s: waiting for embed, shard 00007 on compute-0; a task is taken back after" in waits
+    assert waits.startswith("the worker compute-0 has sent nothing for ")
+    assert waits.endswith(" s; its tasks (1) go to others after 4 s (cluster.worker_timeout)")
     assert taken_back.startswith(
         "embed, shard 00007 is taken back and run again: the worker compute-0 has sent nothing for"
     )
@@ -201,6 +227,29 @@ def test_workers_that_join_are_used_and_the_only_net_worker_goes(
         "no worker for net tasks (`--resources net=1`) is there, and 3 tasks wait for one; "
         "the run ends in "
     )
+
+
+def test_a_worker_that_is_stopped_from_the_start(
+    cluster: Cluster,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.engine.executors.dask.QUIET", 1.0)
+    stopped, works = cluster.worker(), cluster.worker()
+    said: list[str] = []
+    with Client(scheduler_file=str(cluster.file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        stopped.send_signal(signal.SIGSTOP)
+    try:
+        with open_dask(cluster.config(worker_timeout=4), said.append) as executor:
+            handles = {executor.submit(quick, name="embed") for _ in range(6)}
+            answers = dict(executor.next() for _ in handles)
+    finally:
+        stopped.send_signal(signal.SIGCONT)
+
+    assert answers == dict.fromkeys(handles, TimedResult({}, works.pid, {}))
+    assert said[0] == "not all workers answer; going on with those that do"
+    assert said[-1].startswith("the tasks of a worker (")
+    assert ") go to others: the worker tcp://127.0.0.1:" in said[-1]
 
 
 def test_no_worker_comes(alone: Any, cluster: Cluster) -> None:  # noqa: F811

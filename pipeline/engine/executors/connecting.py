@@ -16,8 +16,6 @@ from pipeline.engine.executors.pulse import ask, versions_of
 from pipeline.words.errors import InputError
 
 T = TypeVar("T")
-QUIET = 45.0
-"""Seconds without any progress after which the user is told what is waited for."""
 _CONNECT = 10.0
 """Seconds to wait for Dask's own connection, once a scheduler has answered."""
 
@@ -50,15 +48,12 @@ def connect(place: str) -> Iterator[Client]:
 
 def check_workers(place: str, client: Client) -> None:
     """InputError if a worker's versions of Python and Dask are others than here."""
-    for address, worker in ask(client, []).workers.items():
+    for address, worker in ask(client).workers.items():
         _check_versions(place, f"its worker {address}", worker.versions)
 
 
-def within(seconds: float, work: Callable[[], T], say: Callable[[], None] | None = None) -> T:
-    """The result of `work`; TimeoutError if it takes longer, and then it is left to itself.
-
-    `say` is called if it takes longer than `QUIET`.
-    """
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """The result of `work`; TimeoutError if it takes longer, and then it is left to itself."""
     answers: list[T] = []
     errors: list[BaseException] = []
 
@@ -70,11 +65,7 @@ def within(seconds: float, work: Callable[[], T], say: Callable[[], None] | None
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(min(QUIET, seconds))
-    if thread.is_alive() and seconds > QUIET:
-        if say is not None:
-            say()
-        thread.join(seconds - QUIET)
+    thread.join(seconds)
     if errors:
         raise errors[0]
     if not answers:

@@ -11,6 +11,7 @@ from typing import Any
 import dask
 from distributed import Client, KilledWorker
 from distributed.client import ClosedClientError
+from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import NoValidWorkerError
 
 from pipeline.config.sections import ClusterConfig
@@ -18,7 +19,7 @@ from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
 from pipeline.engine.executors.connecting import check_workers, connect, within
 from pipeline.engine.executors.local import local_cluster
 from pipeline.engine.executors.pulse import PulsePlugin, PulseWorkerPlugin
-from pipeline.engine.executors.watch import Waiting, Watch
+from pipeline.engine.executors.watch import QUIET, Waiting, Watch
 from pipeline.engine.tasks import TimedResult
 from pipeline.words.errors import GOES_ON, ClusterLostError, InputError, StalledError
 
@@ -189,18 +190,21 @@ def _install(client: Client, config: ClusterConfig, say: Callable[[str], None]) 
     plugins: list[Any] = [PulsePlugin(), PulseWorkerPlugin()]
     if config.scheduler is not None:
         plugins += [HostLimiterPlugin(), HostLimiterWorkerPlugin()]
-    limit = config.worker_timeout
-    note = f"not all workers answer yet; the run ends after {limit:g} s (cluster.worker_timeout)"
+    told = False
     try:
         for plugin in plugins:
-            within(limit, partial(client.register_plugin, plugin), partial(say, note))
+            try:
+                within(min(QUIET, config.worker_timeout), partial(client.register_plugin, plugin))
+            except TimeoutError:
+                if isinstance(plugin, SchedulerPlugin):
+                    raise
+                if not told:  # a worker that is silent gets its plugin when it listens again
+                    say("not all workers answer; going on with those that do")
+                told = True
     except ModuleNotFoundError as error:
         raise InputError(
             f"cluster.scheduler: the scheduler and its workers need winnow installed ({error}); "
             "start them from an environment like this one"
         ) from error
     except (OSError, TimeoutError) as error:
-        raise ClusterLostError(
-            f"not all workers have answered in {limit:g} s (cluster.worker_timeout); end those "
-            f"that hang, and {GOES_ON}"
-        ) from error
+        raise ClusterLostError(GONE) from error

@@ -4,7 +4,6 @@ Workers add to Dask's own heartbeat when their tasks last called `heartbeat.beat
 stopped sends no heartbeat, so that its tasks do not get on either.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,40 +19,38 @@ _ANSWER_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class TaskPulse:
-    """A task as the scheduler sees it; any difference between two of them is progress."""
+    """A task that runs; any difference between two of them is progress."""
 
-    state: str
-    """Dask's word: `processing`, `memory` (its result), `no-worker` (none can have it) …"""
-    worker: str | None = None
-    """Address of the worker that has it or its result."""
-    is_running: bool = False
-    """False while it waits for its turn on the worker."""
-    beat: float = 0.0
+    worker: str
+    """The worker's address."""
+    beat: float
 
 
 @dataclass(frozen=True)
 class WorkerPulse:
-    """A worker as the scheduler sees it; `seen` changes with every heartbeat."""
+    """A worker; `seen` changes with every heartbeat."""
 
     name: str
     seen: float
     kinds: tuple[str, ...]
     """The kinds of tasks that it declares as its resources."""
     is_busy: bool
-    """Whether it runs any task, of this job or another."""
+    """Whether it runs any task, of this client or another."""
+    tasks: int
+    """How many of this client's tasks, or of their results, it has."""
     versions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """The scheduler's answer: tasks by key, workers by address."""
+    """The scheduler's answer: a client's running tasks by key, all workers by address."""
 
-    tasks: dict[str, TaskPulse]
+    running: dict[str, TaskPulse]
     workers: dict[str, WorkerPulse]
 
 
 class PulsePlugin(SchedulerPlugin):
-    """One more call of the scheduler, which costs it a look at a dictionary per key."""
+    """One more call of the scheduler. Its answer grows with the workers, not with the tasks."""
 
     name = "winnow-pulse"
     idempotent = True
@@ -62,25 +59,20 @@ class PulsePlugin(SchedulerPlugin):
         self._scheduler = scheduler
         scheduler.handlers["winnow_pulse"] = self._pulse
 
-    async def _pulse(self, keys: list[str]) -> dict[str, Any]:
-        workers = {
-            address: (
-                str(ws.name), ws.last_seen, tuple(ws.resources), bool(ws.executing),
+    async def _pulse(self, client: str) -> dict[str, Any]:
+        me = self._scheduler.clients.get(client)
+        running, workers = {}, {}
+        for address, ws in self._scheduler.workers.items():
+            beats = (ws.metrics or {}).get(_METRIC, {})
+            for ts in ws.executing:
+                if me in (ts.who_wants or ()):
+                    running[ts.key] = (address, beats.get(ts.key, 0.0))
+            mine = sum(me in (ts.who_wants or ()) for ts in (*ws.processing, *ws.has_what))
+            workers[address] = (
+                str(ws.name), ws.last_seen, tuple(ws.resources), bool(ws.executing), mine,
                 versions_of((ws.versions or {}).get("packages", {})),
-            )
-            for address, ws in self._scheduler.workers.items()
-        }  # fmt: skip
-        return {"tasks": {key: self._task(key) for key in keys}, "workers": workers}
-
-    def _task(self, key: str) -> tuple[Any, ...]:
-        ts = self._scheduler.tasks.get(key)
-        if ts is None:
-            return ("forgotten",)
-        ws = ts.processing_on or next(iter(ts.who_has or ()), None)
-        if ws is None:
-            return (ts.state,)
-        beat = (ws.metrics or {}).get(_METRIC, {}).get(key, 0.0)
-        return ts.state, ws.address, ts in ws.executing, beat
+            )  # fmt: skip
+        return {"running": running, "workers": workers}
 
 
 class PulseWorkerPlugin(WorkerPlugin):
@@ -104,14 +96,14 @@ def versions_of(packages: Any) -> tuple[str, ...]:
     return python, str(packages.get("dask")), str(packages.get("distributed"))
 
 
-def ask(client: Client, keys: Iterable[str]) -> Pulse:
+def ask(client: Client) -> Pulse:
     """OSError or TimeoutError if the scheduler does not answer."""
     scheduler: Any = client.scheduler
-    said = client.sync(scheduler.winnow_pulse, keys=list(keys), callback_timeout=_ANSWER_TIMEOUT)
+    said = client.sync(scheduler.winnow_pulse, client=client.id, callback_timeout=_ANSWER_TIMEOUT)
     return Pulse(
-        {key: TaskPulse(*values) for key, values in said["tasks"].items()},
+        {key: TaskPulse(*values) for key, values in said["running"].items()},
         {
-            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tuple(versions))
-            for address, (name, seen, kinds, is_busy, versions) in said["workers"].items()
+            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tasks, tuple(versions))
+            for address, (name, seen, kinds, is_busy, tasks, versions) in said["workers"].items()
         },
     )

@@ -15,12 +15,14 @@ from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Kind
-from pipeline.engine.executors.connecting import QUIET
-from pipeline.engine.executors.pulse import Pulse, TaskPulse, WorkerPulse, ask
+from pipeline.engine.executors.changes import Changes
+from pipeline.engine.executors.pulse import Pulse, ask
 from pipeline.words.errors import GOES_ON, ClusterLostError
 
 EVERY = 5.0
 """Seconds between two looks at the cluster."""
+QUIET = 45.0
+"""Seconds without any progress after which the user is told what is waited for."""
 AGAIN = 300.0
 """Seconds after which the user is told again."""
 RESTART_TIMEOUT = 30.0
@@ -34,25 +36,6 @@ class Waiting:
 
     kind: Kind
     name: str
-
-
-class _Changes:
-    """How long each of several things has been as it is now."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[Any, float]] = {}
-
-    def note(self, now: float, values: Mapping[str, Any]) -> bool:
-        """Whether anything has changed; things that are not in `values` are forgotten."""
-        before = self._seen
-        self._seen = {
-            key: before[key] if key in before and before[key][0] == value else (value, now)
-            for key, value in values.items()
-        }
-        return before != self._seen
-
-    def since(self, key: str) -> float:
-        return self._seen[key][1]
 
 
 class Watch:
@@ -74,7 +57,8 @@ class Watch:
         self._looked, self._now = float("-inf"), 0.0
         self._moved = self._answered = 0.0
         self._told = float("-inf")
-        self._tasks, self._heard, self._missing = _Changes(), _Changes(), _Changes()
+        self._tasks, self._loads = Changes(), Changes()
+        self._heard, self._missing = Changes(), Changes()
         self._stalls: Counter[str] = Counter()
 
     @property
@@ -99,7 +83,7 @@ class Watch:
             return
         self._now += min(elapsed, 2 * self._every)
         try:
-            pulse = ask(self._client, waiting)
+            pulse = ask(self._client)
         except (OSError, TimeoutError) as error:
             self._unanswered(error)
             return
@@ -108,9 +92,12 @@ class Watch:
         self._answered = self._now
         self.workers = len(pulse.workers)
         self.kinds.update(kind for worker in pulse.workers.values() for kind in worker.kinds)
-        if self._tasks.note(self._now, dict(pulse.tasks)):
+        workers = pulse.workers.items()
+        moved = self._tasks.note(self._now, pulse.running)
+        loads = {at: (worker.is_busy, worker.tasks) for at, worker in workers if worker.tasks}
+        if self._loads.note(self._now, loads) or moved:
             self._moved = self._now
-        self._heard.note(self._now, {at: worker.seen for at, worker in pulse.workers.items()})
+        self._heard.note(self._now, {at: worker.seen for at, worker in workers})
         self._give_up_waiting(waiting, pulse)
         self._take_back(waiting, pulse, give_up)
         if waiting and self._now - self._moved >= QUIET and self._now - self._told >= AGAIN:
@@ -177,38 +164,42 @@ class Watch:
         give_up: Callable[[str, str], None],
     ) -> None:
         for address, worker in pulse.workers.items():
-            mine = {k: t for k, t in pulse.tasks.items() if t.worker == address}
+            if not worker.tasks:
+                continue
+            mine = [
+                key for key, t in pulse.running.items() if t.worker == address and key in waiting
+            ]
             silent = self._now - self._heard.since(address)
-            stalled = [key for key, task in mine.items() if self._is_stalled(key, task, worker)]
+            stalled = [key for key in mine if self._is_stalled(self._tasks.since(key))]
             why = f"no progress for {self._stall_timeout:g} s on the worker {worker.name}"
             if silent >= self._worker_timeout:
-                stalled = [key for key, task in mine.items() if task.is_running]
+                stalled = mine
                 why = f"the worker {worker.name} has sent nothing for {silent:.0f} s"
-            elif not stalled:
-                continue
-            self._stalls.update(stalled)
-            for key in stalled or mine:
+            elif not stalled and (
+                worker.is_busy or not self._is_stalled(self._loads.since(address))
+            ):
+                continue  # one that is not busy though it has tasks is short of memory for good
+            for key in stalled:
+                self._stalls[key] += 1
                 if self._stalls[key] < 2:
                     self._say(f"{waiting[key].name} is taken back and run again: {why}")
                 else:
                     give_up(key, f"{why}, and so it was before")
-            if mine:
-                self._wait_until_cancelled([key for key in stalled if self._stalls[key] > 1])
-                self._replace(address)
+            if not stalled:
+                self._say(f"the tasks of a worker ({worker.tasks}) go to others: {why}")
+            self._wait_until_cancelled([key for key in stalled if key not in waiting])
+            self._replace(address)
+            self._moved = self._now
+
+    def _is_stalled(self, since: float) -> bool:
+        return 0 < self._stall_timeout <= self._now - since
 
     def _wait_until_cancelled(self, keys: list[str]) -> None:
         """Otherwise the scheduler would give these tasks to the next worker."""
         end = time.monotonic() + _CANCEL_TIMEOUT
         with contextlib.suppress(OSError, TimeoutError):
-            while time.monotonic() < end and any(
-                task.worker for task in ask(self._client, keys).tasks.values()
-            ):
+            while time.monotonic() < end and any(key in ask(self._client).running for key in keys):
                 time.sleep(0.02)
-
-    def _is_stalled(self, key: str, task: TaskPulse, worker: WorkerPulse) -> bool:
-        """A worker that has a task but runs none is short of memory, and may stay so."""
-        runs = task.is_running or (task.state == "processing" and not worker.is_busy)
-        return runs and 0 < self._stall_timeout <= self._now - self._tasks.since(key)
 
     def _replace(self, address: str) -> None:
         """End a worker: its nanny starts a new one, and the scheduler gives its tasks to others."""
@@ -231,14 +222,21 @@ class Watch:
                 f"no worker{_for(kind)} is there, and {_tasks(tasks)}; the run ends in "
                 f"{left:.0f} s unless one joins (cluster.worker_timeout)"
             )
-        running = [key for key, task in pulse.tasks.items() if task.is_running]
-        key = min(running or list(waiting), key=self._tasks.since)
-        worker = pulse.workers.get(pulse.tasks[key].worker or "")
-        place = f" on {worker.name}" if worker is not None else ""
+        for address, worker in pulse.workers.items():
+            silent = self._now - self._heard.since(address)
+            if worker.tasks and silent >= QUIET / 2:
+                return (
+                    f"the worker {worker.name} has sent nothing for {silent:.0f} s; its tasks "
+                    f"({worker.tasks}) go to others after {self._worker_timeout:g} s "
+                    "(cluster.worker_timeout)"
+                )
+        key = min(set(pulse.running).intersection(waiting), key=self._tasks.since, default=None)
+        name = waiting[key if key is not None else next(iter(waiting))].name
+        place = f" on {pulse.workers[pulse.running[key].worker].name}" if key is not None else ""
         more = f", and for {len(waiting) - 1} more" if len(waiting) > 1 else ""
         limit = self._stall_timeout
         then = f"; a task is taken back after {limit:g} s (cluster.stall_timeout)" if limit else ""
-        return f"no progress for {quiet:.0f} s: waiting for {waiting[key].name}{place}{more}{then}"
+        return f"no progress for {quiet:.0f} s: waiting for {name}{place}{more}{then}"
 
 
 def _for(kind: str) -> str:
