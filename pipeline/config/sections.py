@@ -246,6 +246,18 @@ class ClusterConfig(Section):
         True, "Whether a local Dask cluster serves its dashboard, on loopback only."
     )
     memory_limit: str = tuning("auto", "Per local worker, as Dask reads it; 0 for none.")
+    stall_timeout: float = tuning(
+        3600.0,
+        "Seconds without any progress after which Dask ends a task's worker and the task is run "
+        "again; the second time its shard is quarantined. 0: never.",
+        ge=0,
+    )
+    worker_timeout: float = tuning(
+        300.0,
+        "Seconds after which a worker or scheduler that says nothing counts as lost, and after "
+        "which a run ends (exit code 3) if no worker comes that its tasks could use.",
+        gt=0,
+    )
 
     @model_validator(mode="after")
     def _inline_has_no_scheduler(self) -> "ClusterConfig":

@@ -37,6 +37,11 @@ class PendingTask:
     """The name of its step, if it does not make the products' part itself but prepares it."""
     then: "Callable[[PendingTask, tasks.TimedResult], None] | None" = None
 
+    def describe(self, one: str) -> str:
+        """For messages; `one` is what a key counts."""
+        where = f", {one} {self.key:05d}" if self.key is not None else ""
+        return f"{'+'.join(self.names)}{' ' + self.step if self.step else ''}{where}"
+
 
 @dataclass
 class Dispatcher:
@@ -101,9 +106,11 @@ class Dispatcher:
         """Submit `work(run, plan digest, *args)` as this task."""
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
+        name = task.describe(self.keys[task.names[0]].removesuffix("s"))
         handle = self.executor.submit(
-            work, self.plan.run.folder.url, self.plan.digest, *args, kind=kind, priority=priority
-        )
+            work, self.plan.run.folder.url, self.plan.digest, *args,
+            kind=kind, priority=priority, name=name,
+        )  # fmt: skip
         self._pending[handle] = task
 
     def drain(self, on_lost: Callable[[PendingTask], None] | None = None) -> None:

@@ -162,7 +162,6 @@ class Driver:
         if not waiting:
             return
         self.tasks.expect(light=False)
-        window = self.plan.job.cluster.window or self.tasks.executor.workers + 2
         active: set[int] = set()
         running: dict[int, set[str]] = {}
 
@@ -176,6 +175,8 @@ class Driver:
                 admit()
 
         def admit() -> None:
+            # Asked each time, since workers may have joined.
+            window = self.plan.job.cluster.window or self.tasks.executor.workers + 2
             while waiting and len(active) < window:
                 shard = waiting.pop()
                 active.add(shard)

@@ -144,7 +144,7 @@ def bring_up_to_date(
     statuses = find_statuses(plan, products)
     write_state(plan.run, products)
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
-    opening = functools.partial(open_executor, plan.job.cluster)
+    opening = functools.partial(open_executor, plan.job.cluster, say=reporter.say)
     with contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver:
         if not again and all(statuses[product.name].current for product in wanted):
             reporter.say("everything is up to date; nothing to do")
@@ -180,7 +180,7 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
         tidy(run, reporter)
         statuses = recorded(run)
         plan = build_plan(run, job, shard_schema(run))
-        opening = functools.partial(open_executor, job.cluster)
+        opening = functools.partial(open_executor, job.cluster, say=reporter.say)
         with contextlib.closing(Driver(plan, [product], reporter, opening, statuses)) as driver:
             statuses.pop(product.name, None)
             driver.make([product])

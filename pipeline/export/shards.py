@@ -22,6 +22,7 @@ from pipeline.table.part import digest_of
 from pipeline.table.shard import ShardData
 from pipeline.table.stored import STORED
 from pipeline.words.errors import PartError
+from pipeline.words.heartbeat import beat
 
 VERSION = 1
 _VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
@@ -93,6 +94,7 @@ def write_shard(
             tables.append(table)
             # Row by row: a shard's pictures together can be gigabytes.
             for row, picture in zip(json_rows(table), _pictures(data, places), strict=True):
+                beat()
                 _add(tar, f"{row['key']}.jpg", picture)
                 _add(tar, f"{row['key']}.txt", str(row["caption"]).encode())
                 text = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)

@@ -30,6 +30,7 @@ from pipeline.fetch.web.hosts import shared_limiter
 from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 from pipeline.table.stored import parse_stored
 from pipeline.words.failure import FetchError, printable
+from pipeline.words.heartbeat import beat_for_this_thread
 
 FILE = "path://"
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
@@ -160,7 +161,10 @@ def _download(
         )
         broken: list[FetchStoppedError] = []
 
+        got_on = beat_for_this_thread()
+
         def fetch(name: str) -> bytes:
+            got_on()
             if broken:
                 raise broken[0]
             request = named[name]

@@ -11,6 +11,7 @@ from pipeline.fetch.lists import read_hashes
 from pipeline.fetch.opener import Fetcher
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.recipe import Recipe
+from pipeline.words.heartbeat import beat
 
 
 class FetchSession:
@@ -34,6 +35,8 @@ class FetchSession:
         self.decoders.close()
 
 
+_TURN = 5.0
+"""Seconds after which a task that waits for its turn says that it is well."""
 _lock = threading.Lock()
 _open: list[FetchSession] = []
 
@@ -45,9 +48,13 @@ def fetch_session(config: DownloadConfig) -> Iterator[FetchSession]:
     One shard at a time uses it, since a process has one URL opener (a `net` worker has one Dask
     thread); a second one waits here for the first to end. The session of another section is closed.
     """
-    with _lock:
+    while not _lock.acquire(timeout=_TURN):
+        beat()  # waiting is no stall: the task whose turn it is answers for that
+    try:
         if _open and _open[0].config != config:
             _open.pop().close()
         if not _open:
             _open.append(FetchSession(config))
         yield _open[0]
+    finally:
+        _lock.release()

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.measure.stage import Output, PictureStage, Session
 from pipeline.table.shard import ShardData
 from pipeline.words.errors import PartError
+from pipeline.words.heartbeat import beat
 from pipeline.words.threads import worker_threads
 
 Decoded = tuple[int, dict[str, Any]]
@@ -123,6 +124,7 @@ class _Sink:
                 shape = (self._table.num_rows, values.shape[1])
                 self._arrays[name] = np.zeros(shape, np.float16)
             self._arrays[name][self._rows] = values
+        beat()
         self._measured += len(self._rows)
         self._rows, self._items = [], []
 

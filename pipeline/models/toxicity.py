@@ -18,6 +18,7 @@ from pipeline.models.packaged import packaged_digest
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra
+from pipeline.words.heartbeat import beat
 
 Scorer = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Captions to probabilities of being toxic, float32, shape (captions,)."""
@@ -92,6 +93,7 @@ def _detoxify(checkpoint: str, batch_size: int) -> Scorer:
         # Batches of like length: padding would double the work.
         order = np.argsort([len(caption) for caption in captions], kind="stable")
         for start in range(0, len(order), batch_size):
+            beat()
             rows = order[start : start + batch_size]
             tokens = tokenizer(
                 [captions[i] for i in rows],

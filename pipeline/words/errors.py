@@ -23,6 +23,13 @@ class DamagedError(Exception):
     """
 
 
+class StalledError(Exception):
+    """A task made no progress for `cluster.stall_timeout`, twice, and was given up.
+
+    Its shard is quarantined; the job goes on and ends with exit code 3.
+    """
+
+
 class StoppedError(RuntimeError):
     """A cluster or disk that the run needs failed; what was committed is kept and is correct.
 

@@ -16,7 +16,7 @@ from distributed.scheduler import NoValidWorkerError
 from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
 
 from pipeline.engine.executors.dask import clusters_fault
-from pipeline.words.errors import ClusterLostError, StorageError
+from pipeline.words.errors import ClusterLostError, StalledError, StorageError
 
 GOES_ON = "the same command goes on from here"
 
@@ -282,6 +282,7 @@ class _Dead(KilledWorker):
 
 @pytest.mark.parametrize(("error", "every_shard", "is_clusters"), [
     (_Dead(), True, True), (_Dead(), False, False), (KeyError(), True, False),
+    (StalledError("no progress"), True, True), (StalledError("no progress"), False, False),
     (NoValidWorkerError("key", set(), set(), {"net": 1.0}, 300.0), False, True),
 ])  # fmt: skip
 def test_a_dead_worker_is_the_clusters_fault_or_the_tasks(error, every_shard, is_clusters):
@@ -289,7 +290,9 @@ def test_a_dead_worker_is_the_clusters_fault_or_the_tasks(error, every_shard, is
 
     assert (fault is not None) == is_clusters
     if fault is not None:
-        assert str(fault).startswith("no worker is left that could do this: ")
+        assert str(fault).startswith(
+            ("no worker is left that could do this: ", "a task on all shards was given up: ")
+        )
         assert str(fault).count("\n") == 0
 
 

@@ -87,9 +87,11 @@ def test_a_killed_driver_leaves_no_process_and_the_next_run_continues(alone, slo
     assert json.loads(out)["conserved"] is True
 
 
-def test_a_killed_worker_is_replaced_within_the_run(alone, slow_site, calm):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_stopped_worker_is_replaced_within_the_run(alone, slow_site, calm, how):
     _delay(slow_site, 0.3)
-    process = _start(alone.job(name="worker", download={"thread_count": 4}))
+    job = alone.job(name="worker", download={"thread_count": 4}, cluster={"worker_timeout": 8})
+    process = _start(job)
     run = alone.folder / "runs" / "worker"
     _wait_for(run, "parts/download-*/00000.json", process)
     workers = [
@@ -99,11 +101,12 @@ def test_a_killed_worker_is_replaced_within_the_run(alone, slow_site, calm):
     ]
     assert len(workers) >= 2
     for worker in workers:
-        os.kill(worker.pid, signal.SIGKILL)
+        os.kill(worker.pid, how)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert _digest(run) == calm
     assert json.loads(out)["quarantined"] == []
+    assert (" has sent nothing for " in err) == (how == signal.SIGSTOP)
 
 
 def test_downloads_overlap_the_measuring_of_other_shards(alone, slow_site):

@@ -31,7 +31,7 @@ class Executor(ABC):
     """
 
     workers: int
-    """How many tasks may run at once."""
+    """How many tasks may run at once; on a cluster this changes as workers come and go."""
     dashboard: str | None = None
     """The address of a page that shows the tasks, if there is one."""
 
@@ -42,14 +42,19 @@ class Executor(ABC):
         *args: Any,
         kind: Kind = "compute",
         priority: int = 0,
+        name: str = "a task",
     ) -> Handle:
-        """Queue `work(*args)` to be run once; tasks of higher priority are run first."""
+        """Queue `work(*args)` to be run once; tasks of higher priority are run first.
+
+        `name` is for messages. A task that no longer gets on may be ended and run again.
+        """
 
     @abstractmethod
     def next(self) -> tuple[Handle, TimedResult | Failed]:
         """Wait for the next task to end; its handle and result. Each is returned once.
 
-        At least one task must be pending. KeyboardInterrupt passes through.
+        At least one task must be pending. One that stalled twice has failed with StalledError.
+        KeyboardInterrupt passes through.
         """
 
     @abstractmethod

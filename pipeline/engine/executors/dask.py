@@ -2,55 +2,45 @@
 
 import contextlib
 import logging
-import os
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing import spawn
-from pathlib import Path
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import dask
-from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed
+from distributed import Client, KilledWorker
 from distributed.client import ClosedClientError
+from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import NoValidWorkerError
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
+from pipeline.engine.executors.connecting import check_workers, connect, within
+from pipeline.engine.executors.local import local_cluster
+from pipeline.engine.executors.pulse import PulsePlugin, PulseWorkerPlugin
+from pipeline.engine.executors.watch import QUIET, Waiting, Watch
 from pipeline.engine.tasks import TimedResult
-from pipeline.words.errors import GOES_ON, ClusterLostError, InputError
-from pipeline.words.processes import keep_working_folder_out
-from pipeline.words.threads import VARIABLE
+from pipeline.words.errors import GOES_ON, ClusterLostError, InputError, StalledError
 
 GONE = f"the scheduler went away; start it again, and {GOES_ON}"
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How many local compute processes, with how many threads each."""
-
-    workers: int
-    threads: int
-
-    @classmethod
-    def of(cls, config: ClusterConfig) -> "Shape":
-        """As many threads in all as there are cores: more would halve the speed."""
-        cores = len(os.sched_getaffinity(0))
-        workers = config.compute_workers or max(1, cores // 4)
-        return cls(workers, config.threads or max(1, cores // workers))
+_POLL = 1.0
+"""Seconds to wait for the end of a task before the cluster may be looked at."""
+_RESULT_TIMEOUT = 10.0
+"""Seconds to wait for a result, less than 1 kB, from the worker that has it."""
 
 
 class DaskExecutor(Executor):
-    """Runs tasks on a client's workers; `has_resources`: these declare the kinds of their tasks."""
+    """Runs tasks on a client's workers, which `watch` looks after."""
 
-    def __init__(self, client: Client, workers: int, has_resources: bool) -> None:
-        self.workers = workers
+    def __init__(self, client: Client, watch: Watch) -> None:
+        self.workers = watch.workers
         self.dashboard = client.dashboard_link or None
-        self._client, self._has_resources = client, has_resources
-        self._completed = as_completed(loop=client.loop)
-        self._flying: set[Any] = set()
+        self._client, self._watch = client, watch
+        self._ended: SimpleQueue[Any] = SimpleQueue()
+        self._flying: dict[str, Any] = {}
+        self._names: dict[str, Waiting] = {}
+        self._given_up: list[tuple[Handle, Failed]] = []
 
     def submit(
         self,
@@ -58,50 +48,81 @@ class DaskExecutor(Executor):
         *args: Any,
         kind: Kind = "compute",
         priority: int = 0,
+        name: str = "a task",
     ) -> Handle:
-        resources = {kind: 1.0} if self._has_resources else None
+        resources = {kind: 1.0} if self._watch.has_kinds else None
         with _reaching():
             future = self._client.submit(
                 work, *args, priority=priority, pure=False, retries=0, resources=resources
             )
-        self._flying.add(future)
-        self._completed.add(future)
+        key = str(future.key)
+        self._flying[key], self._names[key] = future, Waiting(kind, name)
+        future.add_done_callback(self._ended.put)
         return future
 
     def next(self) -> tuple[Handle, TimedResult | Failed]:
         with _reaching():
-            future = next(self._completed)
-            self._flying.discard(future)
-            if future.status in ("cancelled", "lost"):
-                raise ClusterLostError(GONE)
-            answer: TimedResult | Failed
+            while True:
+                self._watch.look(self._names, self._give_up)
+                self.workers = max(1, self._watch.workers)
+                if self._given_up:
+                    return self._given_up.pop()
+                try:
+                    future = self._ended.get(timeout=_POLL)
+                except Empty:
+                    continue
+                if future.key in self._flying and (answer := self._answer(future)) is not None:
+                    self._forget(future.key)
+                    future.release()
+                    return future, answer
+
+    def _answer(self, future: Any) -> TimedResult | Failed | None:
+        """What became of a task; None if its result was lost with its worker: it is run again."""
+        if future.status == "cancelled":
+            raise ClusterLostError(GONE)
+        if future.status == "error":
+            return Failed(future.exception(), future.traceback())
+        try:
             if future.status == "finished":
-                answer = future.result()
-            else:
-                answer = Failed(future.exception(), future.traceback())
-            future.release()
-            return future, answer
+                result: TimedResult = future.result(timeout=_RESULT_TIMEOUT)
+                return result
+        except TimeoutError:
+            pass
+        time.sleep(_POLL / 10)
+        self._ended.put(future)
+        return None
+
+    def _give_up(self, key: str, why: str) -> None:
+        future = self._flying[key]
+        self._forget(key)
+        future.cancel()
+        self._given_up.append((future, Failed(StalledError(why), None)))
+
+    def _forget(self, key: str) -> None:
+        del self._flying[key], self._names[key]
+        self._watch.note_end(key)
 
     def cancel(self) -> None:
-        for future in self._flying:
+        flying, self._flying, self._names = self._flying, {}, {}
+        for future in flying.values():
             future.cancel()
-        self._flying.clear()
 
     def fault(self, error: BaseException, every_shard: bool) -> ClusterLostError | None:
         return clusters_fault(error, every_shard)
 
 
 @contextlib.contextmanager
-def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
-    """Start the local cluster, or connect.
+def open_dask(config: ClusterConfig, say: Callable[[str], None]) -> Iterator[DaskExecutor]:
+    """Start the local cluster, or connect; `say` tells the user what is waited for.
 
-    InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
+    InputError if no scheduler like this one answers; ClusterLostError if no worker joins.
     """
     settings = {
         # With 0, tasks that were only queued on a worker that died would fail too.
         "distributed.scheduler.allowed-failures": 3,
-        # If no worker for a kind of task comes back, fail instead of waiting for ever.
-        "distributed.scheduler.no-workers-timeout": "5 minutes",
+        # `Watch` replaces silent workers and gives up waiting, on every scheduler alike.
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.scheduler.no-workers-timeout": None,
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
         # Errors reach the driver, which prints one line and logs the rest.
@@ -109,40 +130,15 @@ def open_dask(config: ClusterConfig) -> Iterator[DaskExecutor]:
     }
     with dask.config.set(settings), _quiet(), contextlib.ExitStack() as stack:
         if config.scheduler is None:
-            workers = Shape.of(config).workers
-            stack.enter_context(_main_left_out())
-            with _starting():
-                cluster = stack.enter_context(contextlib.closing(_local(config)))
-                client = stack.enter_context(Client(cluster, set_as_default=False))
-                client.wait_for_workers(workers + 1, timeout=60)
-            yield DaskExecutor(client, workers, True)
-            return
-        client = stack.enter_context(_connect(config.scheduler))
-        info = client.scheduler_info(n_workers=-1)["workers"]
-        if not info:
-            raise InputError(f"cluster.scheduler: {config.scheduler} has no workers")
-        _share_host_limiter(client)
-        kinds = {kind for worker in info.values() for kind in worker.get("resources", {})}
-        yield DaskExecutor(client, len(info), {"net", "compute"} <= kinds)
-
-
-@contextlib.contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Keeps workers, also those that are started again later, from importing the main module.
-
-    `multiprocessing` does so in every process that it spawns, because tasks might be defined there;
-    ours are not. A script without `if __name__ == "__main__":` would start itself once more.
-    """
-    original = spawn.get_preparation_data
-
-    def without_main(name: str) -> dict[str, Any]:
-        return {k: v for k, v in original(name).items() if not k.startswith("init_main")}
-
-    spawn.get_preparation_data = without_main
-    try:
-        yield
-    finally:
-        spawn.get_preparation_data = original
+            client = stack.enter_context(local_cluster(config))
+        else:
+            client = stack.enter_context(connect(config.scheduler))
+        _install(client, config, say)
+        watch = Watch(client, config, say)
+        watch.wait_for_a_worker(config.scheduler or "here")
+        if config.scheduler is not None:
+            check_workers(config.scheduler, client)
+        yield DaskExecutor(client, watch)
 
 
 @contextlib.contextmanager
@@ -157,9 +153,11 @@ def _reaching() -> Iterator[None]:
 def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError | None:
     """ClusterLostError if no worker was able to run the task; None for the task's own error.
 
-    If a task of one shard kills its workers, that shard is quarantined; a task on `every_shard` has
-    no shard to quarantine, so its loss ends the run.
+    If a task of one shard kills its workers or stalls, that shard is quarantined; a task on
+    `every_shard` has no shard to quarantine, so its loss ends the run.
     """
+    if every_shard and isinstance(error, StalledError):
+        return ClusterLostError(f"a task on all shards was given up: {error}; {GOES_ON}")
     if isinstance(error, NoValidWorkerError) or (every_shard and isinstance(error, KilledWorker)):
         return ClusterLostError(
             f"no worker is left that could do this: {' '.join(str(error).split())}; "
@@ -182,75 +180,31 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-@contextlib.contextmanager
-def _starting() -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, OSError, TimeoutError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise ClusterLostError(
-            f"a local worker could not be started ({type(cause).__name__}: {cause}); it may have "
-            "printed why above. Give it more memory (`cluster.memory_limit`) or start fewer "
-            f"(`cluster.compute_workers`), and {GOES_ON}"
-        ) from error
+def _install(client: Client, config: ClusterConfig, say: Callable[[str], None]) -> None:
+    """Add our plugins. Workers that join later get theirs from the scheduler.
 
-
-def _share_host_limiter(client: Client) -> None:
-    """Make the workers share the limits for hosts; in a local cluster only one worker fetches."""
+    On an existing cluster they also share the limits for hosts; locally only one worker fetches.
+    """
     from pipeline.engine.executors.sharing import HostLimiterPlugin, HostLimiterWorkerPlugin
 
+    plugins: list[Any] = [PulsePlugin(), PulseWorkerPlugin()]
+    if config.scheduler is not None:
+        plugins += [HostLimiterPlugin(), HostLimiterWorkerPlugin()]
+    told = False
     try:
-        client.register_plugin(HostLimiterPlugin())
-        client.register_plugin(HostLimiterWorkerPlugin())
+        for plugin in plugins:
+            try:
+                within(min(QUIET, config.worker_timeout), partial(client.register_plugin, plugin))
+            except TimeoutError:
+                if isinstance(plugin, SchedulerPlugin):
+                    raise
+                if not told:  # a worker that is silent gets its plugin when it listens again
+                    say("not all workers answer; going on with those that do")
+                told = True
     except ModuleNotFoundError as error:
         raise InputError(
             f"cluster.scheduler: the scheduler and its workers need winnow installed ({error}); "
             "start them from an environment like this one"
         ) from error
-
-
-def _connect(address: str) -> Client:
-    try:
-        if Path(address).is_file():
-            return Client(scheduler_file=address, set_as_default=False, timeout="10s")
-        return Client(address, set_as_default=False, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise InputError(
-            f"cluster.scheduler: no Dask scheduler answers at {address}; start one, or leave "
-            "`cluster.scheduler` out to run here"
-        ) from error
-
-
-def _local(config: ClusterConfig) -> Any:
-    keep_working_folder_out()
-    shape = Shape.of(config)
-
-    def worker(kind: str, threads: int) -> dict[str, Any]:
-        variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-        variables["OMP_WAIT_POLICY"] = "PASSIVE"  # spinning threads would take the others' cores
-        options = {
-            "nthreads": 1,
-            "resources": {kind: 1},
-            "preload": ["pipeline.words.quiet_exit"],
-            "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", VARIABLE: str(threads)},
-            "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
-            "dashboard": False,
-            "silence_logs": logging.CRITICAL,
-            # Loopback only, because anyone who can connect to a Dask worker can run code on it.
-            "host": "127.0.0.1",
-        }
-        return {"cls": Nanny, "options": options}
-
-    workers = {"net": worker("net", 1)}
-    workers |= {f"compute-{i}": worker("compute", shape.threads) for i in range(shape.workers)}
-    scheduler = {
-        "cls": Scheduler,
-        "options": {
-            "host": "127.0.0.1",
-            "dashboard": config.dashboard,
-            "dashboard_address": "127.0.0.1:0",
-        },
-    }
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    except (OSError, TimeoutError) as error:
+        raise ClusterLostError(GONE) from error

@@ -32,6 +32,7 @@ class InlineExecutor(Executor):
         *args: Any,
         kind: Kind = "compute",
         priority: int = 0,
+        name: str = "a task",
     ) -> Handle:
         number = next(self._numbers)
         heapq.heappush(self._waiting, (-priority, number, lambda: work(*args)))

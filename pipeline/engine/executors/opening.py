@@ -1,7 +1,7 @@
 """The executor that a job asks for."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor
@@ -9,13 +9,18 @@ from pipeline.words.threads import worker_threads
 
 
 @contextlib.contextmanager
-def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Executor]:
+def open_executor(
+    config: ClusterConfig, light: bool = False, *, say: Callable[[str], None]
+) -> Iterator[Executor]:
     """Start the executor; at the end of the block pending tasks are cancelled.
+
+    `say` is called with lines for the user: what is waited for, which task was taken back.
 
     `light` work takes less time than starting a local cluster, so `executor: auto` runs it in
     threads of this process.
 
-    InputError if the scheduler does not answer; ClusterLostError if a local worker does not start.
+    InputError if no scheduler like this one answers; ClusterLostError if no worker joins, or a
+    local one does not start.
     """
     with contextlib.ExitStack() as stack:
         executor: Executor
@@ -27,6 +32,6 @@ def open_executor(config: ClusterConfig, light: bool = False) -> Iterator[Execut
         else:
             from pipeline.engine.executors.dask import open_dask
 
-            executor = stack.enter_context(open_dask(config))
+            executor = stack.enter_context(open_dask(config, say))
         stack.callback(executor.cancel)
         yield executor

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.words.heartbeat import beat
+
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """First and second member (first < second) and their similarity, one entry per pair."""
 
@@ -35,6 +37,7 @@ def hamming_pairs(hashes: npt.NDArray[np.uint8], distance: int) -> Pairs:
     index.add(np.ascontiguousarray(hashes))
     found = []
     for start in range(0, len(hashes), _QUERIES):
+        beat()
         batch = np.ascontiguousarray(hashes[start : start + _QUERIES])
         lims, distances, labels = index.range_search(batch, distance + 1)
         left, right = _unpack(lims, labels, start)
@@ -69,6 +72,7 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
     found = []
     for start in range(0, n, _QUERIES):
         # Searched with a slightly lower threshold, because the exact product decides.
+        beat()
         batch = vectors[start : start + _QUERIES]
         lims, _, labels = index.range_search(batch, similarity - 1e-3)
         left, right = _unpack(lims, labels, start)

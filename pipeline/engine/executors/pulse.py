@@ -1,0 +1,109 @@
+"""What the scheduler can say about tasks: where each runs, and whether it gets on.
+
+Workers add to Dask's own heartbeat when their tasks last called `heartbeat.beat`. A worker that is
+stopped sends no heartbeat, so that its tasks do not get on either.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, Scheduler, Worker
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+from pipeline.words.heartbeat import last_beat
+
+_METRIC = "winnow_beats"
+_ANSWER_TIMEOUT = 10.0
+"""Seconds to wait for the scheduler's answer."""
+
+
+@dataclass(frozen=True)
+class TaskPulse:
+    """A task that runs; any difference between two of them is progress."""
+
+    worker: str
+    """The worker's address."""
+    beat: float
+
+
+@dataclass(frozen=True)
+class WorkerPulse:
+    """A worker; `seen` changes with every heartbeat."""
+
+    name: str
+    seen: float
+    kinds: tuple[str, ...]
+    """The kinds of tasks that it declares as its resources."""
+    is_busy: bool
+    """Whether it runs any task, of this client or another."""
+    tasks: int
+    """How many of this client's tasks, or of their results, it has."""
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """The scheduler's answer: a client's running tasks by key, all workers by address."""
+
+    running: dict[str, TaskPulse]
+    workers: dict[str, WorkerPulse]
+
+
+class PulsePlugin(SchedulerPlugin):
+    """One more call of the scheduler. Its answer grows with the workers, not with the tasks."""
+
+    name = "winnow-pulse"
+    idempotent = True
+
+    async def start(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        scheduler.handlers["winnow_pulse"] = self._pulse
+
+    async def _pulse(self, client: str) -> dict[str, Any]:
+        me = self._scheduler.clients.get(client)
+        running, workers = {}, {}
+        for address, ws in self._scheduler.workers.items():
+            beats = (ws.metrics or {}).get(_METRIC, {})
+            for ts in ws.executing:
+                if me in (ts.who_wants or ()):
+                    running[ts.key] = (address, beats.get(ts.key, 0.0))
+            mine = sum(me in (ts.who_wants or ()) for ts in (*ws.processing, *ws.has_what))
+            workers[address] = (
+                str(ws.name), ws.last_seen, tuple(ws.resources), bool(ws.executing), mine,
+                versions_of((ws.versions or {}).get("packages", {})),
+            )  # fmt: skip
+        return {"running": running, "workers": workers}
+
+
+class PulseWorkerPlugin(WorkerPlugin):
+    """Adds the beats of the running tasks, by key, to what a worker's heartbeat holds."""
+
+    name = "winnow-pulse"
+
+    def setup(self, worker: Worker) -> None:
+        worker.metrics[_METRIC] = _beats
+
+
+def _beats(worker: Worker) -> dict[str, float]:
+    with worker.active_threads_lock:
+        threads = dict(worker.active_threads)
+    return {str(key): last_beat(thread) for thread, key in threads.items()}
+
+
+def versions_of(packages: Any) -> tuple[str, ...]:
+    """What must be the same everywhere: Python's first two numbers, dask, distributed."""
+    python = ".".join(str(packages.get("python")).split(".")[:2])
+    return python, str(packages.get("dask")), str(packages.get("distributed"))
+
+
+def ask(client: Client) -> Pulse:
+    """OSError or TimeoutError if the scheduler does not answer."""
+    scheduler: Any = client.scheduler
+    said = client.sync(scheduler.winnow_pulse, client=client.id, callback_timeout=_ANSWER_TIMEOUT)
+    return Pulse(
+        {key: TaskPulse(*values) for key, values in said["running"].items()},
+        {
+            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tasks, tuple(versions))
+            for address, (name, seen, kinds, is_busy, tasks, versions) in said["workers"].items()
+        },
+    )
