@@ -6,13 +6,16 @@ would be slow; but after a failure, naming the damaged file is more useful than 
 
 import contextlib
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.engine.parts import Parts, product_parts
 from pipeline.ingest.buckets import shard_digest
+from pipeline.table.checked import damage_line, is_whole
 from pipeline.table.part import Sidecar, file_digest, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import full
 from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
+from pipeline.words.threads import worker_threads
 
 
 @contextlib.contextmanager
@@ -49,10 +52,30 @@ def find_damage(run: Run, shards: Collection[int] | None = None) -> DamagedError
         return error
     if name is None:
         return None
-    return DamagedError(
-        f"{run.folder.path(name)} was cut or changed from outside; "
-        "remove it, and `winnow run` makes it anew"
-    )
+    return DamagedError(damage_line(run.folder.url, run.folder.path(name)))
+
+
+def check_tables(run: Run, parts: Collection[Parts]) -> None:
+    """DamagedError unless every table of the shards and of these parts has its checksum.
+
+    On a local disk only: from an object store each file would be copied for it.
+    """
+    index = run.index
+    if index is None or not run.folder.is_local:
+        return
+    wanted = [(f"shards/{shard_name(s)}.parquet", d.sha256) for s, d in enumerate(index.dealt)]
+    for part in parts:
+        for sidecar in part.sidecars.values():
+            tables = (item for item in sidecar.digests.items() if item[0].endswith(".parquet"))
+            wanted += [(f"{part.folder}/{name}", sum_) for name, sum_ in tables]
+
+    def is_damaged(file: tuple[str, str | None]) -> bool:
+        return file[1] is not None and not is_whole(run.folder, *file)
+
+    with ThreadPoolExecutor(worker_threads()) as pool:
+        for (name, _), damaged in zip(wanted, pool.map(is_damaged, wanted), strict=True):
+            if damaged:
+                raise DamagedError(damage_line(run.folder.url, run.folder.path(name)))
 
 
 def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:

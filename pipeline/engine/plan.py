@@ -1,8 +1,7 @@
 """The plan of a job: its stages with their fingerprints, and which parts are up to date."""
 
 import difflib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -223,10 +222,19 @@ def save_plan(plan: Plan) -> None:
     """Write what workers need: the resolved job, and the plan's digest to compare with."""
     body = {"digest": plan.digest, "job": plan.job.model_dump(mode="json")}
     plan.run.folder.write("plan.json", seal(body))
-    for node in plan.nodes:
+    save_recipes(plan, plan.nodes)
+
+
+def save_recipes(plan: Plan, nodes: Iterable[Node]) -> None:
+    """Write the recipes that are missing or damaged beside the stages' parts."""
+    for node in nodes:
         name = f"{node.folder}/recipe.json"
-        if not plan.run.folder.exists(name):
-            plan.run.folder.write(name, json.dumps(node.recipe, indent=1).encode())
+        try:
+            found = unseal(plan.run.folder.read(name))
+        except (FileNotFoundError, ValueError):
+            found = {}
+        if digest_of(found) != node.fingerprint:
+            plan.run.folder.write(name, seal(node.recipe))
 
 
 @lru_cache(maxsize=4)

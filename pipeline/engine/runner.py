@@ -17,7 +17,14 @@ from pipeline.engine.executors.opening import open_executor
 from pipeline.engine.export import Export
 from pipeline.engine.ingest import Ingest
 from pipeline.engine.parts import recorded
-from pipeline.engine.plan import Plan, build_plan, columns_written, save_plan, shard_schema
+from pipeline.engine.plan import (
+    Plan,
+    build_plan,
+    columns_written,
+    save_plan,
+    save_recipes,
+    shard_schema,
+)
 from pipeline.engine.product import Product, Single, find_statuses
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
@@ -141,6 +148,8 @@ def bring_up_to_date(
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
     that takes hours.
     """
+    there = set(plan.run.folder.names("parts"))
+    save_recipes(plan, [node for node in plan.nodes if node.folder.split("/")[-1] in there])
     statuses = find_statuses(plan, products)
     write_state(plan.run, products)
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]

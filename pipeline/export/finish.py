@@ -1,6 +1,6 @@
 """The last steps of an export, after its shards: other layouts, dataset card and manifest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from pipeline.export.about import write_about
 from pipeline.export.card import VERSION, dataset_card
 from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
+from pipeline.table.checked import digest_once
 from pipeline.table.freshness import Expected
 from pipeline.table.part import digest_of, shard_name
 from pipeline.table.sealed import seal, unseal
@@ -94,7 +95,7 @@ def finish(
     for note in notes:
         say(note)
     digest = digest_of([[s["sha256"], s["parquet_sha256"]] for s in shards])
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": job.name,
         "title": job.export.title,
         "license": job.export.license,
@@ -115,7 +116,19 @@ def finish(
     card = dataset_card(job, export.rules, manifest, provenance, schema)
     folder.write("README.md", card.encode())
     write_about(folder, manifest)
+    manifest["files"] = other_sums(folder, manifest["shards"])
     folder.write(MANIFEST, seal(manifest))
+
+
+def other_sums(folder: Folder, shards: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """sha256 of an export's other files by name: cards, statistics, further layouts."""
+    listed = {MANIFEST, *(shard[name] for shard in shards for name in ("tar", "parquet"))}
+    sums = {}
+    for name in folder.files():
+        if name not in listed and not name.endswith(".tmp"):
+            with folder.local(name) as path:
+                sums[name] = digest_once(path)
+    return sums
 
 
 def _sweep(export: Export) -> None:

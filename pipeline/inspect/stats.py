@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.engine.damage import check_tables
 from pipeline.engine.parts import Parts, columns_of, index_of, product_parts
 from pipeline.inspect.exported import exported
 from pipeline.inspect.tally import Tally, tally
@@ -28,9 +29,11 @@ def stats(run: Run) -> dict[str, Any]:
     `conserved`: whether ingested = merged_repeats + kept + dropped + failed + unfinished with every
     part aligned.
 
-    Raises InputError if the input has not been dealt into shards yet.
+    Raises InputError if the input has not been dealt into shards yet, and DamagedError if a table
+    is not as it was written (on a local disk; of an object store `winnow verify` tells).
     """
     parts = product_parts(run)
+    check_tables(run, columns_of(parts))
     return account(run, parts, tally(run, columns_of(parts)))
 
 

@@ -9,18 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.shell.options import (
-    Domains,
-    JobFile,
-    Json,
-    Lists,
-    Override,
-    RunFolder,
-    Scheduler,
-    Sums,
-    Uids,
-    Urls,
-)
+from pipeline.shell import options
 from pipeline.words.endings import CODES, endings
 
 
@@ -82,10 +71,10 @@ def _show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
 
 @app.command()
 def run(
-    job_file: JobFile,
-    set_: Override = [],  # noqa: B006 - Typer reads the default and never changes it
-    scheduler: Scheduler = None,
-    json_: Json = False,
+    job_file: options.JobFile,
+    set_: options.Override = [],  # noqa: B006 - Typer reads the default and never changes it
+    scheduler: options.Scheduler = None,
+    json_: options.Json = False,
 ) -> None:
     """Run a job: fetch, measure, judge, export, and, if the job says so, train and sample.
 
@@ -97,7 +86,11 @@ def run(
 
 
 @app.command()
-def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  # noqa: B006
+def plan(
+    job_file: options.JobFile,
+    set_: options.Override = [],  # noqa: B006
+    json_: options.Json = False,
+) -> None:
     """Show what `winnow run` would do, stage by stage, and why. Does no work."""
     from pipeline.inspect.preview import preview, render
 
@@ -105,7 +98,7 @@ def plan(job_file: JobFile, set_: Override = [], json_: Json = False) -> None:  
 
 
 @app.command()
-def status(run_folder: RunFolder, json_: Json = False) -> None:
+def status(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Show the progress of a run: shards done per stage, quarantined ones, disk space used."""
     from pipeline.engine.damage import reading
     from pipeline.inspect.status import render
@@ -116,7 +109,7 @@ def status(run_folder: RunFolder, json_: Json = False) -> None:
 
 
 @app.command()
-def stats(run_folder: RunFolder, json_: Json = False) -> None:
+def stats(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Count rows by reason, recomputed from the parts' files."""
     from pipeline.engine.damage import reading
     from pipeline.inspect.stats import render
@@ -128,9 +121,9 @@ def stats(run_folder: RunFolder, json_: Json = False) -> None:
 
 @app.command()
 def explain(
-    run_folder: RunFolder,
-    sample_: Annotated[str, typer.Argument(metavar="SAMPLE", help="A uid, its start, or a URL.")],
-    json_: Json = False,
+    run_folder: options.RunFolder,
+    sample_: options.SampleName,
+    json_: options.Json = False,
 ) -> None:
     """Show why one row was kept or dropped: every measurement and every rule."""
     from pipeline.engine.damage import reading
@@ -143,9 +136,9 @@ def explain(
 
 @app.command()
 def sql(
-    run_folder: RunFolder,
-    query_: Annotated[str, typer.Argument(metavar="SQL", help="A query over the view `samples`.")],
-    json_: Json = False,
+    run_folder: options.RunFolder,
+    query_: options.Query,
+    json_: options.Json = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Print CSV with a header line.")] = False,
 ) -> None:
     """Query all rows and measurements, e.g. "select reason, count(*) from samples group by 1".
@@ -172,15 +165,10 @@ def schema() -> None:
 
 @app.command()
 def retry(
-    run_folder: RunFolder,
-    where: Annotated[
-        str,
-        typer.Option(
-            metavar="SQL", help="Which rows, e.g. \"reason = 'timeout'\", over `samples`."
-        ),
-    ],
-    scheduler: Scheduler = None,
-    json_: Json = False,
+    run_folder: options.RunFolder,
+    where: options.Where,
+    scheduler: options.Scheduler = None,
+    json_: options.Json = False,
 ) -> None:
     """Fetch some rows again and update what depends on them; other rows are unchanged.
 
@@ -193,14 +181,14 @@ def retry(
 
 @app.command()
 def forget(
-    run_folder: RunFolder,
-    uid: Uids = [],  # noqa: B006
-    url: Urls = [],  # noqa: B006
-    domain: Domains = [],  # noqa: B006
-    sha256: Sums = [],  # noqa: B006
-    file: Lists = [],  # noqa: B006
+    run_folder: options.RunFolder,
+    uid: options.Uids = [],  # noqa: B006
+    url: options.Urls = [],  # noqa: B006
+    domain: options.Domains = [],  # noqa: B006
+    sha256: options.Sums = [],  # noqa: B006
+    file: options.Lists = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-    json_: Json = False,
+    json_: options.Json = False,
 ) -> None:
     """Take rows down: erase their caption, address, picture and measurements from the run for good.
 
@@ -216,7 +204,23 @@ def forget(
 
 
 @app.command()
-def report(run_folder: RunFolder, json_: Json = False) -> None:
+def verify(
+    run_folder: options.RunFolder,
+    export: options.ExportOnly = False,
+    mend: options.Mend = False,
+    json_: options.Json = False,
+) -> None:
+    """Compare every file of a run with its checksum, and name those that were cut or changed.
+
+    Exit 0 if none is damaged or all were made again, else 3.
+    """
+    from pipeline.shell.commands import verify_run
+
+    raise typer.Exit(verify_run(run_folder, export, mend, json_))
+
+
+@app.command()
+def report(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
     from pipeline.engine.damage import reading
     from pipeline.inspect.report.product import Report
@@ -228,9 +232,9 @@ def report(run_folder: RunFolder, json_: Json = False) -> None:
 
 @app.command()
 def train(
-    job_file: JobFile,
-    set_: Override = [],  # noqa: B006
-    json_: Json = False,
+    job_file: options.JobFile,
+    set_: options.Override = [],  # noqa: B006
+    json_: options.Json = False,
 ) -> None:
     """Fine-tune the job's diffusion model on the run's export."""
     from pipeline.shell.commands import make_only
@@ -241,12 +245,10 @@ def train(
 
 @app.command()
 def sample(
-    job_file: JobFile,
-    set_: Override = [],  # noqa: B006
-    prompt: Annotated[
-        list[str], typer.Option("--prompt", help="Draw this instead of the job's prompts.")
-    ] = [],  # noqa: B006
-    json_: Json = False,
+    job_file: options.JobFile,
+    set_: options.Override = [],  # noqa: B006
+    prompt: options.Prompts = [],  # noqa: B006
+    json_: options.Json = False,
 ) -> None:
     """Draw pictures with the trained model, rerank them, and put the best nine on a sheet."""
     from pipeline.shell.commands import make_only
@@ -265,8 +267,8 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the demo's runs.")] = Path("runs"),
     rows: Annotated[int, typer.Option(help="Rows of the demo's list.", min=200)] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the demo world.")] = 0,
-    set_: Override = [],  # noqa: B006
-    json_: Json = False,
+    set_: options.Override = [],  # noqa: B006
+    json_: options.Json = False,
 ) -> None:
     """Draw and serve a small web with known faults, curate it, train on it, score the result."""
     from pipeline.demo.command import run_demo

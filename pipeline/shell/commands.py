@@ -81,6 +81,24 @@ def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_jso
     return INCOMPLETE if answer["quarantined"] else DONE
 
 
+def verify_run(run_folder: str, export_only: bool, mend: bool, as_json: bool) -> int:
+    """Compare a run's files with their checksums; the exit code."""
+    from pipeline.lifecycle.mend import lines, verify
+
+    run = Run(run_folder)
+    if not any(run.folder.exists(name) for name in ("resolved.json", "shards", "parts")):
+        Run.open(run_folder)
+    with reporter() as reporting:
+        result, answer = verify(run, reporting, export_only=export_only, mend=mend)
+    answer["quarantined"] = result.quarantined if result is not None else []
+    if as_json:
+        print(json.dumps(answer, indent=2, default=str))
+    else:
+        for line in lines(answer):
+            print(line)
+    return INCOMPLETE if answer["left"] or answer["quarantined"] else DONE
+
+
 def _exported(run: Run) -> str | None:
     """What the run's finished export is known by; None without one."""
     from pipeline.engine.parts import recorded

@@ -28,3 +28,14 @@ Lists = Annotated[
     list[Path],
     typer.Option("--file", help="Lines `uid:…`, `url:…`, `domain:…`, `sha256:…`; # comments."),
 ]
+ExportOnly = Annotated[bool, typer.Option("--export", help="Only the exports.")]
+Mend = Annotated[bool, typer.Option("--mend", help="Make the damaged parts again, and no others.")]
+Where = Annotated[
+    str,
+    typer.Option(metavar="SQL", help="Which rows, e.g. \"reason = 'timeout'\", over `samples`."),
+]
+Prompts = Annotated[
+    list[str], typer.Option("--prompt", help="Draw this instead of the job's prompts.")
+]
+SampleName = Annotated[str, typer.Argument(metavar="SAMPLE", help="A uid, its start, or a URL.")]
+Query = Annotated[str, typer.Argument(metavar="SQL", help="A query over the view `samples`.")]

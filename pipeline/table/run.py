@@ -154,8 +154,11 @@ class Run:
 
     @cached_property
     def job(self) -> dict[str, Any]:
-        """The resolved job as it was written at the start of the last run. DamagedError."""
-        return self._values("resolved.json")
+        """The resolved job as it was written at the start of the last run. DamagedError.
+
+        Its checksum is not compared, because who moves a run folder may change paths in it.
+        """
+        return self._values("resolved.json", strict=False)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -165,9 +168,9 @@ class Run:
         except FileNotFoundError:
             return {}
 
-    def _values(self, name: str) -> dict[str, Any]:
+    def _values(self, name: str, *, strict: bool = True) -> dict[str, Any]:
         try:
-            return unseal(self.folder.read(name))
+            return unseal(self.folder.read(name), strict=strict)
         except ValueError:
             raise DamagedError(
                 f"{self.folder.path(name)} was cut or changed from outside; "

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.about import FILES, write_about
-from pipeline.export.finish import MANIFEST
+from pipeline.export.finish import MANIFEST, other_sums
 from pipeline.export.layout import Takedown
 from pipeline.export.registry import registered, unowned
 from pipeline.table.parquet import read_parquet
@@ -165,4 +165,5 @@ def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any])
         )
         folder.write(CARD, f"{card}{HEAD}\n{note}".encode())
     write_about(folder, manifest)
+    manifest["files"] = other_sums(folder, shards)
     folder.write(MANIFEST, seal(manifest))
