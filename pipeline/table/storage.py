@@ -142,19 +142,27 @@ class Folder:
             with path.open("rb+") as handle:
                 os.fsync(handle.fileno())
             path.replace(target)
+            _sync_folder(target.parent)
         finally:
             path.unlink(missing_ok=True)
 
     def put(self, source: Path, name: str) -> None:
-        """Move a finished local file into place under `name`."""
+        """Move a finished local file into place under `name`.
+
+        It gets the permissions of a new file: temporary files are closed to all other accounts.
+        """
         with self.create(name) as path:
+            path.touch()
+            mode = path.stat().st_mode
             shutil.move(source, path)
+            path.chmod(mode)
 
     def rename(self, name: str, to: str) -> None:
         """Rename a file, replacing any file of that name; an object store copies, then removes."""
         with self._writing(to):
             if self.is_local:
                 Path(self.path(name)).replace(self.path(to))
+                _sync_folder(Path(self.path(to)).parent)
                 return
             self._fs.cp_file(self.path(name), self.path(to))
             self._fs.rm(self.path(name))
@@ -179,6 +187,15 @@ class Folder:
             with self._writing(str(orphan.relative_to(self._root))):
                 shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
         return len(orphans)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a loss of power: the name is in the folder, not in the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 _REPAIR = "free some space or repair the disk, and the same command goes on from here"

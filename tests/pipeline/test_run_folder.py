@@ -1,9 +1,12 @@
 """The run folder: its index, its lock and its path."""
 
 import json
+import os
 import pickle
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,7 @@ def test_a_folder_that_is_not_a_run_gets_the_nearest_run_suggested(run: Run, tmp
 
 LOCKER = """
 import sys
+import tempfile
 from pipeline.words.errors import InputError
 from pipeline.table.run import Run
 try:
@@ -116,3 +120,15 @@ def test_only_one_driver_can_lock_a_run(run: Run):
     assert lock_elsewhere(run) == "locked\n"
     run.lock()  # the other process has ended, so its lock is released
     run.unlock()
+
+
+def test_a_file_that_is_moved_into_place_can_be_read_by_colleagues(tmp_path):
+    with tempfile.NamedTemporaryFile(dir=tmp_path, delete=False) as source:
+        source.write(b"a tar")
+    before = os.umask(0o027)
+    try:
+        Folder(tmp_path).put(Path(source.name), "parts/00000.tar")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "parts" / "00000.tar").stat().st_mode) == 0o640

@@ -10,6 +10,8 @@ from pipeline.engine.parts import recorded
 from pipeline.engine.product import Made, Single, Status, Work
 from pipeline.table.part import digest_of, file_digest
 from pipeline.table.run import Run
+from pipeline.table.tombstones import Tombstones
+from pipeline.words.errors import InputError
 
 PAGE = "report.html"
 VERSION = 3
@@ -59,9 +61,22 @@ class Report(Single):
         return self.paths()["report"]
 
     def _write(self) -> Made:
+        """Write the page; again if rows were taken down meanwhile, since it may show them.
+
+        InputError while a takedown is not finished.
+        """
         from pipeline.inspect.report.write import write_report
 
-        write_report(self.run)
+        before = None
+        while (stones := Tombstones.read(self.run.folder)).stones != before:
+            if stones.undone:
+                self.run.folder.remove(PAGE)
+                raise InputError(
+                    f"a takedown in {self.run.folder.url} is not finished; "
+                    "wait for it, or let the next `winnow run` finish it"
+                )
+            before = stones.stones
+            write_report(self.run)
         return Made([PAGE])
 
     def paths(self) -> dict[str, str]:
