@@ -11,6 +11,7 @@ from made_run import STAGES, Made, make_run, many_samples, sample
 from pipeline.engine.parts import stage_parts
 from pipeline.inspect.view import connect
 from pipeline.table.parquet import write_parquet
+from pipeline.table.part import digest_of
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError
 
@@ -69,7 +70,10 @@ def test_a_part_made_from_an_older_part_does_not_count(make) -> None:
     made = make(many_samples())
     (folder,) = Path(made.run.folder.path("parts")).glob("embed-*")
     sidecar = json.loads((folder / "00001.json").read_text())
-    (folder / "00001.json").write_text(json.dumps(sidecar | {"digest": "embedded again"}))
+    again = dict.fromkeys(sidecar["digests"] or ["00001.parquet"], "embedded again")
+    (folder / "00001.json").write_text(
+        json.dumps(sidecar | {"digest": digest_of(again), "digests": again})
+    )
     shards = {part.name: sorted(part.sidecars) for part in stage_parts(made.run)}
     assert shards["embed"] == [0, 1, 2]
     assert shards["images"] == [0, 2]
