@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from itertools import chain, islice
@@ -107,6 +108,22 @@ def test_a_shard_of_another_size_is_refused_before_any_work(export: Path, tmp_pa
     manifest["shards"][0]["bytes"] = 7
     (broken / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"00000\.tar has \d+ bytes, .* says 7; export again"):
+        open_export(broken)
+
+
+def test_a_shard_that_was_altered_is_refused_before_any_work(export: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(export, tmp_path / "broken")
+    manifest = json.loads((broken / "manifest.json").read_text())
+    for shard in manifest["shards"]:
+        shard["sha256"] = hashlib.sha256((broken / shard["tar"]).read_bytes()).hexdigest()
+    (broken / "manifest.json").write_text(json.dumps(manifest))
+    assert open_export(broken).rows == 30
+    tar = broken / "00001.tar"
+    data = bytearray(tar.read_bytes())
+    data[700] ^= 1
+    tar.write_bytes(data)
+
+    with pytest.raises(InputError, match=r"00001\.tar was changed from outside: .* another sha256"):
         open_export(broken)
 
 
