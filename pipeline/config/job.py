@@ -1,5 +1,7 @@
 """The job file's model."""
 
+import unicodedata
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -26,7 +28,10 @@ class Rule(Section):
     reason: str = Field(
         description="A reason of the vocabulary (docs/reasons.md), or `x_` and a name."
     )
-    when: str = Field(description="SQL boolean over the columns, DuckDB's dialect.")
+    when: str = Field(
+        max_length=100_000,  # DuckDB takes seconds, and memory, for a longer one
+        description="SQL boolean over the columns, DuckDB's dialect.",
+    )
     if_null: Literal["drop", "keep"] = Field(
         "keep", description="What an unknown answer (a null measurement) means."
     )
@@ -41,6 +46,21 @@ class Rule(Section):
         if self.reason == "duplicate" and self.if_null == "drop":
             raise ValueError("`if_null: drop` means nothing for `duplicate`: say so in `when`")
         return self
+
+
+LONGEST_NAME = 200
+"""Bytes of a run folder's name; file systems have at most 255."""
+_NO_NAMES: dict[str, Callable[[str], bool]] = {
+    "is not blank": lambda name: not name.strip(),
+    "has no slash": lambda name: "/" in name or "\\" in name,
+    "does not begin with a dot": lambda name: name.startswith("."),
+    "has no control characters": lambda name: any(
+        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name
+    ),
+    "has no `::`, by which stores are nested": lambda name: "::" in name,
+    f"has at most {LONGEST_NAME} bytes": lambda name: len(name.encode()) > LONGEST_NAME,
+}
+"""What the name of a run folder must not be: the words of the error, and the test."""
 
 
 class Job(Section):
@@ -65,7 +85,8 @@ class Job(Section):
     name: str | None = Field(
         None,
         pattern=r"^[^./\\][^/\\]*$",
-        description="Name of the run folder; by default the job file's name.",
+        description="Name of the run folder; by default the job file's name. At most 200 bytes, "
+        "without slashes and control characters, and no dot as the first.",
     )
     output: str = tuning("runs", "Folder of all runs, any fsspec URL; this run is `output/name`.")
     shard_size: int = Field(
@@ -96,6 +117,16 @@ class Job(Section):
     train: TrainConfig | None = Field(None, description="Fine-tuning; null: none.")
     sample: SampleConfig | None = Field(None, description="Sampling; null: none.")
     cluster: ClusterConfig = tuning(ClusterConfig(), "Where the work runs.")
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _names_a_folder(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        what = next((what for what, is_so in _NO_NAMES.items() if is_so(value)), None)
+        if what is not None:
+            raise ValueError(f"a run folder's name {what}; choose another, or remove the line")
+        return value
 
     def inputs(self) -> tuple[str, ...]:
         return (self.input,) if isinstance(self.input, str) else self.input

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config.bounded_yaml import DEEPEST, MOST_BYTES, JobYamlError, read_yaml
 from pipeline.config.job import Job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.words.errors import InputError
@@ -22,17 +22,24 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     InputError that names the wrong key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as handle:
+            data = handle.read(MOST_BYTES + 1)
+        text = data.decode() if len(data) <= MOST_BYTES else None
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in _siblings(path)], n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
         raise InputError(f"{path} does not exist{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    if text is None:
+        raise InputError(
+            f"{path} has more than {MOST_BYTES:,} bytes; a job is shorter: name the folder or a "
+            "pattern of its input, not every file"
+        )
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(text)
+    except JobYamlError as error:
+        raise InputError(f"{path} {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a job is a mapping of keys, e.g. `input: pairs.parquet`")
     for key in values:
@@ -40,7 +47,8 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
             raise InputError(f"{path}: the key {key!r} is no text; put it in quotes, or rename it")
     for override in overrides:
         _override(values, override)
-    values.setdefault("name", path.stem)
+    if values.get("name") is None:  # also where the line is there without a name
+        values["name"] = path.stem
     job = parse_job(values, str(path))
     try:
         return with_absolute_paths(job, path.parent)
@@ -73,10 +81,12 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not sign or not key:
         raise InputError(f"--set {override}: expected `key.key=value`")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML") from error
+        value = read_yaml(text)
+    except JobYamlError as error:
+        raise InputError(f"--set {override}: the value {error}") from error
     *parents, last = key.split(".")
+    if len(parents) > DEEPEST:
+        raise InputError(f"--set {override}: more than {DEEPEST} keys within each other")
     here: Any = values
     for i, name in enumerate(parents):
         if isinstance(here, list) and name.isdigit() and int(name) < len(here):

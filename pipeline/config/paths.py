@@ -38,10 +38,24 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     changed["download"] = download.model_copy(update={"allow_paths": folders})
     if job.output.startswith("~"):
         changed["output"] = str(_expanded(job.output, "output"))
+    _check_output(str(changed.get("output", job.output)))
     if folder is not None:
         found = tuple(_found(one, folder, "input") for one in job.inputs())
         changed["input"] = found[0] if isinstance(job.input, str) else found
     return job.model_copy(update=changed)
+
+
+def _check_output(output: str) -> None:
+    """InputError if no folder can be made there: a file is in the way, or a name is too long."""
+    if "://" in output:
+        return
+    path = Path(output).absolute()
+    try:
+        there = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise InputError(f"output: {output}: {error.strerror}; name another folder") from None
+    if not there.is_dir():
+        raise InputError(f"output: {there} is a file; name a folder")
 
 
 def _absolute(section: S, folder: Path | None) -> S:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -15,6 +16,10 @@ CODES = (
     "listed, or a cluster or a disk failed; 130 stopped by Ctrl-C; 141 the reader of the output "
     "closed it early; 1 a bug, with its traceback."
 )
+LONGEST = 2_000
+"""Characters of an error that are printed: a path has at most 4,096, most errors a hundred."""
+_END = 500
+"""Those of them from the end of the message, where the next step stands."""
 
 
 @contextlib.contextmanager
@@ -44,6 +49,17 @@ def endings() -> Iterator[None]:
         sys.exit(OUTPUT_CLOSED)
 
 
-def _end(code: int, line: str) -> NoReturn:
-    print(f"winnow: {line}", file=sys.stderr)
+def _end(code: int, message: str) -> NoReturn:
+    print(f"winnow: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks and control characters, which names of keys, columns and
+    files may have, and without the middle of one that is too long."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST - _END]} … {message[-_END:]}"
+    return "".join(
+        sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else ascii(sign)[1:-1]
+        for sign in message
+    )

@@ -164,7 +164,19 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "a network that is none": (
         None, {"download": {"allow_addresses": ["300.1.1.1"]}}, ["allow_addresses", "300.1.1.1"],
     ),
+    "a blank name": (None, {"name": " "}, ["`name`", "is not blank", "remove the line"]),
+    "an empty name": (None, {"name": ""}, ["`name`", "is not blank", "remove the line"]),
+    "a path for a name": (None, {"name": "a/b"}, ["`name`", "has no slash; choose another"]),
+    "a hidden name": (None, {"name": ".."}, ["`name`", "does not begin with a dot"]),
+    "a name in two lines": (None, {"name": "a\nb"}, ["`name`", "has no control characters"]),
+    "a long name": (None, {"name": "é" * 101}, ["`name`", "has at most 200 bytes"]),
+    "a name of nested stores": (None, {"name": "a::b"}, ["`name`", "has no `::`"]),
+    "a file for the output": (None, {"output": "rows.csv"}, ["output", "rows.csv is a file"]),
+    "a long output": (None, {"output": "a" * 300}, ["output", "name too long; name another"]),
     # The rules.
+    "a rule beyond all measure": (
+        None, rule("true" + " or true" * 20_000), ["`rules[0].when`", "at most 100000 characters"],
+    ),
     "unknown reason": (None, rule("true", "duplicat"), ["`rules[0].reason`", "`duplicate`"]),
     "a column that nothing makes": (
         None, rule("clip_score < 0.2"), ["rules[0].when", "makes the column `clip_score`"],

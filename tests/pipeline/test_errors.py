@@ -11,7 +11,9 @@ import pytest
 import yaml
 from bad_input import CASES, ROWS, rule
 
+from pipeline.config.load import load_job
 from pipeline.shell import cli
+from pipeline.words.endings import LONGEST, one_line
 
 
 @pytest.fixture
@@ -68,6 +70,14 @@ def test_bad_input_is_refused_in_one_line(desk, monkeypatch, capsys, case: str, 
     assert not (desk / "runs").exists()
 
 
+def doubled(value: str, levels: int) -> bytes:
+    """A mapping whose values each stand for seven times the one before."""
+    lines = ["a0: &a0 {x: 1}"]
+    for i in range(1, levels):
+        lines.append(f"a{i}: &a{i} {value % ', '.join([f'*a{i - 1}'] * 7)}")
+    return "\n".join(lines).encode()
+
+
 JOB_FILES: dict[str, tuple[bytes | None, list[str]]] = {
     "not there": (None, ["job.yaml does not exist", "jobs.yaml?"]),
     "not yaml": (b"input: [rows.csv\nname: x", ["job.yaml is not YAML", "line 2"]),
@@ -80,6 +90,29 @@ JOB_FILES: dict[str, tuple[bytes | None, list[str]]] = {
     "no input": (b"name: x", ["key `input` is missing", "input: pairs.parquet"]),
     "a key that is a number": (b"input: rows.csv\n1: x", ["the key 1 is no text"]),
     "input is a number": (b"input: 5", ["`input`", "(given: 5)"]),
+    "a key in two lines": (b'input: rows.csv\n"a\\nb": 1', ["unknown key `a\\nb`"]),
+    # Small files that stand for large values.
+    "merged mappings of merged mappings": (
+        doubled("{<<: [%s]}", 9), ["job.yaml is refused", "more than 100,000 values", "(line 7,"],
+    ),
+    "lists of lists by aliases": (
+        doubled("[%s]", 12), ["job.yaml is refused", "more than 100,000 values", "(line 7,"],
+    ),
+    "an alias within itself": (b"input: &a [*a]", ["`*a` stands within its own anchor (line 1,"]),
+    "an alias of nothing": (b"input: *a", ["is not YAML: found undefined alias 'a' (line 1,"]),
+    "deep lists": (b"input: " + b"[" * 5000, ["more than 50 values are nested here", "(line 1,"]),
+    "a long number": (
+        b"input: x\nshard_size: " + b"9" * 5000, ["a number of more than 100 characters", "line 2"],
+    ),
+    "a long number with base 60": (
+        b"shard_size: " + b"59:" * 50_000 + b"1", ["a number of more than 100 characters"],
+    ),
+    "a date that is none": (b"name: 2020-99-99", ["`2020-99-99` is no timestamp; put", "(line 1,"]),
+    "a word tagged a truth": (b"name: !!bool maybe", ["`maybe` is no bool"]),
+    "NUL in a path": (b'input: "a\\0.csv"', ["a text with NUL", "(line 1,"]),
+    "half a character": (b'name: "\\ud800"', ["half a character", "(line 1,"]),
+    "a key twice": (b"shard_size: 5\nshard_size: 6", ["`shard_size` is here twice", "(line 2,"]),
+    "a huge file": (b"#" * 2_000_000, ["has more than 1,048,576 bytes", "name the folder"]),
 }  # fmt: skip
 
 
@@ -102,6 +135,9 @@ OVERRIDES = {
     "shard_sise=5": ["unknown key `shard_sise`", "`shard_size`"],
     "download.image_sise=5": ["`download.image_sise`", "`image_size`"],
     "name.x=5": ["--set name.x=5", "`name` has no keys"],
+    "name=" + "[" * 5000: ["--set name=[[[", " … ", "more than 50 values are nested here"],
+    "shard_size=" + "9" * 5000: ["a number of more than 100 characters"],
+    ".".join(["measure"] * 99) + "=1": ["more than 50 keys within each other"],
     "rules.7.when=true": ["--set rules.7.when=true", "`rules.7` has no keys"],
     "rules.when=true": ["--set rules.when=true", "there is no `rules.when`"],
     "rules.0.when=tru": ["rules[0].when", "`tru`"],
@@ -116,6 +152,29 @@ def test_a_wrong_override_is_refused(desk, monkeypatch, capsys, override: str):
     for words in OVERRIDES[override]:
         assert words in line
     assert not (desk / "runs").exists()
+
+
+def test_an_empty_name_is_that_of_the_job_file(desk):
+    for text in ("input: rows.csv\nname:\n", "input: rows.csv\n"):
+        (desk / "cats.yaml").write_text(text)
+        assert load_job(desk / "cats.yaml").name == "cats"
+    assert load_job(desk / "cats.yaml", ["name="]).name == "cats"
+
+
+def test_aliases_of_rules_stand_for_what_they_name(desk):
+    text = (
+        "input: rows.csv\nrules:\n- &pii {reason: pii, when: 'true'}\n- {<<: *pii, if_null: drop}"
+    )
+    (desk / "job.yaml").write_text(text)
+    assert [rule.reason for rule in load_job(desk / "job.yaml").rules] == ["pii", "pii"]
+
+
+def test_an_error_is_one_line_of_bounded_length_whatever_it_names():
+    assert one_line("a\nb\x1b[31m\u202ec\ud800") == "a\\nb\\x1b[31m\\u202ec\\ud800"
+    assert one_line("ein Känguru 袋鼠\u3000🦘") == "ein Känguru 袋鼠\u3000🦘"
+    line = one_line("x" * 100_000 + "; rename it")
+    assert len(line) < LONGEST + 10
+    assert line.endswith("; rename it")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
