@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.table.checked import digest_once
+from pipeline.table.checked import damaged_files
+from pipeline.table.storage import Folder
 from pipeline.words.errors import InputError
-from pipeline.words.threads import worker_threads
 
 IMAGE_KEYS = ("jpg", "jpeg", "png", "webp")
 SHUFFLE_BUFFER = 5000
@@ -72,26 +72,16 @@ def open_export(folder: Path) -> Export:
         if size is not None and shard.stat().st_size != size:
             found = shard.stat().st_size
             raise InputError(f"{shard} has {found} bytes, {path} says {size}; export again")
-    _compare(path, [(folder / one["tar"], one.get("sha256")) for one in listed])
+    sums = {one["tar"]: one["sha256"] for one in listed if "sha256" in one}
+    if (tar := next(damaged_files(Folder(folder), sums), None)) is not None:
+        raise InputError(
+            f"{folder / tar} was changed from outside: {path} has another sha256; "
+            "`winnow verify RUN --mend` makes it again"
+        )
     rows = sum(n for _, n in shards)
     if rows == 0:
         raise InputError(f"{path} lists no rows: every sample was dropped; see `winnow stats`")
     return Export(folder, tuple(shard for shard, n in shards if n), rows, fingerprint)
-
-
-def _compare(manifest: Path, shards: list[tuple[Path, str | None]]) -> None:
-    """InputError for a shard that is not as the manifest says; read on all cores."""
-
-    def is_changed(shard: tuple[Path, str | None]) -> bool:
-        return shard[1] is not None and digest_once(shard[0]) != shard[1]
-
-    with ThreadPoolExecutor(worker_threads()) as pool:
-        for (tar, _), changed in zip(shards, pool.map(is_changed, shards), strict=True):
-            if changed:
-                raise InputError(
-                    f"{tar} was changed from outside: {manifest} has another sha256; "
-                    "`winnow verify RUN --mend` makes it again"
-                )
 
 
 def read_shards(shards: Iterable[Path]) -> Iterator[Encoded]:

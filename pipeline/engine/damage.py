@@ -6,16 +6,14 @@ would be slow; but after a failure, naming the damaged file is more useful than 
 
 import contextlib
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.engine.parts import Parts, product_parts
-from pipeline.ingest.buckets import shard_digest
-from pipeline.table.checked import damage_line, is_whole
-from pipeline.table.part import Sidecar, file_digest, shard_name
+from pipeline.ingest.restore import damaged_shards
+from pipeline.table.checked import damage_line, damaged_files
+from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import full
 from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
-from pipeline.words.threads import worker_threads
 
 
 @contextlib.contextmanager
@@ -63,19 +61,14 @@ def check_tables(run: Run, parts: Collection[Parts]) -> None:
     index = run.index
     if index is None or not run.folder.is_local:
         return
-    wanted = [(f"shards/{shard_name(s)}.parquet", d.sha256) for s, d in enumerate(index.dealt)]
+    sums = {f"shards/{shard_name(k)}.parquet": one.sha256 for k, one in enumerate(index.dealt)}
     for part in parts:
         for sidecar in part.sidecars.values():
             tables = (item for item in sidecar.digests.items() if item[0].endswith(".parquet"))
-            wanted += [(f"{part.folder}/{name}", sum_) for name, sum_ in tables]
-
-    def is_damaged(file: tuple[str, str | None]) -> bool:
-        return file[1] is not None and not is_whole(run.folder, *file)
-
-    with ThreadPoolExecutor(worker_threads()) as pool:
-        for (name, _), damaged in zip(wanted, pool.map(is_damaged, wanted), strict=True):
-            if damaged:
-                raise DamagedError(damage_line(run.folder.url, run.folder.path(name)))
+            sums |= {f"{part.folder}/{name}": sum_ for name, sum_ in tables}
+    known = {name: sum_ for name, sum_ in sums.items() if sum_ is not None}
+    if (name := next(damaged_files(run.folder, known), None)) is not None:
+        raise DamagedError(damage_line(run.folder.url, run.folder.path(name)))
 
 
 def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
@@ -84,10 +77,8 @@ def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
     if index is None:
         return
     wanted = range(len(index)) if shards is None else shards
-    for shard in wanted:
-        name = f"shards/{shard_name(shard)}.parquet"
-        if not _is_dealt(run, shard, index.shards[shard][1]):
-            yield name
+    for shard in damaged_shards(run, index, wanted):
+        yield f"shards/{shard_name(shard)}.parquet"
     for part in product_parts(run):
         if shards is None:
             yield from _changed(run, part, [*part.sidecars.values(), *part.shared])
@@ -96,17 +87,7 @@ def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
             yield from _changed(run, part, found)
 
 
-def _is_dealt(run: Run, shard: int, digest: str) -> bool:
-    try:
-        return shard_digest(run.shard(shard)) == digest
-    except Exception:  # a Parquet reader can raise anything on invalid bytes
-        return False
-
-
 def _changed(run: Run, part: Parts, sidecars: list[Sidecar]) -> Iterator[str]:
-    folder = run.folder.sub(part.folder)
-    for sidecar in sidecars:
-        for name, digest in sidecar.digests.items():
-            with folder.local(name) as path:
-                if file_digest(path) != digest:
-                    yield f"{part.folder}/{name}"
+    sums = {name: sum_ for one in sidecars for name, sum_ in one.digests.items()}
+    for name in damaged_files(run.folder.sub(part.folder), sums):
+        yield f"{part.folder}/{name}"

@@ -180,6 +180,10 @@ class SlicedExport:
     def folder(self) -> Folder:
         return self.export.place
 
+    @property
+    def sidecars(self) -> Folder:
+        return self.export.sidecars
+
     def masked(self, shard: int) -> ShardData:
         return self.export.plan.masked(shard)
 

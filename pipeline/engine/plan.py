@@ -1,7 +1,7 @@
 """The plan of a job: its stages with their fingerprints, and which parts are up to date."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -222,12 +222,12 @@ def save_plan(plan: Plan) -> None:
     """Write what workers need: the resolved job, and the plan's digest to compare with."""
     body = {"digest": plan.digest, "job": plan.job.model_dump(mode="json")}
     plan.run.folder.write("plan.json", seal(body))
-    save_recipes(plan, plan.nodes)
+    save_recipes(plan)
 
 
-def save_recipes(plan: Plan, nodes: Iterable[Node]) -> None:
+def save_recipes(plan: Plan) -> None:
     """Write the recipes that are missing or damaged beside the stages' parts."""
-    for node in nodes:
+    for node in plan.nodes:
         name = f"{node.folder}/recipe.json"
         try:
             found = unseal(plan.run.folder.read(name))

@@ -92,15 +92,20 @@ def products_of(plan: Plan, listing: Listing | None = None) -> tuple[Product, ..
     return (ingest, *plan.nodes, Export(plan), *singles_for(plan.run, plan.job))
 
 
+def recorded_job(run: Run, scheduler: str | None = None) -> Job:
+    """The last run's job, from its folder; with another `cluster.scheduler` if one is given."""
+    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
+    if scheduler is not None:
+        values["cluster"] = {**values.get("cluster", {}), "scheduler": scheduler}
+    return parse_job(values, f"{run.folder.url}/resolved.json")
+
+
 def replan(run: Run, scheduler: str | None = None) -> Plan:
     """The last run's plan, from its folder alone: the list is not read again.
 
     InputError if the list was never dealt, or a model or file of the job is not available.
     """
-    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
-    if scheduler is not None:
-        values["cluster"] = {**values.get("cluster", {}), "scheduler": scheduler}
-    job = parse_job(values, f"{run.folder.url}/resolved.json")
+    job = recorded_job(run, scheduler)
     if not run.index:
         again = run.job.get("job_file") or "JOB.yaml"
         raise InputError(
@@ -148,8 +153,6 @@ def bring_up_to_date(
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
     that takes hours.
     """
-    there = set(plan.run.folder.names("parts"))
-    save_recipes(plan, [node for node in plan.nodes if node.folder.split("/")[-1] in there])
     statuses = find_statuses(plan, products)
     write_state(plan.run, products)
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
@@ -157,6 +160,7 @@ def bring_up_to_date(
     with contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver:
         if not again and all(statuses[product.name].current for product in wanted):
             reporter.say("everything is up to date; nothing to do")
+            save_recipes(plan)  # without them readers take no part for up to date
         else:
             driver.make([product for product in wanted if isinstance(product, Ingest)])
             save_plan(plan)

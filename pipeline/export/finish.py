@@ -1,6 +1,6 @@
 """The last steps of an export, after its shards: other layouts, dataset card and manifest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,14 @@ from pipeline.export.about import write_about
 from pipeline.export.card import VERSION, dataset_card
 from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
-from pipeline.table.checked import digest_once
 from pipeline.table.freshness import Expected
-from pipeline.table.part import digest_of, shard_name
+from pipeline.table.part import Sidecar, digest_of, file_digest, shard_name
 from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 
 MANIFEST = "manifest.json"
+OTHERS = "others"
+"""The name of the record of the files that belong to no one shard, beside the shards' sidecars."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,26 @@ def finish(
     card = dataset_card(job, export.rules, manifest, provenance, schema)
     folder.write("README.md", card.encode())
     write_about(folder, manifest)
-    manifest["files"] = other_sums(folder, manifest["shards"])
+    manifest["files"] = note_other_files(folder, export.sidecars, manifest)
     folder.write(MANIFEST, seal(manifest))
 
 
-def other_sums(folder: Folder, shards: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """sha256 of an export's other files by name: cards, statistics, further layouts."""
+def note_other_files(folder: Folder, sidecars: Folder, manifest: Mapping[str, Any]) -> str:
+    """Write the record of an export's other files (cards, statistics, further layouts), and give
+    its digest. They can be as many as the rows, so the manifest has the digest alone."""
+    shards = manifest["shards"]
     listed = {MANIFEST, *(shard[name] for shard in shards for name in ("tar", "parquet"))}
-    sums = {}
+    sizes, digests = {}, {}
     for name in folder.files():
         if name not in listed and not name.endswith(".tmp"):
             with folder.local(name) as path:
-                sums[name] = digest_once(path)
-    return sums
+                sizes[name], digests[name] = path.stat().st_size, file_digest(path)
+    record = Sidecar(
+        "export", str(manifest["recipe"]), -1, int(manifest["rows"]), {}, digest_of(digests),
+        sizes, digests, 0.0, 0.0,
+    )  # fmt: skip
+    sidecars.write(f"{OTHERS}.json", record.encode())
+    return record.digest
 
 
 def _sweep(export: Export) -> None:

@@ -49,6 +49,10 @@ class Export(Protocol):
     def folder(self) -> Folder: ...
 
     @property
+    def sidecars(self) -> Folder:
+        """The folder of its shards' sidecars."""
+
+    @property
     def slices(self) -> Sequence[Sequence[Slice]]: ...
 
     def current_shards(self) -> Mapping[int, Sidecar]:

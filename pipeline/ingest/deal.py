@@ -27,6 +27,7 @@ from pipeline.ingest.buckets import (
     shard_digest,
 )
 from pipeline.ingest.restore import (
+    cut_shards,
     damaged_shards,
     listed_rows,
     rebuild_index,
@@ -34,8 +35,9 @@ from pipeline.ingest.restore import (
     restore,
 )
 from pipeline.ingest.schema import Listing, find_listing
+from pipeline.table.checked import digest_once
 from pipeline.table.freshness import changed_inputs, why_stale
-from pipeline.table.part import file_digest, peak_memory, shard_name
+from pipeline.table.part import peak_memory, shard_name
 from pipeline.table.run import Dealt, Run, ShardIndex
 from pipeline.table.stored import STORED
 from pipeline.table.tombstones import Tombstones
@@ -64,7 +66,7 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
             # The digest of the file itself, because a killed deal may have left an older index.
             name = f"shards/{shard_name(shard)}.parquet"
             with run.folder.local(name) as path:
-                size, sum_ = path.stat().st_size, file_digest(path)
+                size, sum_ = path.stat().st_size, digest_once(path)
             kept.append(Dealt(table.num_rows, shard_digest(table), size, sum_))
             buckets.add("old", table, 0, shard=shard)
         buckets.close()
@@ -74,8 +76,10 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
             run.folder.remove("shards")
             existing, kept = None, []
         if existing is not None:
-            # Without inputs, so that the index of a deal killed from here on counts as stale.
-            run.folder.write("shards/index.json", replace(existing, inputs={}).encode())
+            # Without inputs, so that the index of a deal killed from here on counts as stale, and
+            # without checksums, because some of the files may be written again.
+            stale = replace(existing, inputs={}, files=())
+            run.folder.write("shards/index.json", stale.encode())
         shards = _deal(run, job, listing, buckets, kept)
     expected = listing.expected(job.shard_size)
     index = ShardIndex(
@@ -135,8 +139,8 @@ def why_not_current(run: Run, job: Job, listing: Listing) -> str | None:
         return (
             f"the input changed: {shown}" if changed else "the input is dealt with other settings"
         )
-    damaged = damaged_shards(run, index, whole=False)
-    return f"shards/{shard_name(damaged[0])}.parquet is missing or was cut" if damaged else None
+    cut = cut_shards(run, index)
+    return f"shards/{shard_name(cut[0])}.parquet is missing or was cut" if cut else None
 
 
 def _reusable_index(
@@ -149,5 +153,5 @@ def _reusable_index(
         return rebuild_index(run, job, listing)
     if index.recipe != recipe_of(job, listing):
         return None
-    damaged = damaged_shards(run, index, whole=True)
+    damaged = list(damaged_shards(run, index, range(len(index))))
     return restore(run, listing, index, damaged, progress) if damaged else index

@@ -3,7 +3,7 @@
 The rows of a shard are in the list, their order is in every part that was made of it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -41,30 +41,36 @@ def recipe_of(job: Job, listing: Listing) -> dict[str, Any]:
     return {"shard_size": job.shard_size, "schema": str(listing.schema)}
 
 
-def damaged_shards(run: Run, index: ShardIndex, *, whole: bool) -> list[int]:
-    """Shards whose file is missing or has another size; with `whole` also another checksum."""
-    found = []
-    for shard, dealt in enumerate(index.dealt):
-        name = f"shards/{shard_name(shard)}.parquet"
-        size = run.folder.size(name)
-        is_good = size is not None and dealt.bytes in (None, size)
-        if is_good and whole:
-            known = dealt.sha256 is not None
-            is_good = (
-                is_whole(run.folder, name, dealt.sha256)
-                if known
-                else _has_digest(run, shard, dealt.digest)
-            )
+def cut_shards(run: Run, index: ShardIndex) -> list[int]:
+    """Shards whose file is missing or has another size."""
+    sizes = (run.folder.size(f"shards/{shard_name(k)}.parquet") for k in range(len(index)))
+    return [
+        shard
+        for shard, (size, dealt) in enumerate(zip(sizes, index.dealt, strict=True))
+        if size is None or dealt.bytes not in (None, size)
+    ]
+
+
+def damaged_shards(run: Run, index: ShardIndex, shards: Iterable[int]) -> Iterator[int]:
+    """Those of the shards whose file is missing, or is not as it was written."""
+    dealt = index.dealt
+    for shard in shards:
+        sum_, name = dealt[shard].sha256, f"shards/{shard_name(shard)}.parquet"
+        if sum_ is None:
+            table = _table(run, shard)
+            is_good = table is not None and shard_digest(table) == dealt[shard].digest
+        else:
+            is_good = is_whole(run.folder, name, sum_)
         if not is_good:
-            found.append(shard)
-    return found
+            yield shard
 
 
-def _has_digest(run: Run, shard: int, digest: str) -> bool:
+def _table(run: Run, shard: int) -> pa.Table | None:
+    """A shard's rows; None if its file cannot be read."""
     try:
-        return shard_digest(run.shard(shard)) == digest
-    except (pa.ArrowException, OSError, ValueError):
-        return False
+        return run.shard(shard)
+    except Exception:  # a Parquet reader can raise anything on invalid bytes
+        return None
 
 
 def restore(
@@ -78,8 +84,10 @@ def restore(
     """
     orders = {shard: order_in_parts(run, shard, index.shards[shard][1]) for shard in shards}
     known = {shard: uids for shard, uids in orders.items() if uids is not None}
-    if not all(_is_readable(run, s, index.shards[s][0]) for s in shards if s not in known):
-        return None
+    for shard in (shard for shard in shards if shard not in known):
+        table = _table(run, shard)
+        if table is None or table.num_rows != index.shards[shard][0]:
+            return None
     if not known:
         return index
     rows = _rows_of(run, listing, pa.chunked_array(pa.concat_arrays(known.values())), progress)
@@ -90,13 +98,6 @@ def restore(
     for shard, place in places.items():
         entries[shard] = write_shard(run, shard, rows.take(place).combine_chunks())
     return index.with_dealt(entries)
-
-
-def _is_readable(run: Run, shard: int, rows: int) -> bool:
-    try:
-        return run.shard(shard).num_rows == rows
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def _rows_of(
@@ -122,7 +123,7 @@ def order_in_parts(run: Run, shard: int, digest: str) -> pa.Array | None:
         table = f"{name}.parquet"
         if sidecar is None or sidecar.inputs.get(INGEST) != digest:
             continue
-        if is_whole(folder, table, sidecar.digests.get(table)):
+        if table in sidecar.digests and is_whole(folder, table, sidecar.digests[table]):
             return whole(read_parquet(folder, table, ["uid"])["uid"])
     return None
 
@@ -133,11 +134,10 @@ def rebuild_index(run: Run, job: Job, listing: Listing) -> ShardIndex | None:
     names = run.folder.names("shards")
     entries: list[Dealt] = []
     while f"{shard_name(len(entries))}.parquet" in names:
-        try:
-            table = run.shard(len(entries))
-        except (pa.ArrowException, OSError):
+        table = _table(run, len(entries))
+        if table is None or str(table.schema) != str(listing.schema):
             return None
-        if str(table.schema) != str(listing.schema) or table.num_rows > job.shard_size:
+        if table.num_rows > job.shard_size:
             return None
         entries.append(Dealt(table.num_rows, shard_digest(table)))
     if not entries or (len(entries) > 1 and entries[0].rows != job.shard_size):

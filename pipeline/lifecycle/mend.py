@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.config.load import parse_job
 from pipeline.engine.plan import Plan, save_plan
 from pipeline.engine.product import Product, Single
 from pipeline.engine.provenance import note_provenance
@@ -13,6 +12,7 @@ from pipeline.engine.runner import (
     bring_up_to_date,
     prepare,
     products_of,
+    recorded_job,
     replan,
     tidy,
 )
@@ -42,7 +42,7 @@ def verify(
     what is left.
     """
     reporter.say("verify: comparing files with their checksums")
-    damaged, checked = _look(run, export_only)
+    damaged, checked = find_all_damage(run, export_only=export_only)
     answer: dict[str, Any] = {
         "checked": checked,
         "damaged": [asdict(one) for one in damaged],
@@ -52,32 +52,25 @@ def verify(
     }
     if not mend or not damaged:
         return None, answer
-    for one in damaged:
-        if one.file == TOMBSTONES:
-            raise InputError(
-                f"{run.folder.path(TOMBSTONES)} was cut or changed from outside, and nothing else "
-                "says which rows were taken down; repair it or restore a copy"
-            )
-    _ = run.job  # DamagedError says what to do if this is damaged
-    is_shard = any(one.product == "ingest" for one in damaged)
-    plan, products = _plan(run, is_shard)
+    if any(one.file == TOMBSTONES for one in damaged):
+        raise InputError(
+            f"{run.folder.path(TOMBSTONES)} was cut or changed from outside, and nothing else "
+            "says which rows were taken down; repair it or restore a copy"
+        )
+    plan, products = _plan(run, any(one.product == "ingest" for one in damaged))
     with run.locked():
         tidy(run, reporter)
         _take_out(run, damaged)
-        save_plan(plan) if run.index is not None else None
+        save_plan(plan)
         note_provenance(plan)
         # A model is made again only if it is the model that was damaged: that takes hours.
         names = {one.product for one in damaged}
         dear = {p.name for p in products if isinstance(p, Single) and not p.follows}
         result = bring_up_to_date(plan, products, reporter, asked=bool(names & dear))
-    left, _ = _look(run, export_only)
+    left, _ = find_all_damage(run, export_only=export_only)
     answer["left"] = [asdict(one) for one in left]
     answer["mended"] = not left
     return result, answer
-
-
-def _look(run: Run, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
-    return find_all_damage(run, export_only=export_only, progress=lambda _: None)
 
 
 def _plan(run: Run, read_list: bool) -> tuple[Plan, Sequence[Product]]:
@@ -85,8 +78,7 @@ def _plan(run: Run, read_list: bool) -> tuple[Plan, Sequence[Product]]:
     if not read_list:
         plan = replan(run)
         return plan, products_of(plan)
-    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
-    prepared = prepare(parse_job(values, f"{run.folder.url}/resolved.json"))
+    prepared = prepare(recorded_job(run))
     return prepared.plan, prepared.products
 
 
@@ -98,7 +90,7 @@ def _take_out(run: Run, damaged: Sequence[Damage]) -> None:
         if one.product == "export":
             name = one.file.split("/")[1].removeprefix("export-")
             run.folder.remove(f"export/{name}/{MANIFEST}")
-        if one.record is not None:
+        if one.record is not None and one.record != one.file:
             run.folder.remove(one.record)
         if one.file != INDEX:  # with a damaged index the shards tell what it held
             run.folder.remove(one.file)

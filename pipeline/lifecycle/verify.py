@@ -3,16 +3,17 @@
 Nothing is made from `log.jsonl` and `job.yaml`, which have no checksum.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.engine.erase.parts import EXPORT
-from pipeline.export.finish import MANIFEST, Manifest
-from pipeline.ingest.restore import damaged_shards
+from pipeline.engine.merging import PREPARED
+from pipeline.export.finish import MANIFEST, OTHERS, Manifest
+from pipeline.ingest.restore import cut_shards, damaged_shards
 from pipeline.table.part import Sidecar, digest_of, file_digest, shard_name
-from pipeline.table.run import Run, ShardIndex
+from pipeline.table.run import Run
 from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
 from pipeline.table.tombstones import NAME as TOMBSTONES
@@ -54,34 +55,26 @@ class _File:
     record: str
 
 
-def find_all_damage(
-    run: Run, *, export_only: bool, progress: Callable[[int], None]
-) -> tuple[list[Damage], dict[str, int]]:
-    """Every damaged file, and how many `files` and `bytes` were compared with a checksum.
-
-    `progress` gets the bytes of each file that was read.
-    """
-    damaged: list[Damage] = []
-    expected: list[_File] = []
+def find_all_damage(run: Run, *, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
+    """Every damaged file, and how many `files` and `bytes` were compared with a checksum."""
+    walk = _Walk(run)
     if not export_only:
-        damaged += _records(run)
-        damaged += _shards(run)
+        walk.records()
+        walk.shards()
         for name in run.folder.names("parts"):
             if not name.startswith(EXPORT):
-                _part_folder(run, name, damaged, expected)
-        _singles(run, damaged, expected)
+                walk.part_folder(name)
+        walk.singles()
     for name in run.folder.names("export"):
-        _export(run, name, damaged, expected)
-    files = {one.name: one for one in expected}
-    compared = {"files": 0, "bytes": 0}
+        walk.export(name)
+    files = {one.name: one for one in walk.expected}
+    compared = {"files": len(files), "bytes": 0}
     with ThreadPoolExecutor(worker_threads()) as pool:
         for size, found in pool.map(lambda one: _compare(run.folder, one), files.values()):
-            compared["files"] += 1
             compared["bytes"] += size
-            progress(size)
             if found is not None:
-                damaged.append(found)
-    return sorted(damaged, key=lambda one: one.file), compared
+                walk.damaged.append(found)
+    return sorted(walk.damaged, key=lambda one: one.file), compared
 
 
 def _compare(folder: Folder, file: _File) -> tuple[int, Damage | None]:
@@ -97,16 +90,6 @@ def _compare(folder: Folder, file: _File) -> tuple[int, Damage | None]:
         return size, None if file_digest(path) == file.sha256 else damage(CHANGED)
 
 
-def _records(run: Run) -> Iterator[Damage]:
-    for name in RECORDS:
-        if (what := _why_unreadable(run.folder, name)) is not None:
-            yield Damage(name, what)
-    try:
-        Tombstones.read(run.folder)
-    except (InputError, UnicodeDecodeError):
-        yield Damage(TOMBSTONES, CHANGED)
-
-
 def _why_unreadable(folder: Folder, name: str) -> str | None:
     try:
         unseal(folder.read(name))
@@ -117,59 +100,137 @@ def _why_unreadable(folder: Folder, name: str) -> str | None:
     return None
 
 
-def _shards(run: Run) -> Iterator[Damage]:
-    index = run.index
-    if index is None:
-        what = CHANGED if run.folder.exists(INDEX) else MISSING
-        yield Damage(INDEX, what, "ingest")
-        return
-    for shard in damaged_shards(run, index, whole=True):
-        file = f"shards/{shard_name(shard)}.parquet"
-        size = run.folder.size(file)
-        known = index.dealt[shard].bytes
-        what = MISSING if size is None else CUT if known not in (None, size) else CHANGED
-        yield Damage(file, what, "ingest", shard, index.shards[shard][0])
+class _Walk:
+    """Collects the files that should be there, and the damage that is seen without reading them."""
 
+    def __init__(self, run: Run) -> None:
+        self._run, self._index = run, run.index
+        self._products = _products(run)
+        self.damaged: list[Damage] = []
+        self.expected: list[_File] = []
 
-def _sidecars(
-    folder: Folder, path: str, product: str, damaged: list[Damage]
-) -> Iterator[tuple[str, Sidecar]]:
-    """The valid sidecars of a folder by their names; the others are noted as damage."""
-    for name in folder.names():
-        if not name.endswith(".json") or name == RECIPE:
-            continue
-        stem = name.removesuffix(".json")
+    def records(self) -> None:
+        for name in RECORDS:
+            if (what := _why_unreadable(self._run.folder, name)) is not None:
+                self._note(name, what)
         try:
-            yield stem, Sidecar.decode(folder.read(name), stem)
-        except (ValueError, TypeError):
-            damaged.append(Damage(f"{path}/{name}", CHANGED, product, record=f"{path}/{name}"))
+            Tombstones.read(self._run.folder)
+        except (InputError, UnicodeDecodeError):
+            self._note(TOMBSTONES, CHANGED)
 
+    def shards(self) -> None:
+        run, index = self._run, self._index
+        if index is None:
+            self._note(INDEX, CHANGED if run.folder.exists(INDEX) else MISSING, "ingest")
+            return
+        cut = cut_shards(run, index)
+        for shard in damaged_shards(run, index, range(len(index))):
+            file = f"shards/{shard_name(shard)}.parquet"
+            what = CUT if run.folder.exists(file) else MISSING
+            what = what if shard in cut else CHANGED
+            self._note(file, what, "ingest", shard, index.shards[shard][0])
 
-def _part_folder(run: Run, name: str, damaged: list[Damage], expected: list[_File]) -> None:
-    path, (stage, print_) = f"parts/{name}", name.rsplit("-", 1)
-    folder = run.folder.sub(path)
-    what = _why_unreadable(folder, RECIPE)
-    if what is None and digest_of(unseal(folder.read(RECIPE)))[: len(print_)] != print_:
-        what = CHANGED
-    if what is not None:
-        damaged.append(Damage(f"{path}/{RECIPE}", what, stage, record=f"{path}/{RECIPE}"))
-    named: set[str] = set()
-    for stem, sidecar in _sidecars(folder, path, stage, damaged):
-        key = sidecar.shard if sidecar.shard >= 0 else None
-        named.update(sidecar.files)
-        expected += _files_of(sidecar, path, f"{path}/{stem}.json", stage, key)
-    current = run_products(run).get(stage, {})
-    is_complete = current.get("folder") == path and current.get("current")
-    for shard in range(len(run.index or ()) if is_complete else 0):
-        if not folder.exists(f"{shard_name(shard)}.json"):
-            file = f"{path}/{shard_name(shard)}.json"
-            damaged.append(Damage(file, MISSING, stage, shard, _rows(run.index, shard)))
-    # Parts whose record is damaged are made again as a whole, what stages prepare is only removed.
-    noted = {one.file for one in damaged if one.product == stage and one.file.count(".") == 1}
-    for file in folder.names():
-        record = f"{path}/{_record_of(file)}"
-        if file not in named and not file.endswith((".json", ".tmp")) and record not in noted:
-            damaged.append(Damage(f"{path}/{file}", NO_RECORD, stage))
+    def part_folder(self, name: str) -> None:
+        path, (stage, print_) = f"parts/{name}", name.rsplit("-", 1)
+        folder = self._run.folder.sub(path)
+        what = _why_unreadable(folder, RECIPE)
+        if what is None and digest_of(unseal(folder.read(RECIPE)))[: len(print_)] != print_:
+            what = CHANGED
+        if what is not None:
+            self._note(f"{path}/{RECIPE}", what, stage)
+        before = len(self.damaged)
+        named: set[str] = set()
+        for stem, sidecar in self._sidecars(path, stage):
+            key = sidecar.shard if sidecar.shard >= 0 else None
+            named.update(sidecar.files)
+            self._expect(sidecar, path, f"{path}/{stem}.json", stage, key)
+        names = set(folder.names())
+        if self._is_current(stage, path) and self._index is not None:
+            for shard, (rows, _) in enumerate(self._index.shards):
+                if (record := f"{shard_name(shard)}.json") not in names:
+                    self._note(f"{path}/{record}", MISSING, stage, shard, rows)
+        # A part whose record is damaged is made again as a whole; what a stage over all shards
+        # prepared of a shard is only removed.
+        noted = {one.file for one in self.damaged[before:] if PREPARED not in one.file}
+        for file in sorted(names - named):
+            if not file.endswith((".json", ".tmp")) and f"{path}/{_record_of(file)}" not in noted:
+                self._note(f"{path}/{file}", NO_RECORD, stage)
+
+    def singles(self) -> None:
+        for name, noted in self._products.items():
+            if noted["keys"] != "one":
+                continue
+            path = str(noted["folder"])
+            record = f"{path}/{name}.json" if path else f"{name}.json"
+            try:
+                sidecar = Sidecar.decode(self._run.folder.read(record), name)
+            except FileNotFoundError:
+                if noted.get("current"):
+                    self._note(record, MISSING, name)
+            except (ValueError, TypeError):
+                self._note(record, CHANGED, name)
+            else:
+                self._expect(sidecar, path, record, name, None)
+
+    def export(self, name: str) -> None:
+        path, records = f"export/{name}", f"parts/{EXPORT}{name}"
+        there = set(self._run.folder.names(records))
+        others = None
+        for stem, sidecar in self._sidecars(records, "export"):
+            key = sidecar.shard if sidecar.shard >= 0 else None
+            self._expect(sidecar, path, f"{records}/{stem}.json", "export", key)
+            others = sidecar.digest if stem == OTHERS else others
+        folder, record = self._run.folder.sub(path), f"{path}/{MANIFEST}"
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            if folder.exists(MANIFEST):
+                self._note(record, CHANGED, "export")
+            elif self._is_current("export", path):
+                self._note(record, MISSING, "export")
+            return
+        own = f"{OTHERS}.json"
+        if manifest.values.get("files") not in (None, others) and own not in there:
+            self._note(f"{records}/{own}", MISSING, "export")
+        for number, shard in enumerate(manifest.values.get("shards", ())):
+            if (own := f"{shard_name(number)}.json") in there:
+                continue
+            self._note(f"{records}/{own}", MISSING, "export", number, shard["rows"])
+            for file, sum_ in ((shard["tar"], "sha256"), (shard["parquet"], "parquet_sha256")):
+                self.expected.append(
+                    _File(f"{path}/{file}", None, shard[sum_], "export", number, shard["rows"],
+                          record)
+                )  # fmt: skip
+
+    def _note(
+        self, file: str, what: str, product: str | None = None, key: int | None = None,
+        rows: int | None = None,
+    ) -> None:  # fmt: skip
+        self.damaged.append(Damage(file, what, product, key, rows))
+
+    def _is_current(self, name: str, path: str) -> bool:
+        """Whether the last run noted a product in this folder as up to date."""
+        noted = self._products.get(name, {})
+        return bool(noted.get("folder") == path and noted.get("current"))
+
+    def _sidecars(self, path: str, product: str) -> Iterator[tuple[str, Sidecar]]:
+        """The valid sidecars of a folder by their names; the others are noted as damage."""
+        folder = self._run.folder.sub(path)
+        for name in folder.names():
+            if not name.endswith(".json") or name == RECIPE:
+                continue
+            stem = name.removesuffix(".json")
+            try:
+                yield stem, Sidecar.decode(folder.read(name), stem)
+            except (ValueError, TypeError):
+                self._note(f"{path}/{name}", CHANGED, product)
+
+    def _expect(
+        self, sidecar: Sidecar, path: str, record: str, product: str, key: int | None
+    ) -> None:
+        """Have the files of a sidecar compared."""
+        for file, sum_ in sidecar.digests.items():
+            name, size = f"{path}/{file}" if path else file, sidecar.files.get(file)
+            self.expected.append(_File(name, size, sum_, product, key, sidecar.rows, record))
 
 
 def _record_of(file: str) -> str:
@@ -179,65 +240,10 @@ def _record_of(file: str) -> str:
     return f"{number if file.endswith(('.tar', '.npy')) else stem}.json"
 
 
-def _files_of(
-    sidecar: Sidecar, path: str, record: str, product: str, key: int | None
-) -> Iterator[_File]:
-    for file, sum_ in sidecar.digests.items():
-        size = sidecar.files.get(file)
-        name = f"{path}/{file}" if path else file
-        yield _File(name, size, sum_, product, key, sidecar.rows, record)
-
-
-def _rows(index: ShardIndex | None, shard: int) -> int | None:
-    return index.shards[shard][0] if index is not None else None
-
-
-def run_products(run: Run) -> dict[str, Any]:
+def _products(run: Run) -> dict[str, Any]:
     """The products of the last run by name, as `state.json` has them; empty if it is damaged."""
     try:
         products: dict[str, Any] = run.state.get("products", {})
     except DamagedError:
         return {}
     return products
-
-
-def _singles(run: Run, damaged: list[Damage], expected: list[_File]) -> None:
-    for name, noted in run_products(run).items():
-        if noted["keys"] != "one":
-            continue
-        path = str(noted["folder"])
-        record = f"{path}/{name}.json" if path else f"{name}.json"
-        try:
-            sidecar = Sidecar.decode(run.folder.read(record), name)
-        except FileNotFoundError:
-            if noted.get("current"):
-                damaged.append(Damage(record, MISSING, name))
-        except (ValueError, TypeError):
-            damaged.append(Damage(record, CHANGED, name, record=record))
-        else:
-            expected += _files_of(sidecar, path, record, name, None)
-
-
-def _export(run: Run, name: str, damaged: list[Damage], expected: list[_File]) -> None:
-    path, records = f"export/{name}", f"parts/{EXPORT}{name}"
-    for stem, sidecar in _sidecars(run.folder.sub(records), records, "export", damaged):
-        expected += _files_of(sidecar, path, f"{records}/{stem}.json", "export", sidecar.shard)
-    folder, record = run.folder.sub(path), f"{path}/{MANIFEST}"
-    manifest = Manifest.read(folder)
-    if manifest is None:
-        exported = run_products(run).get("export", {})
-        if folder.exists(MANIFEST):
-            damaged.append(Damage(record, CHANGED, "export", record=record))
-        elif exported.get("current") and exported.get("folder") == path:
-            damaged.append(Damage(record, MISSING, "export"))
-        return
-    for number, shard in enumerate(manifest.values.get("shards", ())):
-        if not run.folder.exists(own := f"{records}/{shard_name(number)}.json"):
-            damaged.append(Damage(own, MISSING, "export", number, shard["rows"]))
-            for file, sum_ in ((shard["tar"], "sha256"), (shard["parquet"], "parquet_sha256")):
-                place = f"{path}/{file}"
-                expected.append(
-                    _File(place, None, shard[sum_], "export", number, shard["rows"], record)
-                )
-    for file, sum_ in manifest.values.get("files", {}).items():
-        expected.append(_File(f"{path}/{file}", None, sum_, "export", None, None, record))

@@ -5,12 +5,14 @@ A file is hashed once in a process, and again only if its size or its times of c
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.table.part import file_digest
 from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError
+from pipeline.words.threads import worker_threads
 
 _MOST = 100_000
 """Files whose digests are remembered; at 300 bytes each."""
@@ -31,13 +33,20 @@ def digest_once(path: Path) -> str:
     return digest
 
 
-def is_whole(folder: Folder, name: str, sha256: str | None) -> bool:
-    """Whether a file is there and has this checksum; one without a checksum is not."""
+def is_whole(folder: Folder, name: str, sha256: str) -> bool:
+    """Whether a file is there and has this checksum."""
     try:
         with folder.local(name) as path:
-            return sha256 is not None and digest_once(path) == sha256
+            return digest_once(path) == sha256
     except FileNotFoundError:
         return False
+
+
+def damaged_files(folder: Folder, sums: Mapping[str, str]) -> Iterator[str]:
+    """Names of the files that are missing or do not have their checksum; read on all cores."""
+    with ThreadPoolExecutor(worker_threads()) as pool:
+        whole = pool.map(lambda item: is_whole(folder, *item), sums.items())
+        yield from (name for name, good in zip(sums, whole, strict=True) if not good)
 
 
 @contextlib.contextmanager

@@ -231,6 +231,14 @@ def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Si
     return sidecar
 
 
+def recorded_sums(folder: Folder, name: str) -> Mapping[str, str]:
+    """sha256 of a part's files as its sidecar has them, by name; empty without a valid one."""
+    try:
+        return Sidecar.decode(folder.read(f"{name}.json"), name).digests
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
 def read_sidecars(
     folder: Folder, names: Iterable[str], *, data: Folder | None = None
 ) -> list[Sidecar | None]:

@@ -15,7 +15,7 @@ from pipeline.table.arrays import Flags, from_flags, repeat
 from pipeline.table.checked import checked
 from pipeline.table.columns import SIGNALS, with_signals
 from pipeline.table.parquet import names_in, read_file
-from pipeline.table.part import read_sidecar, shard_name
+from pipeline.table.part import recorded_sums, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 
@@ -123,8 +123,7 @@ class ShardData:
         if folder == "shards":
             sum_ = self.run.sum_of_shard(self.shard)
             return {f"{self.name}.parquet": sum_} if sum_ is not None else {}
-        sidecar = read_sidecar(self.run.folder.sub(folder), self.name)
-        return sidecar.digests if sidecar is not None else {}
+        return recorded_sums(self.run.folder.sub(folder), self.name)
 
     def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
         """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""

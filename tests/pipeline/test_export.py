@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from planned_run import jpeg, pairs
+from records import record
 
 from pipeline.export.shards import slice_rows, write_shard
 from pipeline.words.errors import PartError
@@ -225,6 +226,7 @@ def test_a_missing_picture_is_a_part_error(exported, tmp_path: Path):
     tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
     with tarfile.open(tar, "w") as empty:
         empty.addfile(tarfile.TarInfo("000009.jpg"), io.BytesIO())
+    record(tar)
     slices = [(planned.plan.data(part.shard), part) for part in sliced.slices[0]]
     first = next(row for row in planned.rows(0) if row["caption"] in kept_captions(planned))
     row = planned.rows(0).index(first)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from planned_run import jpeg, pairs
+from records import record
 
 from pipeline.engine import tasks
 from pipeline.measure.decoding import measure_pictures
@@ -162,6 +163,7 @@ def test_a_damaged_stored_picture_raises_an_error(planned, tmp_path: Path):
 
     tar = Path(planned.plan.run.folder.path(f"{planned.plan.by_name['download'].folder}/00000.tar"))
     write_tar(tar, {0: b"\xff\xd8 no picture"})
+    record(tar)
     stage = Brightness(planned.plan.job)
     with pytest.raises(ValueError, match="row 0: the stored picture does not decode"):
         measured(planned, [stage], {"brightness": np.ones(7, bool)}, tmp_path)

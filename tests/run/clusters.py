@@ -4,10 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from distributed import Security
 
 from pipeline.config.sections import ClusterConfig
@@ -53,14 +52,6 @@ class Cluster:
         for process in self.processes:
             process.kill()
             process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler without workers."""
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.close()
 
 
 def certificates(folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from pipeline.demo.world import caption, draw, random_scene
 from pipeline.engine.runner import Result
 from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
+
+if TYPE_CHECKING:
+    from clusters import Cluster
 
 PICTURES = 36
 
@@ -89,6 +92,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def alone(site: Site, tmp_path: Path) -> Lab:
     """On Dask: each run starts its own processes."""
     return Lab(site, tmp_path, DASK)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator["Cluster"]:
+    """A Dask scheduler in a process of its own, without workers."""
+    from clusters import Cluster
+
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any
 
 import dask
 import pytest
-from clusters import Cluster, as_environment, certificates, cluster  # noqa: F401 - a fixture
+from clusters import Cluster, as_environment, certificates
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors import probing
@@ -133,7 +133,7 @@ def test_a_file_that_is_no_scheduler_file(tmp_path: Path) -> None:
     )
 
 
-def _address(cluster: Cluster) -> str:  # noqa: F811
+def _address(cluster: Cluster) -> str:
     return str(json.loads(cluster.file.read_text())["address"])
 
 
@@ -164,7 +164,7 @@ def test_tls(tmp_path: Path) -> None:
         secret.close()
 
 
-def test_tls_where_there_is_none(cluster: Cluster, tmp_path: Path) -> None:  # noqa: F811
+def test_tls_where_there_is_none(cluster: Cluster, tmp_path: Path) -> None:
     address = _address(cluster)
     with dask.config.set(certificates(tmp_path / "mine")):
         assert refused(address.replace("tcp://", "tls://")) == (
@@ -184,7 +184,7 @@ versions.get_package_info = lambda packages: {{**true(packages), **{}}}
 """
 
 
-def test_other_versions(cluster: Cluster, tmp_path: Path, capfd: Any) -> None:  # noqa: F811
+def test_other_versions(cluster: Cluster, tmp_path: Path, capfd: Any) -> None:
     here = versions()
     worker = cluster.worker(first=OTHER.format({"python": "3.9.1.final.0"}))
     with pytest.raises(InputError) as caught, open_dask(cluster.config(), print):
@@ -211,7 +211,7 @@ def versions() -> tuple[str, str]:
 
 def test_a_run_on_a_cluster_that_ends_well_prints_nothing_of_dasks(
     alone: Any,
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
 ) -> None:
     cluster.worker()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Cluster, cluster  # noqa: F401 - a fixture
+from clusters import Cluster
 from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
@@ -88,7 +88,7 @@ def test_a_task_that_hangs_is_run_again_and_one_that_gets_on_is_left_alone(tmp_p
     assert said == [f"embed, shard 00007 is taken back and run again: {why}"]
 
 
-def test_what_is_waited_for_is_said_but_not_all_the_time(cluster: Cluster) -> None:  # noqa: F811
+def test_what_is_waited_for_is_said_but_not_all_the_time(cluster: Cluster) -> None:
     cluster.worker("--name", "zebra")
     said: list[str] = []
     with open_dask(cluster.config(), said.append) as executor:
@@ -189,7 +189,7 @@ def test_a_stage_that_hangs_quarantines_its_shard_and_the_run_goes_on(alone: Any
 
 
 def test_workers_that_join_are_used_and_the_only_net_worker_goes(
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     tmp_path: Path,
 ) -> None:
     said: list[str] = []
@@ -230,7 +230,7 @@ def test_workers_that_join_are_used_and_the_only_net_worker_goes(
 
 
 def test_a_worker_that_is_stopped_from_the_start(
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pipeline.engine.executors.dask.QUIET", 1.0)
@@ -252,7 +252,7 @@ def test_a_worker_that_is_stopped_from_the_start(
     assert ") go to others: the worker tcp://127.0.0.1:" in said[-1]
 
 
-def test_no_worker_comes(alone: Any, cluster: Cluster) -> None:  # noqa: F811
+def test_no_worker_comes(alone: Any, cluster: Cluster) -> None:
     job = alone.job(cluster={"scheduler": str(cluster.file), "worker_timeout": 2})
 
     ended = alone.winnow("run", str(job))
@@ -266,7 +266,7 @@ def test_no_worker_comes(alone: Any, cluster: Cluster) -> None:  # noqa: F811
 
 
 def test_a_scheduler_that_is_stopped(
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pulse, "_ANSWER_TIMEOUT", 0.5)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.about import FILES, write_about
-from pipeline.export.finish import MANIFEST, other_sums
+from pipeline.export.finish import MANIFEST, note_other_files
 from pipeline.export.layout import Takedown
 from pipeline.export.registry import registered, unowned
 from pipeline.table.parquet import read_parquet
@@ -75,7 +75,7 @@ def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
         for number in touched:
             _note(folder, sidecars, number)
         if name in held["manifests"]:
-            _write_manifest(folder, touched, held["manifests"][name])
+            _write_manifest(folder, sidecars, touched, held["manifests"][name])
 
 
 def _look(run: Run, name: str, wanted: pa.Array, found: dict[str, Any]) -> None:
@@ -132,7 +132,9 @@ def _note(folder: Folder, sidecars: Folder, number: int) -> None:
     sidecars.write(f"{name}.json", changed.encode())
 
 
-def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any]) -> None:
+def _write_manifest(
+    folder: Folder, sidecars: Folder, touched: Sequence[int], old: dict[str, Any]
+) -> None:
     """Write the old manifest with new checksums and counts, and add a note to the card."""
     shards = [dict(shard) for shard in old["shards"]]
     for number in (n for n in touched if n < len(shards)):
@@ -165,5 +167,5 @@ def _write_manifest(folder: Folder, touched: Sequence[int], old: dict[str, Any])
         )
         folder.write(CARD, f"{card}{HEAD}\n{note}".encode())
     write_about(folder, manifest)
-    manifest["files"] = other_sums(folder, shards)
+    manifest["files"] = note_other_files(folder, sidecars, manifest)
     folder.write(MANIFEST, seal(manifest))

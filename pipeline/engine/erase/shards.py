@@ -1,6 +1,7 @@
 """Emptying rows in the shards' own files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ def erase(run: Run, held: Mapping[str, Any]) -> None:
     index = run.index
     if index is None:
         return
+    if held:
+        # Some files will not have the checksums on record until the index is written again.
+        run.folder.write("shards/index.json", replace(index, files=()).encode())
     shards = index.dealt
     for name, rows in held.items():
         file = f"shards/{name}.parquet"
