@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -160,7 +161,7 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        broken: list[Exception] = []
+        broken: list[BaseException] = []
 
         got_on = beat_for_this_thread()
 
@@ -179,8 +180,14 @@ def _download(
                 broken.append(error)
                 raise
 
-        with installed(fetch):
-            downloader.download_shard((0, str(rows)))
+        # In a thread of its own, because img2dataset waits for ever for the rest of its URLs if
+        # Ctrl-C interrupts it in this one.
+        with installed(fetch), ThreadPoolExecutor(1) as thread:
+            try:
+                thread.submit(downloader.download_shard, (0, str(rows))).result()
+            except BaseException as error:
+                broken.append(error)  # so that nothing more is requested
+                raise
         if spool.broken is not None:
             raise spool.broken
         if broken:

@@ -102,28 +102,6 @@ def test_a_worker_that_cannot_be_started(alone, monkeypatch):
     assert str(caught.value).endswith(GOES_ON)
 
 
-def _heed_ctrl_c() -> None:
-    """A shell has its background jobs ignore SIGINT, and with them the tests' processes."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.mark.parametrize("executor", ["inline", "dask"])
-def test_ctrl_c(alone, slow_site, executor):  # noqa: F811
-    _delay(slow_site, 0.3)
-    job = alone.job(cluster={"executor": executor})
-    command = [sys.executable, "-m", "pipeline", "run", str(job)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
-    )  # fmt: skip
-    _wait_for(alone.folder / "runs" / "job", "parts/download-*/00000.json", process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-
-    ended = subprocess.CompletedProcess(command, process.returncode, out, err)
-    assert line_of(ended, 130) == f"winnow: stopped; {GOES_ON}"
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("command", ["status", "stats", "sql", "explain", "report"])
 def test_a_closed_output_pipe(command, as_json, finished):

@@ -16,6 +16,7 @@ from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.words.failure import printable
+from pipeline.words.interrupts import processes_of_ours
 from pipeline.words.reasons import FETCH
 
 _START = 120.0
@@ -39,7 +40,7 @@ class _Child:
         command = [sys.executable, "-P", "-m", "pipeline.fetch.picture.child"]
         here = str(Path(pipeline.__file__).parents[1])
         paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-        with theirs:
+        with theirs, processes_of_ours():
             self.process = subprocess.Popen(
                 [*command, str(theirs.fileno()), recipe.encode()],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
