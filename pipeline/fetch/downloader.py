@@ -161,7 +161,7 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        broken: list[BaseException] = []
+        broken: list[Exception] = []
 
         got_on = beat_for_this_thread()
 
@@ -185,8 +185,8 @@ def _download(
         with installed(fetch), ThreadPoolExecutor(1) as thread:
             try:
                 thread.submit(downloader.download_shard, (0, str(rows))).result()
-            except BaseException as error:
-                broken.append(error)  # so that nothing more is requested
+            except BaseException:
+                broken.append(FetchStoppedError("interrupted"))  # so that nothing more is requested
                 raise
         if spool.broken is not None:
             raise spool.broken
