@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.ingest.bounds import DEEPEST, MOST_COLUMNS, is_deep
 from pipeline.ingest.source import BOM
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
@@ -27,6 +28,8 @@ class Sample:
     row: dict[str, Any]
     place: str
     address: str
+    size: int
+    """Bytes of its side files."""
 
 
 ADDRESS = "\0address"
@@ -37,12 +40,16 @@ its own."""
 
 
 def parse_object(text: bytes) -> dict[str, Any] | None:
-    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object."""
+    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object, or
+    beyond the bounds of a row."""
     try:
         value = json.loads(text.removeprefix(BOM).decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict) or len(value) > MOST_COLUMNS:
+        return None
+    opened = text.count(b"[") + text.count(b"{")
+    return value if opened <= DEEPEST or not is_deep(value) else None
 
 
 def sample_row(files: Mapping[str, bytes]) -> dict[str, Any] | None:

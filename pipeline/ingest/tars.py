@@ -65,7 +65,8 @@ def _row(source: Source, sample: _Sample) -> Sample | str:
         return f"{address}: its side files cannot be read"
     kind = next((kind for kind in (*PICTURES, *sample.pictures) if kind in sample.pictures), None)
     place = sample.pictures[kind] if kind is not None else Nowhere(source.url, source.stamp)
-    return Sample(row, str(place), address + (f".{kind}" if kind else ""))
+    size = sum(map(len, sample.files.values()))
+    return Sample(row, str(place), address + (f".{kind}" if kind else ""), size)
 
 
 def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
