@@ -73,8 +73,8 @@ def check_table(source: Source) -> None:
             if column.num_values - group.num_rows > most:
                 raise InputError(
                     f"input: {source.url}: row group {number} claims {column.num_values:,} values "
-                    f"of `{column.path_in_schema}` in {column.total_compressed_size:,} bytes; leave "
-                    "the column out"
+                    f"of `{column.path_in_schema}` in {column.total_compressed_size:,} bytes; "
+                    "leave the column out"
                 )
 
 
@@ -121,9 +121,10 @@ def _joined(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
         held.append(batch)
         count, size = count + batch.num_rows, size + batch.nbytes
         if count >= rows or size >= bounds.AT_ONCE:
-            yield pa.concat_batches(held)
-            held, count, size = [], 0, 0
-    if held:
+            whole = pa.concat_batches(held)
+            yield whole.slice(0, rows)  # readers count on a first batch of so many rows
+            held, count, size = [whole.slice(rows)], max(0, count - rows), 0
+    if count:
         yield pa.concat_batches(held)
 
 
