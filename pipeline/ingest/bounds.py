@@ -24,7 +24,7 @@ DEEPEST_TYPE = 50
 """Lists and structs within each other in a column; deeper ones are text. Arrow's files have 64."""
 AT_ONCE = 32 << 20
 """Bytes of rows that are converted at once; as Python's objects they take up to 20 times that."""
-CELLS_AT_ONCE = 1_000_000
+CELLS_AT_ONCE = 4_000_000
 ROWS_AT_ONCE = 100_000
 UNPACKED = 1 << 30
 """Bytes to which a packed file may unpack, whatever its size, and a row group of Parquet."""

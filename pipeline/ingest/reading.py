@@ -195,9 +195,20 @@ def _read_lines(source: Source) -> Iterator[Raw]:
 
 
 def _read_document(source: Source) -> Iterator[Raw]:
-    rows = read_document(source)
-    while batch := list(islice(rows, BATCH)):
-        yield _of_rows(batch, [])
+    rows: list[dict[str, Any]] = []
+    broken: list[str] = []
+    total = 0
+    for row, size in read_document(source):
+        if isinstance(row, str):
+            broken.append(row)
+        else:
+            rows.append(row)
+        total += size
+        if len(rows) + len(broken) >= BATCH or total >= bounds.AT_ONCE:
+            yield _of_rows(rows, broken)
+            rows, broken, total = [], [], 0
+    if rows or broken:
+        yield _of_rows(rows, broken)
 
 
 def _read_samples(source: Source) -> Iterator[Raw]:

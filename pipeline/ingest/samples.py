@@ -40,16 +40,26 @@ its own."""
 
 
 def parse_object(text: bytes) -> dict[str, Any] | None:
-    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object, or
+    """A JSON object, as `parse_value` gives it; None for anything else."""
+    try:
+        value = parse_value(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_value(text: bytes) -> Any:
+    """A JSON value, with invalid UTF-8 bytes as lone surrogates. ValueError if it is none, or
     beyond the bounds of a row."""
     try:
         value = json.loads(text.removeprefix(BOM).decode(errors="surrogateescape"))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or len(value) > MOST_COLUMNS:
-        return None
-    opened = text.count(b"[") + text.count(b"{")
-    return value if opened <= DEEPEST or not is_deep(value) else None
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if isinstance(value, dict) and len(value) > MOST_COLUMNS:
+        raise ValueError("too many keys")
+    if text.count(b"[") + text.count(b"{") > DEEPEST and is_deep(value):
+        raise ValueError("nested too deep")
+    return value
 
 
 def sample_row(files: Mapping[str, bytes]) -> dict[str, Any] | None:
