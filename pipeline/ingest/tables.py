@@ -24,10 +24,10 @@ _FOOTER = 64 << 20
 _VALUES = 1 << 24
 """Values in the lists of a row group, and rows of a file, that need no bytes to believe in."""
 _VALUES_A_BYTE = 4
-_DICTIONARY = 4 << 20
-"""Bytes of a dictionary up to which some rows are decoded at once; most have at most 1 MiB."""
-_DECODED = 512 << 20
-"""Bytes that a batch may take if each of its cells were the dictionary's longest."""
+_DECODED = 128 << 20
+"""Bytes that a batch may take if each of its cells were the longest of the column's dictionary."""
+_SMALL = 1 << 16
+"""Bytes of a column chunk whose dictionary is not looked at."""
 _START = 400_004
 """Bytes that are kept of a cell beyond `LONGEST`: more characters than a caption may have."""
 
@@ -87,7 +87,8 @@ def read_columns(
     InputError where the rows take more memory than the file's size allows.
     """
     footer = read_footer(source, handle)
-    at_once, large = _how(source, footer, handle, rows)
+    at_once, large = _how(source, footer, handle, columns, rows)
+    handle.seek(0)
     file = pq.ParquetFile(handle, metadata=footer, read_dictionary=large)
     batches = file.iter_batches(batch_size=at_once, columns=columns)
     decoded = 0
@@ -107,7 +108,7 @@ def read_columns(
                     arrays[i], cut[names[i]] = pa.nulls(1, column.type), [0]
             arrays = [_plain(column) for column in arrays]
             piece = pa.RecordBatch.from_arrays(arrays, names)
-            decoded += piece.nbytes
+            decoded += sum(map(decoded_size, arrays))
             if bounds.is_plain_bomb(source.size, decoded):
                 raise bounds.unpacks_too_far(source.url, "it", source.size)
             yield piece, cut
@@ -128,51 +129,64 @@ def _joined(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
         yield pa.concat_batches(held)
 
 
-def _how(source: Source, footer: pq.FileMetaData, handle: Any, rows: int) -> tuple[int, list[str]]:
+def _how(
+    source: Source, footer: pq.FileMetaData, handle: Any, columns: Sequence[str] | None, rows: int
+) -> tuple[int, list[str]]:
     """The rows to decode at once, and the columns to be read as dictionaries."""
-    largest, large = 1, []
+    longest, large = 1, []
     for i in range(footer.num_columns):
         kind = footer.schema.column(i)
+        if columns is not None and not {kind.path, kind.path.split(".")[0]} & {*columns}:
+            continue
         if kind.physical_type == "FIXED_LEN_BYTE_ARRAY":
-            largest = max(largest, kind.length)
+            longest = max(longest, kind.length)
         if kind.physical_type != "BYTE_ARRAY":
             continue
-        chunks = [footer.row_group(k).column(i) for k in range(footer.num_row_groups)]
-        size = max((dictionary_size(chunk, handle) for chunk in chunks), default=0)
-        lists = kind.max_repetition_level and size * max(c.num_values for c in chunks) > _DECODED
-        if size > _DICTIONARY or lists:
+        groups = range(footer.num_row_groups)
+        length = max((longest_word(footer, k, i, handle) for k in groups), default=0)
+        values = max((footer.row_group(k).column(i).num_values for k in groups), default=0)
+        in_lists = kind.max_repetition_level > 0 and length * values > _DECODED
+        if length > bounds.LONGEST_CELL or in_lists:
             large.append(kind.path)
         else:
-            largest = max(largest, size)
-    if largest > LONGEST:
+            longest = max(longest, length)
+    if longest > LONGEST:
         raise InputError(
-            f"input: {source.url} has a column of cells of {largest:,} bytes, of at most "
+            f"input: {source.url} has a column of cells of {longest:,} bytes, of at most "
             f"{LONGEST:,}; leave it out"
         )
+    return max(1, min(rows, _DECODED // longest)), large
+
+
+def longest_word(footer: pq.FileMetaData, group: int, column: int, handle: Any) -> int:
+    """Bytes of the longest cell in a column chunk's dictionary; 0 without one."""
+    chunk = footer.row_group(group).column(column)
+    if not chunk.has_dictionary_page:
+        return 0
+    if chunk.total_uncompressed_size <= _SMALL:
+        return int(chunk.total_uncompressed_size) // 16
+    path = [footer.schema.column(column).path]
     handle.seek(0)
-    return max(1, min(rows, _DECODED // largest)), large
+    file = pq.ParquetFile(handle, metadata=footer, read_dictionary=path)
+    batch = next(file.iter_batches(batch_size=1, row_groups=[group], columns=path), None)
+    words = None if batch is None else _dictionary_in(batch.column(0))
+    return 0 if words is None else int(pc.max(_lengths(words)).as_py() or 0)
 
 
-def dictionary_size(chunk: pq.ColumnChunkMetaData, handle: Any) -> int:
-    """Bytes of a column chunk's dictionary, unpacked; 0 without one, or if it must be small."""
-    if chunk.total_uncompressed_size <= 1 << 16:
-        return int(chunk.total_uncompressed_size)
-    first, place = chunk.data_page_offset, chunk.dictionary_page_offset
-    handle.seek(place if place and 0 < place < first else first)
-    # A page's header begins with its kind and its unpacked size, as Thrift's compact integers.
-    head, found, at = handle.read(24), [], 0
-    for _ in range(2):
-        if head[at : at + 1] != b"\x15":
-            return int(chunk.total_uncompressed_size)
-        value, shift, at = 0, 0, at + 1
-        while at < len(head):
-            value |= (head[at] & 127) << shift
-            shift, at = shift + 7, at + 1
-            if head[at - 1] < 128:
-                break
-        found.append(value >> 1)
-    kind, size = found
-    return size if kind == 2 else 0
+def _dictionary_in(array: pa.Array) -> pa.Array | None:
+    """The first dictionary in an array of any type."""
+    kind = array.type
+    if kinds.is_dictionary(kind):
+        return array.dictionary
+    if kinds.is_struct(kind):
+        inner = [array.field(i) for i in range(kind.num_fields)]
+    elif kinds.is_map(kind):
+        inner = [array.keys, array.items]
+    elif kinds.is_list(kind) or kinds.is_large_list(kind):
+        inner = [array.values]
+    else:
+        return None
+    return next((found for one in inner if (found := _dictionary_in(one)) is not None), None)
 
 
 def decoded_size(array: pa.Array) -> int:
@@ -253,4 +267,9 @@ def _bytes_type(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if kinds.is_dictionary(column.type) else column
+    if kinds.is_dictionary(column.type):
+        return column.dictionary_decode()
+    if kinds.is_nested(column.type) and _dictionary_in(column) is not None:
+        # A cast decodes also what stands before and after a slice.
+        return column.take(pa.array(range(len(column))))
+    return column

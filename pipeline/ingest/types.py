@@ -18,17 +18,19 @@ EXACT = 2**53
 
 def kept_type(kind: pa.DataType) -> pa.DataType:
     """A Parquet column's type in the sample table: numbers, times, booleans, text, and lists and
-    structs of them stay, the rest is text: bytes, maps, lists and structs that hold these, and a
-    decimal of over 38 digits, which DuckDB cannot hold."""
-    return _kept_nested(kind) or pa.string() if is_nested(kind) else _kept_plain(kind)
+    structs of them stay, the rest is text: bytes, maps, lists and structs that hold these or
+    are deep, and a decimal of over 38 digits, which DuckDB cannot hold."""
+    return _kept_nested(kind, 0) or pa.string() if is_nested(kind) else _kept_plain(kind)
 
 
-def _kept_nested(kind: pa.DataType) -> pa.DataType | None:
+def _kept_nested(kind: pa.DataType, depth: int) -> pa.DataType | None:
+    if depth > DEEPEST_TYPE:
+        return None
     if _is_list(kind):
-        member = _kept_nested(kind.value_type)
+        member = _kept_nested(kind.value_type, depth + 1)
         return None if member is None else _list_of(member)
     if kinds.is_struct(kind):
-        fields = [(field.name, _kept_nested(field.type)) for field in kind]
+        fields = [(field.name, _kept_nested(field.type, depth + 1)) for field in kind]
         return None if any(one is None for _, one in fields) or not fields else pa.struct(fields)
     kept = None if is_nested(kind) else _kept_plain(kind)
     is_text = kinds.is_string(kind) or kinds.is_large_string(kind)
