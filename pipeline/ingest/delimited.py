@@ -26,7 +26,7 @@ BLOCK = 8 << 20
 _HEAD = 1 << 16
 _SUBSTITUTE = "\u0100"
 """Replaces a quote that is text where Arrow would take it for an opening one; not in Latin-1."""
-_LINE_END = re.compile(rb"[\r\n]")
+_LINE_END = re.compile(rb"\r\n?|\n")
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def _blocks(source: Source, columns: int, size: int, at_once: int) -> Iterator[_
                     rest = data[stop:]
                     break
                 yield LongLine(max(feeds, returns) + 1, data[long : long + SHOWN], LONGEST)
-                data = _after_line(handle, data[long:], size)
-                feeds, returns = feeds + 1, returns + (returns > feeds)
+                end, data = _after_line(handle, data[long:], size)
+                feeds, returns = feeds + end.count(b"\n"), returns + end.count(b"\r")
 
 
 def _first_long(lines: Places, size: int) -> int | None:
@@ -141,13 +141,13 @@ def _first_long(lines: Places, size: int) -> int | None:
     return int(starts[long[0]]) if len(long) else None
 
 
-def _after_line(handle: Any, data: bytes, size: int) -> bytes:
-    """What has been read after the line with which `data` begins, which is read to its end."""
+def _after_line(handle: Any, data: bytes, size: int) -> tuple[bytes, bytes]:
+    """What ends the line with which `data` begins and is read to its end, and what is after it."""
     while data:
         if end := _LINE_END.search(data):
-            return data[end.end() :]
+            return end[0], data[end.end() :]
         data = handle.read(size)
-    return b""
+    return b"", b""
 
 
 def _cut(data: bytes, ends: Places, text: list[int], stop: int, at_once: int) -> Iterator[_Block]:

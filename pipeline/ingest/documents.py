@@ -179,7 +179,9 @@ def _members(source: Source) -> Iterator[tuple[str, bytes, int]]:
         elif array is not None and sign in b",]}" and depth == level - (sign != b","):
             if member := text.strip():
                 yield array, member, size
-            if sign != b",":
+            if sign == b"}":
+                raise _not_whole(source, "an array ends with }")
+            if sign == b"]":
                 array = None
         is_whole = depth == 0
     if not is_whole and not is_first:
