@@ -24,7 +24,8 @@ class _Header(tarfile.TarInfo):
     def _proc_member(self, tar: tarfile.TarFile) -> Any:
         if self.type in _EXTENSIONS and self.size > _HEADER:
             raise tarfile.ReadError(
-                f"the header at byte {self.offset:,} has {self.size:,} bytes, of at most {_HEADER:,}"
+                f"the header at byte {self.offset:,} has {self.size:,} bytes, of at most "
+                f"{_HEADER:,}"
             )
         return super()._proc_member(tar)  # type: ignore[misc]
 
