@@ -25,7 +25,7 @@ def _words(kind: Literal["failed", "dropped"], **texts: str) -> dict[str, Reason
 
 INGEST = _words(
     "failed",
-    malformed_row="The input's line is too long or cannot be parsed (broken JSON, number of fields).",
+    malformed_row="The input's line cannot be parsed (JSON, number of fields) or is too long.",
     invalid_utf8="URL or caption is not valid UTF-8.",
     url_missing="The row has no URL.",
     caption_missing="The row has no caption.",
