@@ -136,10 +136,6 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         text("x.csv", "url,caption" + ",c" * 100_000 + "\n"), {"input": "x.csv"},
         ["x.csv has more than 5,000 columns", "at most 5,000"],
     ),
-    "a document with a bracket too many": (
-        text("x.json", '{"url": ["u"], "caption": ["c"]' + ', "k": [1]' * 9 + "}}"),
-        {"input": "x.json"}, ["x.json is no whole JSON document", "closes a bracket"],
-    ),
     "a line of 20 MB": (
         text("x.tsv", "x" * 20_000_000), {"input": "x.tsv"},
         ["x.tsv has no line but those of more than 16,777,216 bytes", "is it TSV?"],
