@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.table.links import append_to, check_links
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
 from pipeline.table.sealed import seal, unseal
@@ -191,7 +192,8 @@ class Run:
         path = Path(self.folder.path(".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a+")
+            check_links(path.parent)
+            handle = append_to(path)
         except OSError as error:
             raise self._unwritable(error) from error
         try:

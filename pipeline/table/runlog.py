@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.table.links import append_to
 from pipeline.table.storage import Folder
 
 
@@ -18,7 +19,7 @@ class Log:
     def write(self, **values: Any) -> None:
         line = json.dumps({"time": round(time.time(), 3), **values}, default=str)
         if self._folder.is_local:
-            with Path(self._folder.path("log.jsonl")).open("a", encoding="utf-8") as handle:
+            with append_to(Path(self._folder.path("log.jsonl"))) as handle:
                 handle.write(line + "\n")
         else:
             self._lines.append(line)

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 
 from pipeline.table.disk import writing
+from pipeline.table.links import refuse_links
 
 
 class Folder:
@@ -29,6 +30,7 @@ class Folder:
         if self.is_local:
             # Made absolute, because a worker may have another working folder.
             self.url = self._root
+        self._base = self._root
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
         return (Folder, (self.url,))
@@ -87,7 +89,9 @@ class Folder:
     def remove(self, name: str) -> None:
         """Remove a file or folder if it exists."""
         with self._writing(name):
-            if self.exists(name):
+            if self.is_local and Path(self.path(name)).is_symlink():
+                Path(self.path(name)).unlink()
+            elif self.exists(name):
                 self._fs.rm(self.path(name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
@@ -119,6 +123,7 @@ class Folder:
                 self._fs.put_file(str(path), self.path(name))
             return
         target = Path(self.path(name))
+        refuse_links(Path(self._base), target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         path = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
@@ -169,7 +174,8 @@ class Folder:
         orphans = list(Path(self.path()).rglob("*.tmp"))
         for orphan in orphans:
             with self._writing(str(orphan.relative_to(self._root))):
-                shutil.rmtree(orphan) if orphan.is_dir() else orphan.unlink()
+                is_folder = orphan.is_dir() and not orphan.is_symlink()
+                shutil.rmtree(orphan) if is_folder else orphan.unlink()
         return len(orphans)
 
 
