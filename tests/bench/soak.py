@@ -9,6 +9,7 @@ time per task; and ends with 1 if rows are lost.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import multiprocessing
@@ -81,6 +82,7 @@ def generated(self: DownloadStage, shard: ShardData, rows: Rows) -> Output:
         "md5": names,
         "phash": [bytes.fromhex(name * 2) for name in names],
         "phash_quality": [100] * count,
+        "thumb": [hashlib.shake_256(name.encode()).digest(432) for name in names],
         "bytes": [1_000] * count,
         "format": ["jpeg"] * count,
         **{name: [256] * count for name in ("width", "height", "original_width")},
