@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.engine.patches import is_same, marked, patched
 from pipeline.engine.plan import Node, Plan
+from pipeline.engine.salvage import salvage
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import check_columns, check_rows
 from pipeline.table.freshness import INGEST, Expected, changed_inputs
@@ -57,7 +58,7 @@ class Renewal:
         data, expected = plan.data(shard), plan.expected(node, digests)
         settle(_folder(plan, node), data.name)  # a worker may have been killed in this same task
         wanted = wanted_rows(plan, node, data)
-        base = read_sidecar(_folder(plan, node), data.name)
+        base = read_sidecar(_folder(plan, node), data.name) or salvage(plan, node, shard)
         stale = _stale_rows(plan, node, data, expected, base, wanted)
         if again is not None:
             if stale is None:

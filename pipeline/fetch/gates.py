@@ -44,6 +44,16 @@ OTHER_GATES = {
 """Other gates, and the reasons they give: rows refused by a gate are stale once it changes."""
 
 
+GATE_REASONS = frozenset(
+    {
+        *CAPS.values(),
+        *(reason for given in OTHER_GATES.values() for reason in given),
+        *("not_an_image", "opted_out_domain", "blocklisted"),
+    }
+)
+"""All reasons that some gate gives."""
+
+
 def reconsider(
     config: DownloadConfig,
     before: Mapping[str, Any],

@@ -1,7 +1,5 @@
 """Where fetched pictures go: the sample writer that img2dataset calls, and the tar made of it."""
 
-import io
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from pipeline.fetch.opt_outs import OptOuts
 from pipeline.fetch.resizer import Facts, Picture
+from pipeline.table.tars import write_tar
 from pipeline.words.failure import split_message
 
 
@@ -61,11 +60,7 @@ class Spool:
 
     def write_tar(self, path: Path, members: Iterable[tuple[str, tuple[int, int]]]) -> None:
         """A plain ustar of the named spans, in the order given, the same bytes every time."""
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for name, span in members:
-                info = tarfile.TarInfo(name)
-                info.size = span[1]
-                tar.addfile(info, io.BytesIO(self.read(span)))
+        write_tar(path, ((name, self.read(span)) for name, span in members), sums=True)
 
     def close(self) -> None:
         self._file.close()

@@ -16,6 +16,7 @@ from pipeline.engine.runner import (
     replan,
     tidy,
 )
+from pipeline.engine.salvage import salvage
 from pipeline.export.finish import MANIFEST
 from pipeline.lifecycle.verify import INDEX, NOT_CHECKED, Damage, find_all_damage
 from pipeline.table.run import Run
@@ -60,7 +61,7 @@ def verify(
     plan, products = _plan(run, any(one.product == "ingest" for one in damaged))
     with run.locked():
         tidy(run, reporter)
-        _take_out(run, damaged)
+        _take_out(run, [one for one in damaged if not _is_salvaged(plan, one)])
         save_plan(plan)
         note_provenance(plan)
         # A model is made again only if it is the model that was damaged: that takes hours.
@@ -80,6 +81,14 @@ def _plan(run: Run, read_list: bool) -> tuple[Plan, Sequence[Product]]:
         return plan, products_of(plan)
     prepared = prepare(recorded_job(run))
     return prepared.plan, prepared.products
+
+
+def _is_salvaged(plan: Plan, one: Damage) -> bool:
+    """Whether what is whole of a download part stays, and with it its record."""
+    node = plan.by_name.get(one.product or "")
+    if node is None or one.key is None or not one.file.startswith(f"{node.folder}/"):
+        return False
+    return salvage(plan, node, one.key) is not None
 
 
 def _take_out(run: Run, damaged: Sequence[Damage]) -> None:

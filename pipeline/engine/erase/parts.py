@@ -211,4 +211,5 @@ def _zeroed(source: Path, target: Path, rows: Sequence[int]) -> None:
 
 def _without(source: Path, target: Path, rows: Sequence[int]) -> None:
     gone = set(rows)
-    write_tar(target, (member for member in members(source) if row_of(member[0]) not in gone))
+    left = (member for member in members(source) if row_of(member[0]) not in gone)
+    write_tar(target, left, sums=True)
