@@ -150,10 +150,8 @@ def test_a_run_killed_after_the_salvage_fetches_the_lost_rows(
     record = salvage(plan, plan.by_name["download"], int(SHARD))
     assert record is not None
     assert record.summary["success"] == left
-    assert record.policy == {
-        "gates": {"allow_addresses": ["127.0.0.1/32"]},
-        "salvaged": part[1] - left,
-    }
+    gates = {"allow_addresses": ["127.0.0.1/32"]}
+    assert record.policy == {"gates": gates, "salvaged": part[1] - left}
 
     result = again(folder, sound, tmp_path)
 
