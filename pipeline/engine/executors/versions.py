@@ -5,6 +5,7 @@ plugin has started on it and can say which packages are installed there. It does
 driver is connected: on a scheduler that others use too, we have no say at other times.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -94,7 +95,12 @@ class VersionsPlugin(SchedulerPlugin):
         self._starting.discard(address)
         self._found[address] = versions
         other = self._differs(versions)
-        return self._refuse(address, other) if other else ""
+        if not other:
+            return ""
+        why = self._refuse(address, other)
+        # It starts no task before its plugins are set up, so none has failed on it.
+        await self._scheduler.remove_worker(address, stimulus_id=self.name, expected=True)
+        return why
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
         self._found.pop(worker, None)
@@ -115,7 +121,7 @@ class VersionsPlugin(SchedulerPlugin):
 
 
 class VersionsWorkerPlugin(WorkerPlugin):
-    """Tells the scheduler the versions of these packages; ends a worker that is then refused."""
+    """Tells the scheduler the versions of these packages; it ends a worker that it refuses."""
 
     name = "winnow-versions"
 
@@ -126,7 +132,7 @@ class VersionsWorkerPlugin(WorkerPlugin):
         scheduler: Any = worker.scheduler
         why = await scheduler.winnow_join(address=worker.address, versions=here(self._packages))
         if why:
-            await worker.close(reason=why, executor_wait=False)
+            logging.getLogger("distributed.worker").error(why)
 
 
 class Refused:
