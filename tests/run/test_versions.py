@@ -99,6 +99,27 @@ def test_a_nanny_does_not_start_a_refused_worker_for_ever(cluster: Cluster, tmp_
             assert line.startswith(f"W is not used: it has {name} ")
 
 
+ENDS = """
+import os, distributed
+add = distributed.Worker.plugin_add
+async def ends(self, *args, **words):
+    if words.get("name") == "winnow-pulse":
+        os._exit(1)
+    return await add(self, *args, **words)
+distributed.Worker.plugin_add = ends
+"""
+
+
+def test_a_worker_that_ends_while_the_job_starts(cluster: Cluster) -> None:
+    """It is not the scheduler that went away."""
+    dying, good = cluster.worker(first=ENDS), cluster.worker()
+    with Client(scheduler_file=str(cluster.file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    with open_dask(cluster.config(), print) as executor:
+        assert ended(dying) == 1
+        assert places(executor) == {good.pid}
+
+
 def test_nobody_is_refused_while_no_job_runs(cluster: Cluster) -> None:
     """A scheduler may have other users."""
     cluster.worker()

@@ -11,6 +11,7 @@ from typing import Any
 import dask
 from distributed import Client, KilledWorker
 from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import NoValidWorkerError
 
@@ -29,6 +30,8 @@ _POLL = 1.0
 """Seconds to wait for the end of a task before the cluster may be looked at."""
 _TOLD = 5.0
 """Seconds to wait for all workers to start a plugin, once it is known that some are silent."""
+_ATTEMPTS = 5
+"""How often a plugin is added, as long as workers end at that moment."""
 _RESULT_TIMEOUT = 10.0
 """Seconds to wait for a result, less than 1 kB, from the worker that has it."""
 
@@ -240,7 +243,7 @@ def _install(
         for plugin in plugins:
             try:
                 limit = min(_TOLD if told else QUIET, config.worker_timeout)
-                within(limit, partial(client.register_plugin, plugin))
+                within(limit, partial(_register, client, plugin))
             except TimeoutError:
                 if isinstance(plugin, SchedulerPlugin):
                     raise
@@ -254,3 +257,15 @@ def _install(
         ) from error
     except (OSError, TimeoutError) as error:
         raise ClusterLostError(GONE) from error
+
+
+def _register(client: Client, plugin: Any) -> None:
+    """Add one plugin. A worker that ends meanwhile is not the scheduler's end."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            client.register_plugin(plugin)
+        except CommClosedError:
+            if isinstance(plugin, SchedulerPlugin) or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
