@@ -4,8 +4,9 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
+
+from clusters import free_port, wait_for
 
 PARTS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue")
 CONF = """\
@@ -117,15 +118,3 @@ class SlurmBox:
             except subprocess.TimeoutExpired:
                 part.kill()
                 part.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
-def wait_for(is_so, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, f"{what} did not come in {seconds:g} s"
-        time.sleep(0.2)

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from clusters import wait_for
 from lab import Lab
-from slurm_box import SlurmBox, missing, wait_for
+from slurm_box import SlurmBox, missing
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "slurm" / "run.py"
 
