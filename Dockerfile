@@ -3,15 +3,17 @@
 #     docker build -t winnow .
 #     docker run --rm --user "$(id -u)" -v "$PWD/runs:/data" winnow demo --out /data
 #
-# BASE may be another Debian or Ubuntu with Python 3.11 or 3.12. Without a GPU, give pip the index of
-# torch's CPU builds: --build-arg PIP_EXTRA_INDEX_URL=…; the image is then 2 GB instead of 8.
+# BASE may be another Debian or Ubuntu with Python 3.11 or 3.12. MORE are further packages that your
+# jobs need (a plugin; s3fs for s3://). Without a GPU, give pip the index of torch's CPU builds,
+# PIP_EXTRA_INDEX_URL: the image is then 2 GB instead of 8.
 ARG BASE=debian:bookworm-slim
 
 FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
-ARG EXTRAS=train,s3
+ARG EXTRAS=train
+ARG MORE
 ARG PIP_EXTRA_INDEX_URL
 WORKDIR /src
 # First what changes seldom: the packages are installed again only if these files change.
@@ -20,6 +22,7 @@ RUN mkdir pipeline train \
     && touch pipeline/__init__.py train/__init__.py \
     && python3 -m venv /opt/winnow \
     && /opt/winnow/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
+RUN test -z "${MORE}" || /opt/winnow/bin/pip install --no-cache-dir ${MORE}
 COPY pipeline pipeline
 COPY train train
 RUN /opt/winnow/bin/pip install --no-cache-dir --no-deps --force-reinstall .
