@@ -156,21 +156,23 @@ def bring_up_to_date(
 
     InputError, before that: work for the job's scheduler, and it cannot be used.
     """
-    statuses = find_statuses(plan, products)
-    wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
-    stale = [product for product in wanted if not statuses[product.name].current]
+    keyed = [product for product in products if not isinstance(product, Single)]
+    statuses = find_statuses(plan, keyed)
     packages = sorted({name for node in plan.nodes for name in node.stage.packages})
     config, say = plan.job.cluster, reporter.say
     opening = functools.partial(open_executor, config, say=say, packages=packages)
     with contextlib.ExitStack() as stack:
         reached = stack.enter_context(contextlib.ExitStack())
-        if again or not all(isinstance(product, Single) for product in stale):
+        if again or not all(statuses[product.name].current for product in keyed):
             reached.enter_context(asked_scheduler(config, say=say, packages=packages))
         begin()
+        # The report's status depends on the job that is written now.
+        statuses = find_statuses(plan, products, statuses)
         write_state(plan.run, products)
         driver = Driver(plan, products, reporter, opening, statuses)
         stack.enter_context(contextlib.closing(driver))
-        if not again and not stale:
+        wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
+        if not again and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
         else:
@@ -180,8 +182,7 @@ def bring_up_to_date(
             driver.provenance = note_provenance(plan)
             if again:
                 driver.fetch_again(again)
-            keyed = [one for one in wanted if one.keys != "one" and not isinstance(one, Ingest)]
-            driver.make(keyed)
+            driver.make([product for product in keyed if not isinstance(product, Ingest)])
             write_state(plan.run, products, driver)
             singles = [product for product in wanted if isinstance(product, Single)]
             driver.make([product for product in singles if not product.shows_end])

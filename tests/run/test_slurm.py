@@ -10,11 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from clusters import wait_for
+from cluster_page import adapted, block
+from clusters import ROOT, wait_for
 from lab import Lab
 from slurm_box import SlurmBox, missing
-
-SCRIPT = Path(__file__).parents[2] / "deploy" / "slurm" / "run.py"
 
 SOON = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s"}
 
@@ -34,11 +33,17 @@ def box(tmp_path: Path) -> Iterator[SlurmBox]:
 def test_a_job_with_a_worker_and_a_whole_job_killed(alone: Lab, box: SlurmBox) -> None:
     """Every row is accounted for, though Slurm loses a job; all jobs are gone at the end."""
     job = alone.job(download={"per_host_rate": 4})
-    words = ["--interface", "lo", "--net", "1", "--compute", "2", "--cores", "1", "--memory", "2GB"]
+    size = "--net 1 --compute 2 --cores 1 --memory 2GB --interface lo"
+    given = {"--net 2 --compute 8 --cores 8 --memory 16GB --interface ib0": size}
+    words = adapted(block("python deploy/slurm/run.py"), **given).split()
+    site = {"batch": "all", "/scratch": str(alone.folder), "module load python/3.11": "true"}
+    config = alone.folder / "config"
+    config.mkdir()
+    (config / "jobqueue.yaml").write_text(adapted(block("jobqueue:", "yaml"), **site))
     log = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     driver = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(job), *words, "--shared", str(alone.folder)],
-        env={**os.environ, **box.env, **SOON}, **log,
+        [sys.executable, str(ROOT / words[1]), str(job), *words[3:], "--shared", str(alone.folder)],
+        env={**os.environ, **box.env, **SOON, "DASK_CONFIG": str(config)}, **log,
     )  # fmt: skip
     try:
         wait_for(lambda: len(box.jobs()) == 3, "three jobs")

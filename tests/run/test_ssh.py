@@ -1,22 +1,23 @@
-"""Clusters that are started by ssh: by `dask ssh`, and by hand with TLS and two kinds of workers.
+"""Clusters that are started by ssh, as docs/cluster.md does: by `dask ssh`, and by hand with TLS.
 
 The server of ssh is on loopback, with keys of its own.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cluster_page import adapted, block
 from clusters import ROOT, as_environment, certificates, free_port, wait_for
-from distributed import Client
 from lab import Lab
+from test_cluster_page import ENV, shell
 
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
 SEPARATE = Path("/run/sshd")
@@ -61,16 +62,6 @@ class Ssh:
         with socket.socket() as one:
             return one.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
-        """A command over there; it ends with its connection."""
-        options = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}
-        flags = [flag for key, value in options.items() for flag in ("-o", f"{key}={value}")]
-        with (self.folder / "ssh.log").open("ab") as log:
-            return subprocess.Popen(
-                ["ssh", "-tt", "-i", self.key, "-p", str(self.port), *flags, "127.0.0.1", *words],
-                stdin=subprocess.PIPE, stdout=log, stderr=log,
-            )  # fmt: skip
-
     def close(self) -> None:
         self.server.terminate()
         self.server.wait(timeout=20)
@@ -85,84 +76,39 @@ def ssh(tmp_path: Path) -> Iterator[Ssh]:
     ssh.close()
 
 
-def has_workers(count: int, **words: Any) -> Callable[[], bool]:
-    def ask() -> bool:
-        try:
-            with Client(**words, set_as_default=False, timeout="2s") as client:
-                return len(client.scheduler_info(n_workers=-1)["workers"]) == count
-        except OSError:
-            return False
-
-    return ask
-
-
-def goes_away(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) != 0
+def page(text: str, ssh: Ssh, **places: str) -> str:
+    """Lines of the page, with this server for its hosts."""
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    server = f"ssh -i {ssh.key} -p {ssh.port} {options} -tt 127.0.0.1"
+    text = re.sub(r"ssh -tt node\d", server, text)
+    text = text.replace("dask scheduler", f"{sys.executable} -m dask scheduler --port 0")
+    text = text.replace("dask worker", f"{sys.executable} -m dask worker")
+    return adapted(text, **places)
 
 
 @pytest.mark.skipif(find_spec("paramiko") is None, reason="`dask ssh` needs paramiko")
 def test_dask_ssh(alone: Lab, ssh: Ssh) -> None:
-    port = free_port()
-    words = [
-        "ssh",
-        "127.0.0.1",
-        "--scheduler-port",
-        str(port),
-        "--nworkers",
-        "2",
-        "--nthreads",
-        "1",
-    ]
-    words += ["--ssh-port", str(ssh.port), "--ssh-private-key", str(ssh.key)]
-    with (ssh.folder / "dask-ssh.log").open("wb") as log:
-        cluster = subprocess.Popen(
-            [sys.executable, "-m", "dask", *words], stdout=log, stderr=log,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
-        )  # fmt: skip
-    address = f"tcp://127.0.0.1:{port}"
-    try:
-        wait_for(has_workers(2, address=address), "two workers")
-        ended = alone.winnow("run", str(alone.job()), "--scheduler", address)
-    finally:
-        cluster.send_signal(2)
-        cluster.wait(timeout=60)
-    assert ended.returncode == 0, ended.stderr
-    assert "36 kept" in ended.stdout
-    wait_for(lambda: goes_away(port), "the scheduler's end")
+    port = str(free_port())
+    alone.job()
+    text = block("dask ssh node0")
+    ways = f"--ssh-port {ssh.port} --ssh-private-key {ssh.key} --scheduler-port {port}"
+    text = adapted(
+        text, **{"node0 node1 node2": f"127.0.0.1 {ways}", "node0": "127.0.0.1", "8786": port}
+    )
+    wait = f"until (echo > /dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.5; done\nwinnow run"
+    code, out = shell(adapted(text, **{"winnow run": wait}), alone.folder)
+    assert code == 0, out
+    assert "36 kept" in out
 
 
 def test_by_hand_with_tls_and_two_kinds(alone: Lab, ssh: Ssh) -> None:
-    """The commands of docs/cluster.md; one worker of each kind, and the one that fetches joins
-    last."""
+    """Both workers are needed, and each gets its kind's tasks only."""
     settings = certificates(alone.folder / "tls")
-    ca, cert, key = (
-        str(alone.folder / "tls" / name) for name in ("cert.pem", "cert.pem", "key.pem")
-    )
-    tls = ["--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key]
+    alone.job()
+    text = page(block("TLS="), ssh, **{"/shared": str(alone.folder), "eth0": "lo", "8GiB": "2GiB"})
     file = alone.folder / "scheduler.json"
-    python, where = sys.executable, ["--scheduler-file", str(file), *tls]
-    parts = [
-        ssh.start(
-            python, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0",
-            "--protocol", "tls", "--no-dashboard", *where,
-        )
-    ]  # fmt: skip
-    try:
-        wait_for(file.exists, "the scheduler")
-        for kind in ("compute", "net"):
-            words = ["--nthreads", "1", "--resources", f"{kind}=1", "--no-dashboard", *where]
-            parts.append(ssh.start(python, "-m", "dask", "worker", *words))
-        env = os.environ | as_environment(settings)
-        ended = alone.winnow("run", str(alone.job()), "--scheduler", str(file), env=env)
-        assert ended.returncode == 0, ended.stderr
-        assert "36 kept" in ended.stdout
-        ended = alone.winnow(
-            "retry", str(alone.folder / "runs" / "job"), "--where", "status = 'failed'"
-        )
-        assert ended.returncode == 2, ended.stderr  # the scheduler asks for certificates
-        assert "TLS needs certificates" in ended.stderr
-    finally:
-        for part in reversed(parts):
-            part.terminate()
-            part.wait(timeout=30)
+    wait = f"until test -s {file}; do sleep 0.5; done\nwinnow run"
+    text = adapted(text, **{"winnow run": wait})
+    code, out = shell(text, alone.folder, ENV | as_environment(settings))
+    assert code == 0, out
+    assert "36 kept" in out
