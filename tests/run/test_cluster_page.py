@@ -3,6 +3,7 @@
 test_ssh.py and test_slurm.py run the blocks of their sections.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -37,25 +38,23 @@ ENV = {
 
 def shell(text: str, folder: Path, env: dict[str, str] = ENV) -> tuple[int, str]:
     """Run lines of a page; what they have left running is ended with them."""
-    done = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    lines = []
-    assert done.stdout is not None
-    try:
-        code = done.wait(timeout=200)
-    finally:
-        os.killpg(done.pid, signal.SIGKILL)
-    lines = done.stdout.readlines()
-    done.stdout.close()
-    return code, "".join(lines)
+    with (folder / "shell.log").open("wb") as log:
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=env, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            code = shell.wait(timeout=200)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+    return code, (folder / "shell.log").read_text()
 
 
 def test_the_key(tmp_path: Path) -> None:
     code, out = shell(block("umask"), tmp_path)
     assert code == 0, out
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("*.pem")}
     assert modes == {"cert.pem": "0o600", "key.pem": "0o600"}
     settings = yaml.safe_load(
         adapted(block("distributed:", "yaml"), **{"/home/me/tls": str(tmp_path)})
@@ -83,7 +82,9 @@ def test_options_of_dask() -> None:
         if line.startswith(("docker", "|")) or "`" in line:
             continue
         name, rest = re.search(r"\bdask (\w+) (.*)", line).groups()  # type: ignore[union-attr]
-        known = {word for option in mains[name].params for word in option.opts}
+        known = {
+            word for option in mains[name].params for word in option.opts + option.secondary_opts
+        }
         words = [word for word in shlex.split(rest) if word.startswith("--")]
         assert set(words) <= known, line
         seen.add(name)

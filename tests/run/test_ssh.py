@@ -105,7 +105,11 @@ def test_by_hand_with_tls_and_two_kinds(alone: Lab, ssh: Ssh) -> None:
     """Both workers are needed, and each gets its kind's tasks only."""
     settings = certificates(alone.folder / "tls")
     alone.job()
-    text = page(block("TLS="), ssh, **{"/shared": str(alone.folder), "eth0": "lo", "8GiB": "2GiB"})
+    text = page(
+        block("TLS="),
+        ssh,
+        **{"/shared": str(alone.folder), "--host node0": "--host 127.0.0.1", "8GiB": "2GiB"},
+    )
     file = alone.folder / "scheduler.json"
     wait = f"until test -s {file}; do sleep 0.5; done\nwinnow run"
     text = adapted(text, **{"winnow run": wait})
