@@ -66,3 +66,14 @@ def test_links_between_pages_point_to_existing_files():
     assert (DOCS.parent / "README.md", "docs/tutorial.md") in inner
     broken = [f"{page.name}: {to}" for page, to in inner if not (page.parent / to).exists()]
     assert broken == []
+
+
+def test_the_page_about_clusters_is_linked_and_its_keys_exist():
+    """tests/run/test_cluster_page.py runs its commands."""
+    page = (DOCS / "cluster.md").read_text()
+    for other in (DOCS.parent / "README.md", DOCS / "architecture.md"):
+        assert "cluster.md)" in other.read_text(), other.name
+    config = (DOCS / "config.md").read_text()
+    named = set(re.findall(r"`(?:cluster|download)\.(\w+)", page))
+    assert len(named) > 2
+    assert [key for key in named if f"| `{key}` |" not in config] == []

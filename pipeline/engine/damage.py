@@ -72,7 +72,8 @@ def check_tables(run: Run, parts: Collection[Parts]) -> None:
 
 
 def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:
-    _ = run.job
+    if run.folder.exists("resolved.json"):
+        _ = run.job
     index = run.index
     if index is None:
         return

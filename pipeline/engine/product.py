@@ -263,9 +263,12 @@ class Single(Product):
         return Status({ONE: sidecar.digest}, 1)
 
 
-def find_statuses(plan: "Plan", products: Sequence[Product]) -> dict[str, Status]:
-    """The status of each product, in order."""
+def find_statuses(
+    plan: "Plan", products: Sequence[Product], known: Mapping[str, Status] | None = None
+) -> dict[str, Status]:
+    """The status of each product, in order; those that are `known` are not looked for again."""
     found: dict[str, Status] = {}
     for product in products:
-        found[product.name] = product.status(plan, found)
+        had = known.get(product.name) if known else None
+        found[product.name] = had or product.status(plan, found)
     return found

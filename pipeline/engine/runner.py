@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pipeline.config.load import parse_job
 from pipeline.config.paths import with_absolute_paths
 from pipeline.engine.driver import Driver
 from pipeline.engine.erase.finish import finish_undone
-from pipeline.engine.executors.opening import open_executor
+from pipeline.engine.executors.opening import asked_scheduler, open_executor
 from pipeline.engine.export import Export
 from pipeline.engine.ingest import Ingest
 from pipeline.engine.parts import recorded
@@ -127,8 +127,8 @@ def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Re
     with run.locked():
         claim(run, job_file)  # again, since another job may have taken the folder meanwhile
         tidy(run, reporter)
-        _write_job(run, prepared.job, job_file)
-        return bring_up_to_date(prepared.plan, prepared.products, reporter)
+        begin = functools.partial(_write_job, run, prepared.job, job_file)
+        return bring_up_to_date(prepared.plan, prepared.products, reporter, begin=begin)
 
 
 def tidy(run: Run, reporter: Reporter) -> None:
@@ -149,35 +149,47 @@ def bring_up_to_date(
     *,
     again: Mapping[int, Sequence[int]] | None = None,
     asked: bool = True,
+    begin: Callable[[], None] = lambda: None,
 ) -> Result:
     """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
 
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
-    that takes hours.
+    that takes hours. `begin` is called before anything is written.
+
+    InputError, before that: work for the job's scheduler, and it cannot be used.
     """
-    statuses = find_statuses(plan, products)
+    keyed = [product for product in products if not isinstance(product, Single)]
+    statuses = find_statuses(plan, keyed)
     if asked and not again:
         _check_space(plan, statuses, reporter)
-    write_state(plan.run, products)
-    wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
-    opening = functools.partial(open_executor, plan.job.cluster, say=reporter.say)
-    with (
-        _saying_needed(plan, statuses),
-        contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver,
-    ):
+    packages = sorted({name for node in plan.nodes for name in node.stage.packages})
+    config, say = plan.job.cluster, reporter.say
+    opening = functools.partial(open_executor, config, say=say, packages=packages)
+    with contextlib.ExitStack() as stack:
+        reached = stack.enter_context(contextlib.ExitStack())
+        if again or not all(statuses[product.name].current for product in keyed):
+            reached.enter_context(asked_scheduler(config, say=say, packages=packages))
+        begin()
+        # The report's status depends on the job that is written now.
+        statuses = find_statuses(plan, products, statuses)
+        stack.enter_context(_saying_needed(plan, statuses))
+        write_state(plan.run, products)
+        driver = Driver(plan, products, reporter, opening, statuses)
+        stack.enter_context(contextlib.closing(driver))
+        wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
         if not again and all(statuses[product.name].current for product in wanted):
-            reporter.say("everything is up to date; nothing to do")
+            say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
         else:
             driver.make([product for product in wanted if isinstance(product, Ingest)])
             if INGEST in driver.remade:
                 _check_space(plan, statuses, reporter)
+            reached.close()
             save_plan(plan)
             driver.provenance = note_provenance(plan)
             if again:
                 driver.fetch_again(again)
-            keyed = [one for one in wanted if one.keys != "one" and not isinstance(one, Ingest)]
-            driver.make(keyed)
+            driver.make([product for product in keyed if not isinstance(product, Ingest)])
             write_state(plan.run, products, driver)
             singles = [product for product in wanted if isinstance(product, Single)]
             driver.make([product for product in singles if not product.shows_end])

@@ -3,9 +3,11 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from plain_pictures import jpeg
 from plain_scenes import encoded
 
+import pipeline
 from pipeline.config.download import DownloadConfig
 from pipeline.fetch.picture.decoders import Decoders
 from pipeline.fetch.picture.make import make_picture
@@ -174,3 +177,30 @@ def test_invalid_answers_of_a_decoder_are_not_used(tmp_path, monkeypatch, answer
 
     assert made.reason == "decoder_crash"
     assert "the decoder died" in made.detail
+
+
+def test_an_installed_package_beside_one_that_is_named_as_a_module_of_python(tmp_path: Path):
+    """img2dataset installs a `dataclasses` for Python 3.6 among the packages."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "pipeline").symlink_to(Path(pipeline.__file__).parent)
+    (site / "dataclasses.py").write_text("raise ImportError('not the one of Python')")
+    paths = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "others.pth").write_text("\n".join(paths))
+    (tmp_path / "good.jpg").write_bytes(GOOD)
+    code = (
+        "import pipeline\n"
+        "from pathlib import Path\n"
+        "from pipeline.config.download import DownloadConfig\n"
+        "from pipeline.fetch.picture.decoders import Decoders\n"
+        "from pipeline.fetch.picture.recipe import Recipe\n"
+        "made = Decoders(Recipe.of(DownloadConfig(image_size=64)), 1, 20.0)\n"
+        "print(pipeline.__file__, made.make(Path('good.jpg').read_bytes()).reason)\n"
+        "made.close()\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    python = str(tmp_path / "venv" / "bin" / "python")
+    done = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == [f"{site}/pipeline/__init__.py", "None"], done.stderr

@@ -1,10 +1,11 @@
 """Dask clusters in processes of their own, and certificates for them."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from distributed import Security
@@ -52,6 +53,18 @@ class Cluster:
         for process in self.processes:
             process.kill()
             process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def wait_for(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, f"{what} did not come in {seconds:g} s"
+        time.sleep(0.2)
 
 
 def certificates(folder: Path) -> dict[str, str]:

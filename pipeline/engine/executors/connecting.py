@@ -4,15 +4,15 @@ import contextlib
 import json
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from distributed import Client
-from distributed.versions import VersionMismatchWarning, get_versions
+from distributed.versions import VersionMismatchWarning
 
 from pipeline.engine.executors.probing import one_line, probe, refusal
-from pipeline.engine.executors.pulse import ask, versions_of
+from pipeline.engine.executors.versions import STEP, Refused, difference, here, of_dask, want
 from pipeline.words.errors import InputError
 
 T = TypeVar("T")
@@ -42,14 +42,27 @@ def connect(place: str) -> Iterator[Client]:
     with client:
         scheduler: Any = client.scheduler
         said = client.sync(scheduler.versions, callback_timeout=_CONNECT)
-        _check_versions(place, "the scheduler", versions_of(said["packages"]))
+        other = difference(of_dask(said["packages"]), here())
+        if other:
+            raise refusal(place, f"the scheduler has {other}", STEP)
         yield client
 
 
-def check_workers(place: str, client: Client) -> None:
-    """InputError if a worker's versions of Python and Dask are others than here."""
-    for address, worker in ask(client).workers.items():
-        _check_versions(place, f"its worker {address}", worker.versions)
+def check_versions(place: str, client: Client, packages: Iterable[str]) -> None:
+    """InputError if the scheduler, or a worker that is there, has other versions than here.
+
+    From now on the scheduler refuses workers that do.
+    """
+    for who, other in want(client, packages):
+        whose = f"its worker {who}" if who else "the scheduler"
+        raise refusal(place, f"{whose} has {other}", STEP)
+
+
+def check_refused(place: str, refused: Refused) -> None:
+    """InputError if a worker was refused."""
+    if refused.first is not None:
+        address, why = refused.first
+        raise refusal(place, f"its worker {address} {why}", STEP)
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:
@@ -81,14 +94,3 @@ def _read_file(path: Path) -> str:
             f"cluster.scheduler: {path} is no scheduler file ({one_line(error)}); "
             "`dask scheduler --scheduler-file` writes one"
         ) from error
-
-
-def _check_versions(place: str, who: str, theirs: tuple[str, ...]) -> None:
-    ours = versions_of(get_versions()["packages"])
-    other = [
-        f"{name} {their} (here {our})"
-        for name, their, our in zip(("Python", "dask", "distributed"), theirs, ours, strict=True)
-        if their != our
-    ]
-    if other:
-        raise refusal(place, f"{who} has {', '.join(other)}", "start all from one environment")

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 import dask
 from distributed import Client, KilledWorker
 from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import NoValidWorkerError
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
-from pipeline.engine.executors.connecting import check_workers, connect, within
+from pipeline.engine.executors.connecting import check_refused, check_versions, connect, within
 from pipeline.engine.executors.local import local_cluster
 from pipeline.engine.executors.pulse import PulsePlugin, PulseWorkerPlugin
+from pipeline.engine.executors.versions import Refused, VersionsPlugin, VersionsWorkerPlugin
 from pipeline.engine.executors.watch import QUIET, Waiting, Watch
 from pipeline.engine.tasks import TimedResult
 from pipeline.words.errors import GOES_ON, ClusterLostError, InputError, StalledError
@@ -26,6 +28,10 @@ from pipeline.words.errors import GOES_ON, ClusterLostError, InputError, Stalled
 GONE = f"the scheduler went away; start it again, and {GOES_ON}"
 _POLL = 1.0
 """Seconds to wait for the end of a task before the cluster may be looked at."""
+_TOLD = 5.0
+"""Seconds to wait for all workers to start a plugin, once it is known that some are silent."""
+_ATTEMPTS = 5
+"""How often a plugin is added, as long as workers end at that moment."""
 _RESULT_TIMEOUT = 10.0
 """Seconds to wait for a result, less than 1 kB, from the worker that has it."""
 
@@ -112,11 +118,55 @@ class DaskExecutor(Executor):
 
 
 @contextlib.contextmanager
-def open_dask(config: ClusterConfig, say: Callable[[str], None]) -> Iterator[DaskExecutor]:
+def open_dask(
+    config: ClusterConfig, say: Callable[[str], None], packages: Iterable[str] = ()
+) -> Iterator[DaskExecutor]:
     """Start the local cluster, or connect; `say` tells the user what is waited for.
+
+    `packages` must have the same versions on all workers, as Python and Dask must.
 
     InputError if no scheduler like this one answers; ClusterLostError if no worker joins.
     """
+    with _settings(), contextlib.ExitStack() as stack:
+        if config.scheduler is None:
+            client = stack.enter_context(local_cluster(config))
+            _install(client, config, say)
+            watch = Watch(client, config, say)
+            watch.wait_for_a_worker("here")
+        else:
+            place = config.scheduler
+            client, refused = stack.enter_context(_standing(place, config, say, packages))
+            watch = Watch(client, config, say)
+            watch.wait_for_a_worker(place, partial(check_refused, place, refused))
+        yield DaskExecutor(client, watch)
+
+
+@contextlib.contextmanager
+def ask_scheduler(
+    config: ClusterConfig, say: Callable[[str], None], packages: Iterable[str]
+) -> Iterator[None]:
+    """InputError if `config.scheduler`, or a worker that is there, cannot be used. Workers that
+    join within the block and cannot be used are refused."""
+    assert config.scheduler is not None
+    with _settings(), _standing(config.scheduler, config, say, packages):
+        yield
+
+
+@contextlib.contextmanager
+def _standing(
+    place: str, config: ClusterConfig, say: Callable[[str], None], packages: Iterable[str]
+) -> Iterator[tuple[Client, Refused]]:
+    """A client of an existing scheduler with our plugins and versions."""
+    with connect(place) as client:
+        refused = Refused(client, say)
+        _install(client, config, say, packages)
+        with _reaching():
+            check_versions(place, client, packages)
+        yield client, refused
+
+
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
     settings = {
         # With 0, tasks that were only queued on a worker that died would fail too.
         "distributed.scheduler.allowed-failures": 3,
@@ -128,17 +178,8 @@ def open_dask(config: ClusterConfig, say: Callable[[str], None]) -> Iterator[Das
         # Errors reach the driver, which prints one line and logs the rest.
         "distributed.logging.distributed": "critical",
     }
-    with dask.config.set(settings), _quiet(), contextlib.ExitStack() as stack:
-        if config.scheduler is None:
-            client = stack.enter_context(local_cluster(config))
-        else:
-            client = stack.enter_context(connect(config.scheduler))
-        _install(client, config, say)
-        watch = Watch(client, config, say)
-        watch.wait_for_a_worker(config.scheduler or "here")
-        if config.scheduler is not None:
-            check_workers(config.scheduler, client)
-        yield DaskExecutor(client, watch)
+    with dask.config.set(settings), _quiet():
+        yield
 
 
 @contextlib.contextmanager
@@ -182,21 +223,29 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _install(client: Client, config: ClusterConfig, say: Callable[[str], None]) -> None:
+def _install(
+    client: Client,
+    config: ClusterConfig,
+    say: Callable[[str], None],
+    packages: Iterable[str] = (),
+) -> None:
     """Add our plugins. Workers that join later get theirs from the scheduler.
 
-    On an existing cluster they also share the limits for hosts; locally only one worker fetches.
+    On an existing cluster they also share the limits for hosts, since locally only one worker
+    fetches, and compare versions.
     """
     from pipeline.engine.executors.sharing import HostLimiterPlugin, HostLimiterWorkerPlugin
 
     plugins: list[Any] = [PulsePlugin(), PulseWorkerPlugin()]
     if config.scheduler is not None:
         plugins += [HostLimiterPlugin(), HostLimiterWorkerPlugin()]
+        plugins += [VersionsPlugin(), VersionsWorkerPlugin(packages)]
     told = False
     try:
         for plugin in plugins:
             try:
-                within(min(QUIET, config.worker_timeout), partial(client.register_plugin, plugin))
+                limit = min(_TOLD if told else QUIET, config.worker_timeout)
+                within(limit, partial(_register, client, plugin))
             except TimeoutError:
                 if isinstance(plugin, SchedulerPlugin):
                     raise
@@ -210,3 +259,15 @@ def _install(client: Client, config: ClusterConfig, say: Callable[[str], None]) 
         ) from error
     except (OSError, TimeoutError) as error:
         raise ClusterLostError(GONE) from error
+
+
+def _register(client: Client, plugin: Any) -> None:
+    """Add one plugin. A worker that ends meanwhile is not the scheduler's end."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            client.register_plugin(plugin)
+        except CommClosedError:
+            if isinstance(plugin, SchedulerPlugin) or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return

@@ -1,26 +1,31 @@
 """The executor that a job asks for."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Executor
+from pipeline.words.errors import GOES_ON, ClusterLostError, InputError
 from pipeline.words.threads import worker_threads
 
 
 @contextlib.contextmanager
 def open_executor(
-    config: ClusterConfig, light: bool = False, *, say: Callable[[str], None]
+    config: ClusterConfig,
+    light: bool = False,
+    *,
+    say: Callable[[str], None],
+    packages: Iterable[str] = (),
 ) -> Iterator[Executor]:
     """Start the executor; at the end of the block pending tasks are cancelled.
 
     `say` is called with lines for the user: what is waited for, which task was taken back.
 
     `light` work takes less time than starting a local cluster, so `executor: auto` runs it in
-    threads of this process.
+    threads of this process. `packages` must have the same versions on all workers.
 
-    InputError if no scheduler like this one answers; ClusterLostError if no worker joins, or a
-    local one does not start.
+    ClusterLostError if the scheduler can no longer be used, no worker joins, or a local one does
+    not start.
     """
     with contextlib.ExitStack() as stack:
         executor: Executor
@@ -32,6 +37,24 @@ def open_executor(
         else:
             from pipeline.engine.executors.dask import open_dask
 
-            executor = stack.enter_context(open_dask(config, say))
+            try:
+                executor = stack.enter_context(open_dask(config, say, packages))
+            except InputError as error:  # it could be used when `asked_scheduler` asked
+                raise ClusterLostError(f"{error}; {GOES_ON}") from error
         stack.callback(executor.cancel)
         yield executor
+
+
+@contextlib.contextmanager
+def asked_scheduler(
+    config: ClusterConfig, *, say: Callable[[str], None], packages: Iterable[str]
+) -> Iterator[None]:
+    """Before any work: InputError if the job names a scheduler and it, or a worker that is there,
+    cannot be used. Workers that join within the block and cannot be used are refused."""
+    if config.scheduler is None:
+        yield
+        return
+    from pipeline.engine.executors.dask import ask_scheduler
+
+    with ask_scheduler(config, say, packages):
+        yield

@@ -38,7 +38,6 @@ class WorkerPulse:
     """Whether it runs any task, of this client or another."""
     tasks: int
     """How many of this client's tasks, or of their results, it has."""
-    versions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,6 @@ class PulsePlugin(SchedulerPlugin):
             mine = sum(me in (ts.who_wants or ()) for ts in (*ws.processing, *ws.has_what))
             workers[address] = (
                 str(ws.name), ws.last_seen, tuple(ws.resources), bool(ws.executing), mine,
-                versions_of((ws.versions or {}).get("packages", {})),
             )  # fmt: skip
         return {"running": running, "workers": workers}
 
@@ -90,12 +88,6 @@ def _beats(worker: Worker) -> dict[str, float]:
     return {str(key): last_beat(thread) for thread, key in threads.items()}
 
 
-def versions_of(packages: Any) -> tuple[str, ...]:
-    """What must be the same everywhere: Python's first two numbers, dask, distributed."""
-    python = ".".join(str(packages.get("python")).split(".")[:2])
-    return python, str(packages.get("dask")), str(packages.get("distributed"))
-
-
 def ask(client: Client) -> Pulse:
     """OSError or TimeoutError if the scheduler does not answer."""
     scheduler: Any = client.scheduler
@@ -103,7 +95,7 @@ def ask(client: Client) -> Pulse:
     return Pulse(
         {key: TaskPulse(*values) for key, values in said["running"].items()},
         {
-            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tasks, tuple(versions))
-            for address, (name, seen, kinds, is_busy, tasks, versions) in said["workers"].items()
+            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tasks)
+            for address, (name, seen, kinds, is_busy, tasks) in said["workers"].items()
         },
     )

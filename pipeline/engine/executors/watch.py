@@ -104,8 +104,11 @@ class Watch:
             self._told = self._now
             self._say(self._what_is_waited_for(waiting, pulse))
 
-    def wait_for_a_worker(self, address: str) -> None:
-        """Return once there is a worker; ClusterLostError after `cluster.worker_timeout`."""
+    def wait_for_a_worker(self, address: str, check: Callable[[], None] = lambda: None) -> None:
+        """Return once there is a worker; ClusterLostError after `cluster.worker_timeout`.
+
+        `check` is called between two looks; what it raises passes through.
+        """
         self._look_for_workers()
         if self.workers:
             return
@@ -121,6 +124,7 @@ class Watch:
                     f"(cluster.worker_timeout); start one, and {GOES_ON}"
                 )
             time.sleep(min(1.0, self._every))
+            check()
             self._look_for_workers()
 
     def _look_for_workers(self) -> None:

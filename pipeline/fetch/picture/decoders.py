@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import site
 import socket
 import subprocess
 import sys
@@ -26,6 +27,18 @@ _GREATEST = 1 << 30
 """Most bytes of a valid answer: those of a stored picture of the greatest size."""
 
 
+def _import_path() -> str:
+    """PYTHONPATH with which a process finds this package.
+
+    Where it is installed nothing is added: the folder of installed packages would come before the
+    standard library, and img2dataset installs a `dataclasses` of Python 3.6 there.
+    """
+    here = Path(pipeline.__file__).parents[1]
+    installed = {os.path.realpath(folder) for folder in site.getsitepackages()}
+    paths = [] if os.path.realpath(here) in installed else [str(here)]
+    return os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 class _BystanderError(Exception):
     """The process died while decoding another picture; this one was not started."""
 
@@ -38,13 +51,11 @@ class _Child:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         command = [sys.executable, "-P", "-m", "pipeline.fetch.picture.child"]
-        here = str(Path(pipeline.__file__).parents[1])
-        paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         with theirs, processes_of_ours():
             self.process = subprocess.Popen(
                 [*command, str(theirs.fileno()), recipe.encode()],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": _import_path(), "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         # One socket object for each direction, because a socket has one timeout for both. Sending
         # may wait until the picture before is done, and then until this one has been read.
