@@ -266,6 +266,7 @@ class Single(Product):
 def find_statuses(plan: "Plan", products: Sequence[Product]) -> dict[str, Status]:
     """The status of each product, in order."""
     found: dict[str, Status] = {}
-    for product in products:
-        found[product.name] = product.status(plan, found)
+    with plan.run.folder.hold():
+        for product in products:
+            found[product.name] = product.status(plan, found)
     return found
