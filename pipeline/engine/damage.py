@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 
 from pipeline.engine.parts import Parts, product_parts
 from pipeline.ingest.restore import damaged_shards
-from pipeline.table.checked import damage_line, damaged_files
+from pipeline.table.checked import damage_line, damaged_files, is_whole
 from pipeline.table.disk import full
 from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import Run
@@ -56,10 +56,14 @@ def find_damage(run: Run, shards: Collection[int] | None = None) -> DamagedError
 def check_tables(run: Run, parts: Collection[Parts]) -> None:
     """DamagedError unless every table of the shards and of these parts has its checksum.
 
-    On a local disk only: from an object store each file would be copied for it.
+    From an object store only those parts' tables are read of which it has another version than was
+    committed.
     """
     index = run.index
-    if index is None or not run.folder.is_local:
+    if index is None:
+        return
+    if not run.folder.is_local:
+        _check_versions(run, parts)
         return
     sums = {f"shards/{shard_name(k)}.parquet": one.sha256 for k, one in enumerate(index.dealt)}
     for part in parts:
@@ -69,6 +73,17 @@ def check_tables(run: Run, parts: Collection[Parts]) -> None:
     known = {name: sum_ for name, sum_ in sums.items() if sum_ is not None}
     if (name := next(damaged_files(run.folder, known), None)) is not None:
         raise DamagedError(damage_line(run.folder.url, run.folder.path(name)))
+
+
+def _check_versions(run: Run, parts: Collection[Parts]) -> None:
+    for part in parts:
+        folder = run.folder.sub(part.folder)
+        for sidecar in part.sidecars.values():
+            for name, version in sidecar.versions.items():
+                if not name.endswith(".parquet") or folder.version(name) == version:
+                    continue
+                if not is_whole(folder, name, sidecar.digests[name]):
+                    raise DamagedError(damage_line(run.folder.url, folder.path(name)))
 
 
 def _damaged(run: Run, shards: Collection[int] | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pipeline.engine.product import Keys, Status
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
 from pipeline.table.runlog import Log
+from pipeline.table.sums import note_sums
 from pipeline.words.errors import InputError, PlanMismatchError, StoppedError
 from pipeline.words.progress import Reporter
 
@@ -103,7 +104,8 @@ class Dispatcher:
         *args: Any,
         kind: Kind = "compute",
     ) -> None:
-        """Submit `work(run, plan digest, *args)` as this task."""
+        """Submit `work(run, plan digest, *args)` as this task. StoppedError, see `check_lock`."""
+        self.plan.run.check_lock()
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
         name = task.describe(self.keys[task.names[0]].removesuffix("s"))
@@ -126,6 +128,8 @@ class Dispatcher:
                 self._note(task, answer)
 
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
+        for digest, sums in done.sums.items():
+            note_sums(digest, sums)
         for name, digest in done.digests.items():
             if name not in task.names or task.key is None or not done.finished:
                 continue

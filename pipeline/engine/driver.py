@@ -13,11 +13,12 @@ from typing import Any
 from pipeline.engine import tasks
 from pipeline.engine.dispatch import Dispatcher, PendingTask
 from pipeline.engine.executors.base import Executor
-from pipeline.engine.plan import Node, Plan, current_whole, merge_of
+from pipeline.engine.plan import SHARD_FILE, Node, Plan, current_whole, merge_of
 from pipeline.engine.product import Product, Status
 from pipeline.measure.stage import PictureStage
 from pipeline.table.freshness import INGEST, Expected
 from pipeline.table.run import ShardIndex
+from pipeline.table.sums import to_tell
 from pipeline.words.progress import Reporter
 
 LIGHT_ROWS = 5_000_000
@@ -88,7 +89,8 @@ class Driver:
     def _update_status(self, product: Product) -> None:
         """Find what is up to date, unless nothing has changed since that was last looked at."""
         if self.remade or product.name not in self.statuses:
-            self.statuses[product.name] = product.status(self.plan, self.statuses)
+            with self.plan.run.folder.hold():
+                self.statuses[product.name] = product.status(self.plan, self.statuses)
 
     def make_parts(self, node: Node) -> Status:
         if node.stage.whole:
@@ -207,7 +209,8 @@ class Driver:
         """Digests of the shard, and of the parts that these stages and their masks read."""
         names = {name for node in nodes for name in (*node.upstream, *node.mask_upstream)}
         own = {name: self.statuses[name].digests[shard] for name in sorted(names)}
-        return {INGEST: self.index.shards[shard][1], **own}
+        file = {SHARD_FILE: self.index.files[shard][1]} if self.index.files else {}
+        return {INGEST: self.index.shards[shard][1], **to_tell(own), **file}
 
     def _submit_shard(
         self,
@@ -230,7 +233,8 @@ class Driver:
         expected = {
             shard: self.plan.expected(node, self._digests([node], shard)) for shard in self.shards
         }
-        current = current_whole(self.plan, node, expected, self.index.rows)
+        with self.plan.run.folder.hold():
+            current = current_whole(self.plan, node, expected, self.index.rows)
         complete = len(current) == len(expected)
         parts = self.statuses[node.name].digests
         parts.clear()
@@ -257,7 +261,8 @@ class Driver:
         rest = [shard for shard in expected if shard not in self.statuses[node.name].digests]
         if not rest:
             return
-        merge = merge_of(self.plan, node, expected, self.index.rows)
+        with self.plan.run.folder.hold():
+            merge = merge_of(self.plan, node, expected, self.index.rows)
 
         def note(number: int, _: PendingTask, done: tasks.TimedResult) -> None:
             merge.digests[number] = done.digests[node.name]

@@ -11,26 +11,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
-from pipeline.engine.plan import Plan, load_plan
+from pipeline.engine.plan import SHARD_FILE, Plan
+from pipeline.engine.plan_file import load_plan
 from pipeline.engine.product import CURRENT, Product, Status, Work
 from pipeline.engine.tasks import TaskResult, timed
 from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, export_fingerprint, slice_rows, write_shard
 from pipeline.judge.decide import DecideStage
+from pipeline.table.checked import checked
 from pipeline.table.freshness import INGEST, Expected, why_stale
-from pipeline.table.parquet import read_parquet
+from pipeline.table.parquet import read_file, read_parquet
 from pipeline.table.part import (
     Sidecar,
     commit,
     digest_of,
     part_folder,
     read_sidecar,
+    recorded_sums,
     shard_name,
 )
 from pipeline.table.run import Run, ShardIndex
 from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder
+from pipeline.table.sums import to_tell
 from pipeline.words.errors import PartError
 
 PARTS = "parts"
@@ -75,25 +79,33 @@ class Export(Product):
     def make(self, work: Work) -> Status:
         if not work.shards:
             return Status({}, None)
-        sliced = SlicedExport.of(self, work.statuses, work.shards)
-        before = sliced.current_shards()
+        with self.plan.run.folder.hold():
+            sliced = SlicedExport.of(self, work.statuses, work.shards)
+            before = sliced.current_shards()
         rows = sum(part.stop - part.start for shard in sliced.slices for part in shard)
         done = sum(sidecar.rows for sidecar in before.values())
         calls = {
-            number: (run_export, number, slices, sliced.shard_inputs[number])
+            number: (
+                run_export,
+                number,
+                slices,
+                sliced.shard_inputs[number],
+                {part.shard: to_tell(sliced.made[part.shard]) for part in slices},
+            )
             for number, slices in enumerate(sliced.slices)
             if number not in before
         }
         if calls:
             Manifest.remove(sliced.folder)
         work.run_keys(self, calls, rows, done)
-        status = sliced.status()
-        if status.unfinished and len(status.digests) == status.total:
-            work.remade.add(self.name)
-            finish(
-                sliced, count_reasons(self.plan, work.shards), work.provenance, work.reporter.say
-            )
+        # The workers have ended, and nobody else writes here while the rest is made.
+        with self.plan.run.folder.hold():
             status = sliced.status()
+            if status.unfinished and len(status.digests) == status.total:
+                work.remade.add(self.name)
+                counts = count_reasons(self.plan, work.shards)
+                finish(sliced, counts, work.provenance, work.reporter.say)
+                status = sliced.status()
         return status
 
     def digest(self) -> str:
@@ -130,6 +142,8 @@ class SlicedExport:
     """What each export shard is made from: its slices, and all parts of their shards."""
     inputs: str
     """What the whole export is made from, dropped rows included: the manifest counts them."""
+    made: Mapping[int, Mapping[str, str]]
+    """Digests of the shards' parts by stage, and the checksums of their files."""
 
     @classmethod
     def of(
@@ -147,12 +161,22 @@ class SlicedExport:
         # Every column is written out, so every part counts, and not the verdicts alone.
         names = (INGEST, *plan.by_name)
         made_from = {shard: [statuses[name].digests[shard] for name in names] for shard in shards}
+        index = plan.run.index
+        files = index.files if index is not None else ()
+        sums = {shard: {SHARD_FILE: files[shard][1]} for shard in shards if files}
         own = (digest_of([[astuple(s), made_from[s.shard]] for s in part]) for part in slices)
         return cls(
             export,
             tuple(tuple(part) for part in slices),
             tuple(own),
             digest_of(list(made_from.values())),
+            {
+                shard: {
+                    **dict(zip(plan.by_name, made_from[shard][1:], strict=True)),
+                    **sums.get(shard, {}),
+                }
+                for shard in shards
+            },
         )
 
     @property
@@ -209,19 +233,30 @@ def count_reasons(plan: Plan, shards: Sequence[int]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     folder = plan.by_name["decide"].folder
     for shard in shards:
-        name = f"{folder}/{shard_name(shard)}.parquet"
-        found = pc.value_counts(read_parquet(plan.run.folder, name, ["reason"])["reason"])
+        found = pc.value_counts(_reasons(plan.run, folder, shard_name(shard)))
         counts.update({row["values"] or "kept": row["counts"] for row in found.to_pylist()})
     return dict(counts.most_common())
 
 
+def _reasons(run: Run, folder: str, name: str) -> pa.ChunkedArray:
+    place, file = run.folder.sub(folder), f"{name}.parquet"
+    if run.folder.is_local:
+        return read_parquet(place, file, ["reason"])["reason"]
+    sum_ = recorded_sums(place, name).get(file)
+    with checked(run.folder.url, place, file, sum_) as path:
+        return read_file(path, ["reason"])["reason"]
+
+
 @timed
 def run_export(
-    run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str
-) -> TaskResult:
-    """Write one export shard and its sidecar."""
-    plan = load_plan(run_url, plan_digest)
+    run_url: str, plan_digest: str, number: int, slices: Sequence[Slice], inputs: str,
+    made: Mapping[int, Mapping[str, str]],
+) -> TaskResult:  # fmt: skip
+    """Write one export shard and its sidecar; `made` are the digests of its parts."""
+    plan = load_plan(run_url, plan_digest, made)
     export, start = Export(plan), time.monotonic()
+    for place in (export.sidecars, export.place):
+        place.cover(shard_name(number))
     with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
         parts = [(plan.masked(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, folder)

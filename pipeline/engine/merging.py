@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.table.arrays import from_numbers, to_numbers, whole
+from pipeline.table.checked import checked
 from pipeline.table.freshness import Expected, why_stale
-from pipeline.table.parquet import ROW_GROUP, read_parquet
-from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
+from pipeline.table.parquet import ROW_GROUP, read_file, read_parquet
+from pipeline.table.part import Sidecar, digest_of, read_sidecar, recorded_sums, shard_name
+from pipeline.table.run import Run
 from pipeline.table.storage import Folder
 
 MERGED, PREPARED = "merged", "prepared"
@@ -111,10 +113,18 @@ def by_shard(merged: pa.Table) -> pa.Table:
     return merged.take(from_numbers(np.argsort(shard, kind="stable")))
 
 
-def read_merged(folder: Folder, shard: int, count: int) -> pa.Table:
-    """A shard's rows of all merged partitions."""
-    names = [f"{partition.name}.parquet" for partition in partitions_for(count)]
-    tables = [read_parquet(folder, name, filters=[("shard", "=", shard)]) for name in names]
+def read_merged(run: Run, folder: Folder, shard: int, digests: Mapping[int, str]) -> pa.Table:
+    """A shard's rows of all merged partitions; `digests` are theirs by number."""
+    mine, tables = [("shard", "=", shard)], []
+    for one in partitions_for(len(digests)):
+        name = f"{one.name}.parquet"
+        if folder.is_local:
+            tables.append(read_parquet(folder, name, filters=mine))
+            continue
+        # Every shard's task reads these, so that a worker does well to know them by their checksum.
+        sum_ = recorded_sums(folder, one.name, digests[one.number]).get(name)
+        with checked(run.folder.url, folder, name, sum_) as path:
+            tables.append(read_file(path, filters=mine))
     return pa.concat_tables(tables, promote_options="default")
 
 

@@ -81,13 +81,14 @@ def product_parts(run: Run) -> list[Parts]:
     A part is current if its sidecar is valid, its files have their sizes, its rows are the shard's,
     and it was made from the shard and the earlier parts as they are today.
     """
-    index = run.index
     found: dict[str, Parts] = {}
-    for name, noted in run.state.get("products", {}).items():
-        read = {"export shards": _export, "one": _single}.get(noted["keys"], _by_shard)
-        parts = _ingest(run, noted) if name == INGEST else read(run, name, noted, found)
-        if parts is not None:
-            found[name] = parts
+    with run.folder.hold():
+        index = run.index
+        for name, noted in run.state.get("products", {}).items():
+            read = {"export shards": _export, "one": _single}.get(noted["keys"], _by_shard)
+            parts = _ingest(run, noted) if name == INGEST else read(run, name, noted, found)
+            if parts is not None:
+                found[name] = parts
     return [] if index is None else list(found.values())
 
 

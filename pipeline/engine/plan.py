@@ -2,15 +2,14 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.job import Job
-from pipeline.config.load import parse_job
 from pipeline.engine.merging import Merge, with_merged, without_merge
 from pipeline.engine.product import Product, Status, Work
 from pipeline.engine.why import why_parts
@@ -19,9 +18,11 @@ from pipeline.measure.stage import Stage, WholeStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecars, shard_name
 from pipeline.table.run import Run
-from pipeline.table.sealed import seal, unseal
 from pipeline.table.shard import Mask, ShardData
-from pipeline.words.errors import InputError, PlanMismatchError
+from pipeline.words.errors import InputError
+
+SHARD_FILE = "shard file"
+"""The name of the checksum of a shard's file, beside the digests that a task is given."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ class Plan:
     """The shards' columns and their types."""
     masks: tuple[Mask, ...] = ()
     """One for each stage that has an `only_if`, in the stages' order."""
+    made: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """What a task on an object store was told: by shard, the digests of its parts by stage, their
+    files' checksums (`sums.to_tell`), and that of the shard's file under `SHARD_FILE`."""
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
@@ -110,7 +114,12 @@ class Plan:
         """One shard with all columns that the plan's stages write, made already or not."""
         columns = dict.fromkeys(self.shard_columns, "shards")
         columns |= {c.name: node.folder for node in self.nodes for c in node.stage.writes}
-        return ShardData(self.run, shard, columns, {n.name: n.folder for n in self.nodes}, masks)
+        folders = {node.name: node.folder for node in self.nodes}
+        told = self.made.get(shard, {})
+        digests = {folders[name]: digest for name, digest in told.items() if name in folders}
+        if SHARD_FILE in told:
+            digests["shards"] = told[SHARD_FILE]
+        return ShardData(self.run, shard, columns, folders, masks, digests)
 
     def masked(self, shard: int) -> ShardData:
         """One shard with all masks applied, as the export reads it."""
@@ -216,43 +225,6 @@ def columns_written(job: Job) -> frozenset[str]:
     bare = job.model_copy(update={"rules": ()})
     schema = {c.name: c.type for c in SHARD_COLUMNS}
     return frozenset(c.name for stage in stages_for(bare, schema) for c in stage.writes)
-
-
-def save_plan(plan: Plan) -> None:
-    """Write what workers need: the resolved job, and the plan's digest to compare with."""
-    body = {"digest": plan.digest, "job": plan.job.model_dump(mode="json")}
-    plan.run.folder.write("plan.json", seal(body))
-    save_recipes(plan)
-
-
-def save_recipes(plan: Plan) -> None:
-    """Write the recipes that are missing or damaged beside the stages' parts."""
-    for node in plan.nodes:
-        name = f"{node.folder}/recipe.json"
-        try:
-            found = unseal(plan.run.folder.read(name))
-        except (FileNotFoundError, ValueError):
-            found = {}
-        if digest_of(found) != node.fingerprint:
-            plan.run.folder.write(name, seal(node.recipe))
-
-
-@lru_cache(maxsize=4)
-def load_plan(run_url: str, digest: str) -> Plan:
-    """The plan as a worker sees it.
-
-    PlanMismatchError if models or settings differ from the driver's.
-    """
-    run = Run(run_url)
-    body = unseal(run.folder.read("plan.json"))
-    job = parse_job(body["job"], "plan.json")
-    plan = build_plan(run, job, shard_schema(run))
-    if plan.digest != digest:
-        raise PlanMismatchError(
-            "this worker would make other parts than the driver planned: "
-            "its model files or package versions differ, or another job was started in this folder"
-        )
-    return plan
 
 
 def shard_schema(run: Run) -> dict[str, pa.DataType]:

@@ -268,7 +268,8 @@ def find_statuses(
 ) -> dict[str, Status]:
     """The status of each product, in order; those that are `known` are not looked for again."""
     found: dict[str, Status] = {}
-    for product in products:
-        had = known.get(product.name) if known else None
-        found[product.name] = had or product.status(plan, found)
+    with plan.run.folder.hold():
+        for product in products:
+            had = known.get(product.name) if known else None
+            found[product.name] = had or product.status(plan, found)
     return found

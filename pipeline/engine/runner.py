@@ -21,10 +21,9 @@ from pipeline.engine.plan import (
     Plan,
     build_plan,
     columns_written,
-    save_plan,
-    save_recipes,
     shard_schema,
 )
+from pipeline.engine.plan_file import save_plan, save_recipes
 from pipeline.engine.product import Product, Single, Status, find_statuses
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
@@ -35,9 +34,11 @@ from pipeline.ingest.schema import Listing, find_listing
 from pipeline.judge.stages import stages_for
 from pipeline.measure.listed import check_scores
 from pipeline.measure.registry import resolve
+from pipeline.table.copies import copy_records
 from pipeline.table.freshness import INGEST
-from pipeline.table.part import ASIDE, settle
+from pipeline.table.part import ASIDE, part_folder, settle
 from pipeline.table.run import FORMAT, Run
+from pipeline.table.scratch import sharing
 from pipeline.table.sealed import seal
 from pipeline.words.errors import DamagedError, InputError, StorageError
 from pipeline.words.progress import Reporter
@@ -124,7 +125,7 @@ def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Re
     """Bring the run up to date: only what is stale is done, and nothing twice."""
     run = prepared.run
     claim(run, job_file)
-    with run.locked():
+    with run.locked(reporter.say), sharing(run.folder, prepared.job.cluster.scratch):
         claim(run, job_file)  # again, since another job may have taken the folder meanwhile
         tidy(run, reporter)
         begin = functools.partial(_write_job, run, prepared.job, job_file)
@@ -134,12 +135,13 @@ def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Re
 def tidy(run: Run, reporter: Reporter) -> None:
     """Under the lock, before any work: remove or finish what a killed driver left unfinished."""
     run.folder.sweep()
-    for name in run.folder.names("parts"):
-        folder = run.folder.sub(f"parts/{name}")
-        for waiting in folder.names():
-            if waiting.endswith(ASIDE):
-                settle(folder, waiting.removesuffix(ASIDE))
-    finish_undone(run, reporter.say)
+    with run.folder.hold():
+        for name in run.folder.names("parts"):
+            folder = run.folder.sub(f"parts/{name}")
+            for waiting in folder.names():
+                if waiting.endswith(ASIDE):
+                    settle(folder, waiting.removesuffix(ASIDE))
+        finish_undone(run, reporter.say)
 
 
 def bring_up_to_date(
@@ -196,6 +198,8 @@ def bring_up_to_date(
             write_state(plan.run, products, driver, finished=True)
             driver.make([product for product in singles if product.shows_end])
         write_state(plan.run, products, driver, finished=True)
+    exported = [part_folder(one.name, one.fingerprint) for one in products if one.name == "export"]
+    copy_records(plan.run.folder, [*(product.folder for product in products), *exported])
     paths: dict[str, str] = {}
     for product in products:
         if isinstance(product, Single) and driver.statuses[product.name].current:
@@ -227,7 +231,7 @@ def _saying_needed(plan: Plan, statuses: Mapping[str, Status]) -> Iterator[None]
 
 def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:
     """Make one product of a run, under its lock, from the products before it as they are."""
-    with run.locked():
+    with run.locked(reporter.say):
         tidy(run, reporter)
         statuses = recorded(run)
         plan = build_plan(run, job, shard_schema(run))

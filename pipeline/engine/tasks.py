@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -21,15 +21,17 @@ from pipeline.engine.merging import (
     with_merged,
     without_merge,
 )
-from pipeline.engine.plan import Node, Plan, load_plan
+from pipeline.engine.plan import Node, Plan
+from pipeline.engine.plan_file import load_plan
 from pipeline.engine.renewal import Renewal
 from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.stage import Output, PictureStage, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
-from pipeline.table.part import Sidecar, commit, read_sidecar
+from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
 from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
+from pipeline.table.sums import known_sums
 
 P = ParamSpec("P")
 
@@ -55,6 +57,8 @@ class TimedResult(TaskResult):
 
     start: float = 0.0
     end: float = 0.0
+    sums: dict[str, dict[str, str]] = field(default_factory=dict)
+    """On an object store: checksums of the files of the parts, by the parts' digests."""
 
 
 def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
@@ -62,9 +66,21 @@ def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
     def run(*args: P.args, **kwargs: P.kwargs) -> TimedResult:
         start = time.time()
         done = work(*args, **kwargs)
-        return TimedResult(**vars(done), start=start, end=time.time())
+        known = {digest: known_sums(digest) for digest in done.digests.values()}
+        sums = {digest: dict(found) for digest, found in known.items() if found is not None}
+        return TimedResult(**vars(done), start=start, end=time.time(), sums=sums)
 
     return run
+
+
+def _open(
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
+) -> Plan:
+    """The plan for a task that alone writes these stages' parts of a shard."""
+    plan = load_plan(run_url, plan_digest, {shard: digests})
+    for name in names:
+        plan.run.folder.cover(f"{plan.by_name[name].folder}/{shard_name(shard)}")
+    return plan
 
 
 @timed
@@ -77,7 +93,7 @@ def run_table(
     `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
     measure once more though they are up to date.
     """
-    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    plan, start = _open(run_url, plan_digest, [name], shard, digests), time.monotonic()
     node = plan.by_name[name]
     assert isinstance(node.stage, TableStage)
     renewal = Renewal.of(plan, node, shard, digests, again)
@@ -100,7 +116,7 @@ def run_pictures(
     run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
 ) -> TaskResult:
     """Bring picture stages' parts of one shard up to date, in one reading of its pictures."""
-    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    plan, start = _open(run_url, plan_digest, names, shard, digests), time.monotonic()
     renewals = [Renewal.of(plan, plan.by_name[name], shard, digests) for name in names]
     needed = [renewal for renewal in renewals if renewal.is_needed]
     done = {r.node.name: r.note(plan) for r in renewals if not r.is_needed}
@@ -127,7 +143,7 @@ def run_prepare(
 
     If no row of the shard goes to the merge, make its part at once.
     """
-    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    plan, start = _open(run_url, plan_digest, [name], shard, digests), time.monotonic()
     node, data = plan.by_name[name], plan.masked_for(name, shard)
     stage, folder = node.stage, plan.run.folder.sub(node.folder)
     assert isinstance(stage, WholeStage)
@@ -159,8 +175,10 @@ def run_merge(
     node = plan.by_name[name]
     stage = node.stage
     assert isinstance(stage, WholeStage)
-    rows = read_partition(plan.run.folder.sub(node.folder), shards, partition)
-    table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
+    with plan.run.folder.hold():  # nothing that it reads is written while it runs
+        rows = read_partition(plan.run.folder.sub(node.folder), shards, partition)
+        table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
+    plan.run.folder.cover(f"{node.folder}/{partition.name}")
     tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
     sidecar = _commit_tables(
         plan, node, partition.name, -1, tables, expected, start, partition.row_group
@@ -174,11 +192,11 @@ def run_whole(
     merged: Mapping[int, str],
 ) -> TaskResult:  # fmt: skip
     """One shard's part of a merged stage; `merged` are the partitions' digests by number."""
-    plan, start = load_plan(run_url, plan_digest), time.monotonic()
+    plan, start = _open(run_url, plan_digest, [name], shard, digests), time.monotonic()
     node, data = plan.by_name[name], plan.masked_for(name, shard)
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
-    mine = read_merged(folder, shard, len(merged))
+    mine = read_merged(plan.run, folder, shard, merged)
     prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)

@@ -143,10 +143,10 @@ def _sweep(export: Export) -> None:
     """Remove layouts (those that the job names are written again) and surplus shards of an earlier,
     larger export of the same recipe. Files that belong to no layout stay."""
     folder, layouts = export.folder, registered().values()
-    for name in folder.files():
-        for layout in (one for one in layouts if one.owns(name)):
-            if not layout.always or _number(name) >= len(export.slices):
-                folder.remove(name)
+    files = folder.files()
+    owned = ((name, layout) for name in files for layout in layouts if layout.owns(name))
+    surplus = (name for name, one in owned if not one.always or _number(name) >= len(export.slices))
+    folder.remove(*dict.fromkeys(surplus))
     left = folder.files()
     for name in folder.names():
         if not any(file == name or file.startswith(f"{name}/") for file in left):

@@ -143,6 +143,7 @@ def write_shard(run: Run, shard: int, table: pa.Table) -> Dealt:
     with run.folder.create(f"shards/{shard_name(shard)}.parquet") as path:
         write_parquet(table, path)
         size, sum_ = path.stat().st_size, file_digest(path)
+        run.folder.remember(path, sum_)
     return Dealt(table.num_rows, shard_digest(table), size, sum_)
 
 

@@ -15,14 +15,15 @@ def aligned_parts(
     run: Run, parts: Sequence[Parts], shards: Iterable[int]
 ) -> dict[int, frozenset[str]]:
     """By shard, the names of the parts that hold the column `uid` in the very bytes that the shard
-    does.
+    does. On an object store: those that the store lists as the very version that was committed,
+    because a part is compared with its shard before.
 
     All tables are written alike, so equal uids are equal bytes of the file, and these are compared
     ten times as fast as texts. Other parts can still be aligned: their files may come from another
-    version of the writer, and on an object store this is not tried.
+    version of the writer, or be copies of another store.
     """
     if not run.folder.is_local:
-        return {}
+        return {shard: _unchanged(run, parts, shard) for shard in shards}
     root, found = Path(run.folder.path()), {}
     for shard in shards:
         name = f"{shard_name(shard)}.parquet"
@@ -33,6 +34,16 @@ def aligned_parts(
             if shard in part.sidecars and own and _uid_bytes(root / part.folder / name) == own
         )
     return found
+
+
+def _unchanged(run: Run, parts: Sequence[Parts], shard: int) -> frozenset[str]:
+    name = f"{shard_name(shard)}.parquet"
+    found = set()
+    for part in parts:
+        version = part.sidecars[shard].versions.get(name) if shard in part.sidecars else None
+        if version is not None and version == run.folder.sub(part.folder).version(name):
+            found.add(part.name)
+    return frozenset(found)
 
 
 def _uid_bytes(path: Path) -> list[Any]:

@@ -24,16 +24,20 @@ def asked(run_folder: str, ask: Callable[[Run], T]) -> T:
     they ask once more; StoppedError if it happens again and again.
     """
     for attempt in range(_TRIES):
-        run = Run.open(run_folder)
-        before = _moment(run)
+        run = Run(run_folder)
+        before: list[bytes | None] = []
         try:
-            with watched(run):
-                return ask(run)
+            # An object store is listed once, and again for the next try.
+            with run.folder.hold():
+                run.check_there()
+                before = _moment(run)
+                with watched(run):
+                    return ask(run)
         except (InputError, PlanMismatchError, StoppedError, BrokenPipeError):
             raise
         except Exception as error:
             owner = lock_owner(run)
-            if owner is None and _moment(run) == before:
+            if owner is None and (not before or _moment(run) == before):
                 raise
             if attempt == _TRIES - 1:
                 who = f"process {owner}" if owner else "another process"

@@ -47,7 +47,7 @@ def explain(run: Run, key: str) -> dict[str, Any]:
             query = "SELECT * FROM samples WHERE row = ?"
             table = one.sql(query, params=[place]).to_arrow_table()
         sample: dict[str, Any] = table.to_pylist()[0]
-        duplicates = _duplicates(db, sample)
+    duplicates = _duplicates(run, parts, sample)
     rules = _rules(rules_of(run, table.column_names), table, sample)
     measurements = _measurements(run, parts, sample, shard)
     passthrough = _passthrough(sample, parts, run, shard)
@@ -190,10 +190,24 @@ def _message(sample: Mapping[str, Any]) -> str | None:
     return plain(sample["error_message"]) if shown else None
 
 
-def _duplicates(db: duckdb.DuckDBPyConnection, sample: Mapping[str, Any]) -> dict[str, Any] | None:
+def _duplicates(
+    run: Run, parts: Sequence[Parts], sample: Mapping[str, Any]
+) -> dict[str, Any] | None:
     group = sample.get("dup_group")
     if group is None:
         return None
+    # Of all shards only the groups are read, which matters on an object store.
+    groups = [part for part in parts if part.name == "dedup"]
+    with connect(run, parts=groups) as db:
+        found = "SELECT DISTINCT shard FROM samples WHERE dup_group = ?"
+        shards = [int(row[0]) for row in db.execute(found, [group]).fetchall()]
+    with connect(run, shards, parts) as db:
+        return _members(db, group, sample)
+
+
+def _members(
+    db: duckdb.DuckDBPyConnection, group: str, sample: Mapping[str, Any]
+) -> dict[str, Any]:
     here = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
     more = ("caption", "url", "vocabulary_hits", "pii_email", "pii_phone", "dup_sim", "dup_kind",
             "original_width", "original_height", "clip_score")  # fmt: skip

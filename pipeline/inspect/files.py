@@ -4,6 +4,7 @@ DuckDB accepts a COPY inside a WITH clause, and can write to any path that it ma
 through our own file system, which refuses to write, both on disks and on object stores.
 """
 
+import io
 import threading
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,9 @@ from fsspec.spec import AbstractFileSystem
 
 from pipeline.engine.damage import find_damage
 from pipeline.table.disk import full
+from pipeline.table.objects import Objects
 from pipeline.table.run import Run
+from pipeline.table.stores import SMALL, Entry
 
 SCHEME = "run"
 READ_ONLY = "a run's tables are only read here"
@@ -58,9 +61,11 @@ class RunFiles(AbstractFileSystem):
     protocol = SCHEME
     cachable = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, objects: Objects | None = None) -> None:
+        """`objects` is a view of the store, if the run is on one."""
         super().__init__()
         self._base, self._root_path = fsspec.core.url_to_fs(url)
+        self._objects = objects
 
     def _real(self, path: str) -> str:
         return f"{self._root_path}/{self._strip_protocol(path).lstrip('/')}"
@@ -68,18 +73,30 @@ class RunFiles(AbstractFileSystem):
     def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
         if mode != "rb":
             raise PermissionError(f"{path}: {READ_ONLY}")
+        if (found := self._entry(path)) is not None and found.size <= SMALL:
+            assert self._objects is not None
+            return SharedFile(io.BytesIO(self._objects.read(self._real(path))))
         return SharedFile(self._base.open(self._real(path), "rb"))
 
+    def _entry(self, path: str) -> Entry | None:
+        return self._objects.entry(self._real(path)) if self._objects is not None else None
+
     def info(self, path: str, **_: Any) -> dict[str, Any]:
+        if (found := self._entry(path)) is not None:
+            return {"name": path, "size": found.size, "type": "file"}
         return {**self._base.info(self._real(path)), "name": path}
 
     def exists(self, path: str, **_: Any) -> bool:
+        if self._objects is not None:
+            return self._entry(path) is not None
         return bool(self._base.exists(self._real(path)))
 
     def glob(self, path: str, **_: Any) -> list[str]:
         return [path]
 
     def modified(self, path: str) -> datetime:
+        if (found := self._entry(path)) is not None and found.modified is not None:
+            return found.modified
         try:
             return self._base.modified(self._real(path))
         except NotImplementedError:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,6 +17,9 @@ from pipeline.inspect.outline import SAMPLED
 from pipeline.inspect.plain import plain
 from pipeline.table.run import Run
 from pipeline.words.sizes import size
+
+if TYPE_CHECKING:
+    from pipeline.engine.runner import Prepared
 
 VALUE = 60
 """Characters of a cell of the list that are shown at most."""
@@ -33,8 +36,21 @@ def preview(job: Job) -> dict[str, Any]:
     from pipeline.inspect.outline import outline
 
     prepared = prepare(job)
+    with prepared.run.folder.hold():
+        claim(prepared.run, None)
+        rows, space = _rows(prepared)
+    return {
+        "run": prepared.run.folder.url,
+        "input": outline(prepared.listing),
+        "listed_scores": list(prepared.job.columns.scores),
+        "stages": rows,
+        "space": space,
+    }
+
+
+def _rows(prepared: "Prepared") -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """A row for each product, and the disk space."""
     run, plan = prepared.run, prepared.plan
-    claim(run, None)
     found: dict[str, Status] = {}
     rows: list[dict[str, Any]] = []
     for product in prepared.products:
@@ -56,13 +72,7 @@ def preview(job: Job) -> dict[str, Any]:
         rows.append(row)
     space = space_for_rest(plan, found)
     check_space(space, run.folder.url)
-    return {
-        "run": run.folder.url,
-        "input": outline(prepared.listing),
-        "listed_scores": list(prepared.job.columns.scores),
-        "stages": rows,
-        "space": asdict(space) if space is not None else None,
-    }
+    return rows, asdict(space) if space is not None else None
 
 
 def _effort(run: Run, node: Node) -> list[str]:

@@ -30,11 +30,12 @@ def stats(run: Run) -> dict[str, Any]:
     part aligned.
 
     Raises InputError if the input has not been dealt into shards yet, and DamagedError if a table
-    is not as it was written (on a local disk; of an object store `winnow verify` tells).
+    is not as it was written (on an object store, tables of parts alone).
     """
-    parts = product_parts(run)
-    check_tables(run, columns_of(parts))
-    return account(run, parts, tally(run, columns_of(parts)))
+    with run.folder.hold():
+        parts = product_parts(run)
+        check_tables(run, columns_of(parts))
+        return account(run, parts, tally(run, columns_of(parts)))
 
 
 def account(run: Run, parts: Sequence[Parts], found: Tally) -> dict[str, Any]:

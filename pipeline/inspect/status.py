@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.engine.parts import Parts, product_parts
+from pipeline.table.lease import holder
 from pipeline.table.part import part_folder
 from pipeline.table.run import Run
 from pipeline.words.sizes import size
@@ -20,12 +21,17 @@ from pipeline.words.sizes import size
 def status(run: Run) -> dict[str, Any]:
     """The run's progress, from its files.
 
-    Keys: `running` (a driver holds the lock; null where the store has no locks), `process` (its
-    id, if running), `finished` (end of the last complete run, ISO 8601, or null), `rows_in`,
+    Keys: `running` (a driver holds the lock), `process` (its id, if running; on an object store
+    with its host), `finished` (end of the last complete run, ISO 8601, or null), `rows_in`,
     `rows`, `shards` (null before the input is dealt), `stages` {name: {done, total, rows, seconds,
     cached, bytes}}, `folders` {folder: {bytes, current}} (part folders of earlier settings are not
     current), `bytes` and `quarantined`.
     """
+    with run.folder.hold():
+        return _status(run)
+
+
+def _status(run: Run) -> dict[str, Any]:
     index, state = run.index, run.state
     parts = product_parts(run)
     process = lock_owner(run)
@@ -33,7 +39,7 @@ def status(run: Run) -> dict[str, Any]:
     there = [f"parts/{name}" for name in run.folder.names("parts")]
     folders = {name: {"bytes": disk_bytes(run, name), "current": name in current} for name in there}
     return {
-        "running": process is not None if run.folder.is_local else None,
+        "running": process is not None,
         "process": process or None,
         "finished": state.get("finished"),
         "rows_in": index.rows_in if index else None,
@@ -63,8 +69,10 @@ def lock_owner(run: Run) -> str | None:
     The check takes a shared lock for a moment; a driver that starts in that moment finds the run
     locked, and can be started again.
     """
+    if not run.folder.is_local:
+        return _lease_owner(run)
     path = Path(run.folder.path(".lock"))
-    if not run.folder.is_local or not path.exists():
+    if not path.exists():
         return None
     with path.open() as handle:
         try:
@@ -74,8 +82,16 @@ def lock_owner(run: Run) -> str | None:
     return None
 
 
+def _lease_owner(run: Run) -> str | None:
+    owner = holder(run.folder.objects)
+    return None if owner is None else f"{owner.get('process')} on {owner.get('host')}"
+
+
 def disk_bytes(run: Run, name: str) -> int:
     """Bytes of all files under a folder of the run; 0 if it is not there."""
+    if not run.folder.is_local:
+        found = run.folder.objects.find(run.folder.path(name))
+        return sum(entry.size for entry in found.values())
     fs, root = fsspec.core.url_to_fs(run.folder.url)
     try:
         return int(fs.du(f"{root}/{name}".rstrip("/"), total=True))

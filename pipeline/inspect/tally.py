@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from pipeline.engine.parts import Parts, index_of
+from pipeline.inspect.alignment import aligned_parts
 from pipeline.inspect.chunks import each_chunk
 from pipeline.table.part import digest_of
 from pipeline.table.run import Run
@@ -47,9 +48,23 @@ def tally(run: Run, parts: Sequence[Parts]) -> Tally:
     if (kept := _kept.pop(_content(run, parts), None)) is not None:
         return kept
     found = Tally()
-    for chunk in each_chunk(run, parts, tally_of, ROWS):
-        found.add(chunk)
+    with run.folder.hold():
+        for chunk in each_chunk(run, _needed(run, parts), tally_of, ROWS):
+            found.add(chunk)
     return found
+
+
+def _needed(run: Run, parts: Sequence[Parts]) -> Sequence[Parts]:
+    """The parts whose files have to be read: on an object store not those that only have to be
+    aligned, and are known to be."""
+    if run.folder.is_local:
+        return parts
+    aligned = aligned_parts(run, parts, range(len(index_of(run))))
+    return [
+        part
+        for part in parts
+        if part.name == "decide" or any(part.name not in aligned[k] for k in part.sidecars)
+    ]
 
 
 def keep(run: Run, parts: Sequence[Parts], found: Tally) -> None:

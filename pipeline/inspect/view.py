@@ -69,7 +69,8 @@ def connect(
     )
     url = _urls(run, own)
     try:
-        db.register_filesystem(RunFiles(run.folder.url))
+        objects = None if run.folder.is_local else run.folder.objects
+        db.register_filesystem(RunFiles(run.folder.url, objects))
         _define(db, run, wanted, parts, url, aligned or {})
         paths = [url("shards", shard) for shard in wanted]
         paths += [url(p.folder, shard) for p in parts for shard in wanted if shard in p.sidecars]

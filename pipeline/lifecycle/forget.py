@@ -63,24 +63,25 @@ def forget(
             "forget: name at least one row, by --uid, --url, --domain, --sha256, --file"
         )
     hosts = [host_of(text) for kind, text, _ in named if kind == "url"]
-    with run.locked():
-        if not dry_run:
-            tidy(run, reporter)
-        reporter.say("forget: looking for the rows")
-        found = find(run, scopes, hosts)
-        tombstones = Tombstones.read(run.folder)
-        taken = found.uids | {scope.value for scope in scopes if scope.kind == "uid"}
-        fresh = sorted(taken - tombstones.erased)
-        journal = Journal.of(run, fresh)
-        answer = _answer(run, found, journal, tombstones.erased)
-        if dry_run:
-            return None, answer | {"dry_run": True}
-        known = {scope.key for stone in tombstones.stones for scope in stone.scopes}
-        if fresh or not found.by_scope.keys() <= known:
-            # Written first, so that the next run finishes the takedown if this one is killed.
-            tombstones.with_(found.scopes()).write(run.folder)
-            erase(run, journal)
-            reporter.say(f"forget: {rows(len(fresh))} erased")
+    with run.locked(reporter.say):
+        with run.folder.hold():
+            if not dry_run:
+                tidy(run, reporter)
+            reporter.say("forget: looking for the rows")
+            found = find(run, scopes, hosts)
+            tombstones = Tombstones.read(run.folder)
+            taken = found.uids | {scope.value for scope in scopes if scope.kind == "uid"}
+            fresh = sorted(taken - tombstones.erased)
+            journal = Journal.of(run, fresh)
+            answer = _answer(run, found, journal, tombstones.erased)
+            if dry_run:
+                return None, answer | {"dry_run": True}
+            known = {scope.key for stone in tombstones.stones for scope in stone.scopes}
+            if fresh or not found.by_scope.keys() <= known:
+                # Written first, so that the next run finishes the takedown if this one is killed.
+                tombstones.with_(found.scopes()).write(run.folder)
+                erase(run, journal)
+                reporter.say(f"forget: {rows(len(fresh))} erased")
         result = None
         if journal.takes_something or not run.state.get("finished"):
             result = _follow(run, reporter, answer["notes"])

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.engine.plan import Plan, save_plan
+from pipeline.engine.plan import Plan
+from pipeline.engine.plan_file import save_plan
 from pipeline.engine.product import Product, Single
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.runner import (
@@ -59,7 +60,7 @@ def verify(
             "says which rows were taken down; repair it or restore a copy"
         )
     plan, products = _plan(run, any(one.product == "ingest" for one in damaged))
-    with run.locked():
+    with run.locked(reporter.say):
         tidy(run, reporter)
         _take_out(run, [one for one in damaged if not _is_salvaged(plan, one)])
         save_plan(plan)

@@ -68,11 +68,13 @@ def retry(
     InputError, before any work: no finished download parts, a model that is not available, SQL that
     is not a boolean over `samples`.
     """
-    plan = replan(run, scheduler)
-    _check(run, plan, where)
-    with run.locked():
+    with run.folder.hold():
+        plan = replan(run, scheduler)
+        _check(run, plan, where)
+    with run.locked(reporter.say):
         tidy(run, reporter)
-        chosen = _apply_masks(plan, choose(run, where))
+        with run.folder.hold():
+            chosen = _apply_masks(plan, choose(run, where))
         again = chosen.again
         count = sum(map(len, again.values()))
         reporter.say(f"retry: {rows(chosen.table.num_rows)} matched, {count:,} to fetch again")
@@ -80,7 +82,8 @@ def retry(
         # A run that was stopped is finished, even if no row is to be fetched.
         if again or not run.state.get("finished"):
             result = bring_up_to_date(plan, products_of(plan), reporter, again=again, asked=False)
-    return result, _outcome(run, chosen)
+    with run.folder.hold():
+        return result, _outcome(run, chosen)
 
 
 def _check(run: Run, plan: Plan, where: str) -> None:

@@ -12,7 +12,7 @@ from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.merging import PREPARED
 from pipeline.export.finish import MANIFEST, OTHERS, Manifest
 from pipeline.ingest.restore import cut_shards, damaged_shards
-from pipeline.table.part import Sidecar, digest_of, file_digest, shard_name
+from pipeline.table.part import UNFINISHED, Sidecar, digest_of, file_digest, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
@@ -57,6 +57,11 @@ class _File:
 
 def find_all_damage(run: Run, *, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
     """Every damaged file, and how many `files` and `bytes` were compared with a checksum."""
+    with run.folder.hold(copies=False):
+        return _find(run, export_only)
+
+
+def _find(run: Run, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
     walk = _Walk(run)
     if not export_only:
         walk.records()
@@ -218,9 +223,11 @@ class _Walk:
         for name in folder.names():
             if not name.endswith(".json") or name == RECIPE:
                 continue
-            stem = name.removesuffix(".json")
+            stem, data = name.removesuffix(".json"), folder.read(name)
+            if data == UNFINISHED:
+                continue
             try:
-                yield stem, Sidecar.decode(folder.read(name), stem)
+                yield stem, Sidecar.decode(data, stem)
             except (ValueError, TypeError):
                 self._note(f"{path}/{name}", CHANGED, product)
 

@@ -191,7 +191,7 @@ class DownloadStage(TableStage):
 
 def _places(shard: ShardData, table: pa.Table) -> list[str | None]:
     """Where the list's own files hold the rows' pictures; None for those to be fetched."""
-    index = shard.run.index
+    index = shard.run.index if STORED in table.column_names else None
     if index is None or index.passthrough.get(STORED) != INTERNAL:
         return [None] * len(table)  # a column of this name in the list itself is only data
     places: list[str | None] = table[STORED].to_pylist()

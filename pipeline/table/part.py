@@ -13,7 +13,7 @@ import resource
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ import pyarrow as pa
 from pipeline.table.parquet import ROW_GROUP, write_parquet
 from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
+from pipeline.table.sums import known_sums, note_sums
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
+UNFINISHED = b'{"unfinished": true}'
+"""In place of a sidecar: its part is being written."""
 READERS = 16
 """Sidecars that are read at once from an object store."""
 PATCHES_KEPT = 16
@@ -55,12 +58,17 @@ class Sidecar:
     """Rows that the stage was asked to measure, as `pack_rows` writes them; None: all."""
     policy: dict[str, Any] | None = None
     """The settings that decided which rows those are; see `freshness.Expected`."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """What an object store calls the files' versions, by name; none on a local disk."""
     patches: list[dict[str, Any]] = field(default_factory=list)
     """The latest changes of the part, oldest first: `base`, the digest before the change, and
     `rows`, the row numbers in the shard whose cells changed."""
 
     def encode(self) -> bytes:
-        return seal(dict(sorted(asdict(self).items())))
+        values = asdict(self)
+        if not self.versions:
+            del values["versions"]
+        return seal(dict(sorted(values.items())))
 
     @classmethod
     def decode(cls, data: bytes, name: str) -> "Sidecar":
@@ -147,16 +155,16 @@ def commit(
     """Write tables and companion files by name, and the sidecar `name.json` last.
 
     `files` are moved into the folder `data`, by default that of the sidecar. The old sidecar is
-    removed first, so that it is never seen with new data. `peak_memory_mb` is by default that of
-    this process so far. With `aside` the old part stays until the new one is complete: the new one
-    is written into another folder, then replaces the old one.
+    made invalid first, so that it is never seen with new data. `peak_memory_mb` is by default that
+    of this process so far. With `aside` the old part stays until the new one is complete: the new
+    one is written into another folder, then replaces the old one.
     """
     if aside:
         assert data is None, "`aside` needs the files and the sidecar in one folder"
         folder.remove(_aside(name))
         data = folder.sub(_aside(name))
     else:
-        folder.remove(f"{name}.json")
+        unfinish(folder, name)
     data = data or folder
     digests: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -164,8 +172,10 @@ def commit(
         with data.create(target) as path:
             write_parquet(table, path, row_group)
             digests[target], sizes[target] = file_digest(path), path.stat().st_size
+            data.remember(path, digests[target])
     for target, source in files.items():
         digests[target], sizes[target] = file_digest(source), source.stat().st_size
+        data.remember(source, digests[target])
         data.put(source, target)
     sidecar = Sidecar(
         stage=stage,
@@ -181,14 +191,32 @@ def commit(
         summary=dict(summary or {}),
         asked=asked,
         policy=dict(policy) if policy else None,
+        versions={} if aside else versions_of(data, sizes),
         patches=[dict(patch) for patch in patches[-PATCHES_KEPT:]],
     )
+    if not folder.is_local:
+        note_sums(sidecar.digest, sidecar.digests)
     if aside:
         data.write(f"{name}.json", sidecar.encode())
         settle(folder, name)
     else:
         folder.write(f"{name}.json", sidecar.encode())
     return sidecar
+
+
+def versions_of(folder: Folder, names: Iterable[str]) -> dict[str, str]:
+    """What an object store calls these files' versions, where that is known."""
+    found = {name: folder.version(name) for name in names}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def unfinish(folder: Folder, name: str) -> None:
+    """Make a part's sidecar invalid before its files change: remove it, or, on an object store,
+    replace the one that was seen, because a removal cannot be refused to a late writer."""
+    if folder.is_local or folder.version(f"{name}.json") is None:
+        folder.remove(f"{name}.json")
+    else:
+        folder.write(f"{name}.json", UNFINISHED)
 
 
 def peak_memory() -> float:
@@ -211,10 +239,11 @@ def settle(folder: Folder, name: str) -> None:
     except (FileNotFoundError, ValueError, TypeError):
         folder.remove(_aside(name))
         return
-    folder.remove(f"{name}.json")
+    unfinish(folder, name)
     for target in sidecar.files:
         if aside.exists(target):
             folder.rename(f"{_aside(name)}/{target}", target)
+    sidecar = replace(sidecar, versions=versions_of(folder, sidecar.files))
     folder.write(f"{name}.json", sidecar.encode())
     folder.remove(_aside(name))
 
@@ -228,11 +257,18 @@ def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Si
     data = data or folder
     if any(data.size(target) != size for target, size in sidecar.files.items()):
         return None
+    if not folder.is_local:
+        note_sums(sidecar.digest, sidecar.digests)
     return sidecar
 
 
-def recorded_sums(folder: Folder, name: str) -> Mapping[str, str]:
-    """sha256 of a part's files as its sidecar has them, by name; empty without a valid one."""
+def recorded_sums(folder: Folder, name: str, digest: str | None = None) -> Mapping[str, str]:
+    """sha256 of a part's files as its sidecar has them, by name; empty without a valid one.
+
+    Of a part of which this process knows the `digest`, no file is read.
+    """
+    if digest is not None and (known := known_sums(digest)) is not None:
+        return known
     try:
         return Sidecar.decode(folder.read(f"{name}.json"), name).digests
     except (FileNotFoundError, ValueError, TypeError):

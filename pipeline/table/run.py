@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.table.lease import Lease
 from pipeline.table.links import append_to, check_links
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
@@ -95,6 +96,7 @@ class Run:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         self.folder = Folder(url)
         self._lock: IO[str] | None = None
+        self._lease: Lease | None = None
         self._sums: tuple[Any, list[str | None]] | None = None
 
     def __reduce__(self) -> tuple[type["Run"], tuple[str]]:
@@ -113,14 +115,19 @@ class Run:
     def open(cls, url: str | os.PathLike[str]) -> "Run":
         """A run that exists; InputError names what is missing."""
         run = cls(url)
-        if not run.folder.exists("resolved.json"):
-            near = [n for n in run.folder.names() if run.folder.exists(f"{n}/resolved.json")]
+        run.check_there()
+        return run
+
+    def check_there(self) -> None:
+        """InputError if this is no run folder, or one of another format."""
+        folder, url = self.folder, self.folder.url
+        if not folder.exists("resolved.json"):
+            near = [n for n in folder.names() if folder.exists(f"{n}/resolved.json")]
             hint = (
                 f"did you mean {url}/{near[0]}?" if near else "start one with `winnow run JOB.yaml`"
             )
             raise InputError(f"{url} is not a run folder (no resolved.json); {hint}")
-        run.check_format()
-        return run
+        self.check_format()
 
     @property
     def index(self) -> ShardIndex | None:
@@ -181,13 +188,14 @@ class Run:
     def shard(self, shard: int, columns: list[str] | None = None) -> pa.Table:
         return read_parquet(self.folder, f"shards/{shard_name(shard)}.parquet", columns)
 
-    def lock(self) -> None:
+    def lock(self, say: Callable[[str], None] = lambda _: None) -> None:
         """Lock out other drivers until `unlock` or the end of this process, however it ends.
 
-        InputError if another driver holds the lock or the folder cannot be written to. Object
-        stores have no locks: there the user must not start two runs of one folder.
+        InputError if another driver holds the lock or the folder cannot be written to. On an object
+        store it is a lease, and `say` gets what there is to wait for (`pipeline.table.lease`).
         """
         if not self.folder.is_local:
+            self._lease = Lease.acquire(self.folder.objects, self.folder.url, say)
             return
         path = Path(self.folder.path(".lock"))
         try:
@@ -221,15 +229,24 @@ class Run:
         )
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
         """Hold the `lock` during a block."""
-        self.lock()
+        self.lock(say)
         try:
             yield
         finally:
             self.unlock()
 
+    def check_lock(self) -> None:
+        """StoppedError if another driver has taken over a lease meanwhile."""
+        if self._lease is not None:
+            self._lease.check()
+
     def unlock(self) -> None:
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+            self.folder.objects.guard = lambda: None
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.table.disk import writing
+from pipeline.table.recent import shared
 from pipeline.table.storage import Folder
 
 _PREFIX, _SUFFIX = "winnow-", ".tmp"
@@ -33,6 +34,17 @@ def scratch(run: Folder, place: str | None = None) -> Iterator[Path]:
         place = run.path() if run.is_local else tempfile.gettempdir()
     with writing(place), _made(Path(place)) as folder:
         yield folder
+
+
+@contextlib.contextmanager
+def sharing(run: Folder, place: str | None = None) -> Iterator[None]:
+    """In the block, the processes of a run on an object store that are on this machine share what
+    they read and write, in such a folder."""
+    if run.is_local:
+        yield
+        return
+    with scratch(run, place) as folder, shared(folder):
+        yield
 
 
 @contextlib.contextmanager

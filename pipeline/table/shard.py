@@ -47,6 +47,9 @@ class ShardData:
     columns: Mapping[str, str]
     folders: Mapping[str, str]
     masks: tuple[Mask, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By folder, the digests of the parts as the driver knows them, and the sha256 of the shard's
+    file under `shards`; so a task on an object store need not ask for them."""
     scratch: Path | None = None
     """A local folder for the files that a table stage makes of the shard: those of its output are
     moved out of it, and the rest is removed."""
@@ -124,9 +127,9 @@ class ShardData:
     def _recorded(self, folder: str) -> Mapping[str, str]:
         """The checksums on record of the shard's files in a folder."""
         if folder == "shards":
-            sum_ = self.run.sum_of_shard(self.shard)
+            sum_ = self.digests.get(folder) or self.run.sum_of_shard(self.shard)
             return {f"{self.name}.parquet": sum_} if sum_ is not None else {}
-        return recorded_sums(self.run.folder.sub(folder), self.name)
+        return recorded_sums(self.run.folder.sub(folder), self.name, self.digests.get(folder))
 
     def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
         """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""

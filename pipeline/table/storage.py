@@ -1,7 +1,6 @@
 """Files under one folder, local or on any fsspec store, each written completely or not at all."""
 
 import contextlib
-import copy
 import os
 import shutil
 import tempfile
@@ -13,6 +12,9 @@ import fsspec
 
 from pipeline.table.disk import writing
 from pipeline.table.links import refuse_links
+from pipeline.table.objects import Objects
+from pipeline.table.recent import recent
+from pipeline.table.stores import SMALL
 
 
 class Folder:
@@ -30,17 +32,20 @@ class Folder:
         if self.is_local:
             # Made absolute, because a worker may have another working folder.
             self.url = self._root
+        else:
+            self.objects = Objects(self._fs, self._root)
         self._base = self._root
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
         return (Folder, (self.url,))
 
     def sub(self, name: str) -> "Folder":
-        if not self.is_local:
-            return Folder(f"{self.url}/{name}")
-        # fsspec would look at the URL once more, which takes longer than reading a small file.
-        folder = copy.copy(self)
-        folder.url = folder._root = f"{self._root}/{name}".rstrip("/")
+        # fsspec would look at the URL once more, which takes longer than reading a small file; and
+        # all folders of a run share one view of the store.
+        folder = object.__new__(Folder)
+        folder.__dict__.update(self.__dict__)
+        folder.url = f"{self.url}/{name}".rstrip("/")
+        folder._root = f"{self._root}/{name}".rstrip("/")
         return folder
 
     def path(self, name: str = "") -> str:
@@ -54,45 +59,73 @@ class Folder:
     def exists(self, name: str) -> bool:
         if self.is_local:
             return Path(self.path(name)).exists()
-        return bool(self._fs.exists(self.path(name)))
+        return self.objects.exists(self.path(name))
 
     def size(self, name: str) -> int | None:
         """Bytes, or None if there is no such file."""
         try:
             if self.is_local:
                 return Path(self.path(name)).stat().st_size
-            return int(self._fs.size(self.path(name)))
         except FileNotFoundError:
             return None
+        entry = self.objects.entry(self.path(name))
+        return None if entry is None else entry.size
+
+    def version(self, name: str) -> str | None:
+        """What the store calls this version of a file, if that is known without a request."""
+        return None if self.is_local else self.objects.version(self.path(name))
+
+    @contextlib.contextmanager
+    def hold(self, *, copies: bool = True) -> Iterator[None]:
+        """In the block the folders of an object store are listed once; see `Objects.hold`."""
+        with contextlib.nullcontext() if self.is_local else self.objects.hold(copies=copies):
+            yield
+
+    def remember(self, path: Path, sha256: str) -> None:
+        """On an object store: have what is in a local file read by its checksum, in this process,
+        without a request."""
+        if not self.is_local and path.stat().st_size <= SMALL:
+            recent.add(("sha256", sha256), path.read_bytes())
+
+    def cover(self, name: str) -> None:
+        """This task alone writes to files whose names begin so; see `Objects.cover`."""
+        if not self.is_local:
+            self.objects.cover(self.path(name))
 
     def read(self, name: str) -> bytes:
         if self.is_local:
             return Path(self.path(name)).read_bytes()
-        return bytes(self._fs.cat_file(self.path(name)))
+        return self.objects.read(self.path(name))
 
     def names(self, name: str = "") -> list[str]:
         """Names directly inside a folder, sorted; empty if the folder does not exist."""
         try:
             if self.is_local:
                 return sorted(entry.name for entry in Path(self.path(name)).iterdir())
-            entries = self._fs.ls(self.path(name), detail=False, refresh=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return self.objects.names(self.path(name))
 
     def files(self, name: str = "") -> list[str]:
         """Names of all files in a folder and below it, relative to the folder, sorted."""
         root = f"{self.path(name)}/"
-        found = self._fs.find(self.path(name)) if self._fs.isdir(self.path(name)) else []
+        if not self.is_local:
+            found = list(self.objects.find(self.path(name)))
+        else:
+            found = self._fs.find(self.path(name)) if self._fs.isdir(self.path(name)) else []
         return sorted(path.removeprefix(root) for path in found)
 
-    def remove(self, name: str) -> None:
-        """Remove a file or folder if it exists."""
-        with self._writing(name):
-            if self.is_local and Path(self.path(name)).is_symlink():
-                Path(self.path(name)).unlink()
-            elif self.exists(name):
-                self._fs.rm(self.path(name), recursive=True)
+    def remove(self, *names: str) -> None:
+        """Remove files or folders that exist; on an object store as one."""
+        if not self.is_local:
+            self.objects.remove(*map(self.path, names))
+            return
+        for name in names:
+            with self._writing(name):
+                if Path(self.path(name)).is_symlink():
+                    Path(self.path(name)).unlink()
+                elif self.exists(name):
+                    self._fs.rm(self.path(name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file atomically: temporary name, fsync, rename; on an object store one PUT."""
@@ -119,8 +152,7 @@ class Folder:
             with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
                 path = Path(scratch) / "file"
                 yield path
-                self._fs.makedirs(self.path(name).rsplit("/", 1)[0], exist_ok=True)
-                self._fs.put_file(str(path), self.path(name))
+                self.objects.write(self.path(name), path)
             return
         target = Path(self.path(name))
         refuse_links(Path(self._base), target.parent)
@@ -153,8 +185,8 @@ class Folder:
                 Path(self.path(name)).replace(self.path(to))
                 _sync_folder(Path(self.path(to)).parent)
                 return
-            self._fs.cp_file(self.path(name), self.path(to))
-            self._fs.rm(self.path(name))
+            self.objects.copy(self.path(name), self.path(to))
+            self.objects.remove(self.path(name))
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
@@ -164,7 +196,7 @@ class Folder:
             return
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
             path = Path(scratch) / "file"
-            self._fs.get_file(self.path(name), str(path))
+            self.objects.download(self.path(name), path)
             yield path
 
     def sweep(self) -> int:

@@ -75,6 +75,13 @@ class StorageError(StoppedError):
         return f"{self.problem}: {self.why}{space}; {self.remedy}, and {GOES_ON}"
 
 
+class LateError(StoppedError):
+    """Another process has written a file since this one looked: this one is late, and stops.
+
+    Nothing was overwritten. In a task its shard is quarantined; the next run finds what is there.
+    """
+
+
 class PlanMismatchError(RuntimeError):
     """A worker would make different parts than the driver planned: its files or packages differ.
 

@@ -20,7 +20,8 @@ from pipeline.config.load import parse_job
 from pipeline.engine.driver import Driver
 from pipeline.engine.executors.inline import InlineExecutor
 from pipeline.engine.export import Export, SlicedExport, run_export
-from pipeline.engine.plan import Plan, save_plan
+from pipeline.engine.plan import Plan
+from pipeline.engine.plan_file import save_plan
 from pipeline.engine.product import Status
 from pipeline.engine.runner import prepare
 from pipeline.export.finish import finish

@@ -43,7 +43,7 @@ def test_a_job_with_a_worker_and_a_whole_job_killed(alone: Lab, box: SlurmBox) -
     log = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     driver = subprocess.Popen(
         [sys.executable, str(ROOT / words[1]), str(job), *words[3:], "--shared", str(alone.folder)],
-        env={**os.environ, **box.env, **SOON, "DASK_CONFIG": str(config)}, **log,
+        env={**os.environ, **box.env, **SOON, "DASK_CONFIG": str(config)}, cwd=alone.folder, **log,
     )  # fmt: skip
     try:
         wait_for(lambda: len(box.jobs()) == 3, "three jobs")

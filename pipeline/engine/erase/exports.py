@@ -21,6 +21,7 @@ from pipeline.table.part import (
     file_digest,
     read_sidecar,
     shard_name,
+    versions_of,
 )
 from pipeline.table.run import Run
 from pipeline.table.sealed import seal, unseal
@@ -59,8 +60,7 @@ def notes(held: Mapping[str, Any]) -> list[str]:
 
 def erase(run: Run, uids: Sequence[str], held: Mapping[str, Any]) -> None:
     """Remove the rows from every export that holds some; the manifest is written last."""
-    for file in held["torn"]:
-        run.folder.remove(file)
+    run.folder.remove(*held["torn"])
     taken = pa.array(sorted(uids), pa.string())
     # All layouts, because an older export may have layouts that today's job does not name. The one
     # that every export has goes last, because the others find the rows in its tables.
@@ -128,7 +128,10 @@ def _note(folder: Folder, sidecars: Folder, number: int) -> None:
         with folder.local(target) as path:
             sizes[target], digests[target] = path.stat().st_size, file_digest(path)
     rows = read_parquet(folder, f"{name}.parquet", ["uid"]).num_rows
-    changed = replace(sidecar, rows=rows, files=sizes, digests=digests, digest=digest_of(digests))
+    changed = replace(
+        sidecar, rows=rows, files=sizes, digests=digests, digest=digest_of(digests),
+        versions=versions_of(folder, sizes),
+    )  # fmt: skip
     sidecars.write(f"{name}.json", changed.encode())
 
 

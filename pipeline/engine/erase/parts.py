@@ -22,6 +22,7 @@ from pipeline.table.part import (
     part_folder,
     read_sidecar,
     shard_name,
+    versions_of,
 )
 from pipeline.table.run import Run
 from pipeline.table.sealed import unseal
@@ -47,13 +48,10 @@ def holding(run: Run, uids: Sequence[str]) -> dict[str, Any]:
 
 def erase(run: Run, held: Mapping[str, Any]) -> None:
     """Empty the rows. A part that was up to date before stays up to date."""
-    for file in held["torn"]:
-        run.folder.remove(file)
+    run.folder.remove(*held["torn"])
     for path in held["whole"]:
         folder = run.folder.sub(path)
-        for name in folder.names():
-            if name != "recipe.json":
-                folder.remove(name)
+        folder.remove(*(name for name in folder.names() if name != "recipe.json"))
     index = run.index
     for path, found in held["parts"].items():
         folder, above = run.folder.sub(path), upstream_of(run, path)
@@ -168,8 +166,7 @@ def erase_part(
     kinds = {target: Path(target).suffix for target in sidecar.files}
     if set(kinds.values()) - {".parquet", ".npy", ".tar"}:
         folder.remove(f"{name}.json")
-        for target in sidecar.files:
-            folder.remove(target)
+        folder.remove(*sidecar.files)
         return
     table = _emptied(read_parquet(folder, f"{name}.parquet"), rows, sidecar.stage)
     sizes, digests = {}, {}
@@ -186,6 +183,7 @@ def erase_part(
         files=sizes,
         digests=digests,
         digest=digest_of(digests),
+        versions=versions_of(folder, sizes),
         inputs=dict(inputs) if inputs is not None else sidecar.inputs,
         summary=fetch_summary(table) if sidecar.stage == "download" else sidecar.summary,
     )

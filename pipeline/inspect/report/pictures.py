@@ -13,6 +13,7 @@ from PIL import Image
 from pipeline.engine.parts import Parts
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
+from pipeline.table.stores import SMALL
 
 SIDE = 160
 """Longest side of a thumbnail, pixels."""
@@ -41,6 +42,9 @@ def thumbnails(
 
 @contextmanager
 def _opened(run: Run, name: str) -> Iterator[IO[bytes]]:
+    if not run.folder.is_local and (run.folder.size(name) or 0) <= SMALL:
+        yield io.BytesIO(run.folder.read(name))
+        return
     fs, root = fsspec.core.url_to_fs(run.folder.url)
     with fs.open(f"{root}/{name}", "rb") as handle:
         yield handle

@@ -76,7 +76,8 @@ class Report(Single):
                     "wait for it, or let the next `winnow run` finish it"
                 )
             before = stones.stones
-            write_report(self.run)
+            with self.run.folder.hold():
+                write_report(self.run)
         return Made([PAGE])
 
     def paths(self) -> dict[str, str]:
