@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from pipeline.engine.plan import (
     shard_schema,
 )
 from pipeline.engine.plan_file import save_plan, save_recipes
-from pipeline.engine.product import Product, Single, Status, find_statuses
+from pipeline.engine.product import Product, Single, find_statuses
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
-from pipeline.engine.space import check_space, space_for_rest
+from pipeline.engine.space import check_space, saying_needed
 from pipeline.export.registry import asked as layouts_asked
 from pipeline.export.registry import check as check_layouts
 from pipeline.ingest.schema import Listing, find_listing
@@ -40,7 +40,7 @@ from pipeline.table.part import ASIDE, part_folder, settle
 from pipeline.table.run import FORMAT, Run
 from pipeline.table.scratch import sharing
 from pipeline.table.sealed import seal
-from pipeline.words.errors import DamagedError, InputError, StorageError
+from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.progress import Reporter
 
 
@@ -162,10 +162,10 @@ def bring_up_to_date(
     """
     keyed = [product for product in products if not isinstance(product, Single)]
     statuses = find_statuses(plan, keyed)
-    if asked and not again:
-        _check_space(plan, statuses, reporter)
-    packages = sorted({name for node in plan.nodes for name in node.stage.packages})
     config, say = plan.job.cluster, reporter.say
+    if asked and not again:
+        check_space(plan, statuses, say)
+    packages = sorted({name for node in plan.nodes for name in node.stage.packages})
     opening = functools.partial(open_executor, config, say=say, packages=packages)
     with contextlib.ExitStack() as stack:
         reached = stack.enter_context(contextlib.ExitStack())
@@ -174,7 +174,7 @@ def bring_up_to_date(
         begin()
         # The report's status depends on the job that is written now.
         statuses = find_statuses(plan, products, statuses)
-        stack.enter_context(_saying_needed(plan, statuses))
+        stack.enter_context(saying_needed(plan, statuses))
         write_state(plan.run, products)
         driver = Driver(plan, products, reporter, opening, statuses)
         stack.enter_context(contextlib.closing(driver))
@@ -185,7 +185,7 @@ def bring_up_to_date(
         else:
             driver.make([product for product in wanted if isinstance(product, Ingest)])
             if INGEST in driver.remade:
-                _check_space(plan, statuses, reporter)
+                check_space(plan, statuses, say)
             reached.close()
             save_plan(plan)
             driver.provenance = note_provenance(plan)
@@ -210,23 +210,6 @@ def bring_up_to_date(
     return Result(
         plan.run, made, export.digest() if made else "", cached, paths, driver.quarantined
     )
-
-
-def _check_space(plan: Plan, statuses: Mapping[str, Status], reporter: Reporter) -> None:
-    doubt = check_space(space_for_rest(plan, statuses), plan.run.folder.url)
-    if doubt is not None:
-        reporter.say(doubt)
-
-
-@contextlib.contextmanager
-def _saying_needed(plan: Plan, statuses: Mapping[str, Status]) -> Iterator[None]:
-    """Adds to the error of a full disk how much the rest of the run needs."""
-    try:
-        yield
-    except StorageError as error:
-        if error.free is not None and (space := space_for_rest(plan, statuses)) is not None:
-            error.needed = space.needed
-        raise
 
 
 def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:

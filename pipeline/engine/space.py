@@ -1,13 +1,14 @@
 """How much space the rest of a run takes on its disk, estimated from the parts that are there."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.engine.plan import Node, Plan
 from pipeline.engine.product import Status
 from pipeline.table.disk import free_space
 from pipeline.table.part import Sidecar, part_folder, read_sidecars, shard_name
-from pipeline.words.errors import InputError
+from pipeline.words.errors import InputError, StorageError
 from pipeline.words.sizes import size
 
 _USUAL = {"captions": 60, "download": 25_000, "embed": 2_200}
@@ -52,17 +53,32 @@ def space_for_rest(plan: Plan, statuses: Mapping[str, Status]) -> Space | None:
     return Space(free, round(needed), round(measured))
 
 
-def check_space(space: Space | None, folder: str) -> str | None:
-    """A sentence for the user if the rest of the run may not fit on its disk, else None.
+def check_space(
+    plan: Plan, statuses: Mapping[str, Status], say: Callable[[str], None]
+) -> Space | None:
+    """Say if the rest of the run may not fit on its disk.
 
     InputError if it certainly will not: if not even half of what its own parts show is free.
     """
-    if space is None or space.free >= space.needed:
-        return None
-    text = f"{folder} needs about {size(space.needed)} more, and {size(space.free)} are free"
-    if space.free < space.measured / 2:
-        raise InputError(f"{text}; free some space, or give the job another `output`")
-    return f"{text}; it may not fit"
+    space = space_for_rest(plan, statuses)
+    if space is not None and space.free < space.needed:
+        free = f"{size(space.free)} are free"
+        text = f"{plan.run.folder.url} needs about {size(space.needed)} more, and {free}"
+        if space.free < space.measured / 2:
+            raise InputError(f"{text}; free some space, or give the job another `output`")
+        say(f"{text}; it may not fit")
+    return space
+
+
+@contextlib.contextmanager
+def saying_needed(plan: Plan, statuses: Mapping[str, Status]) -> Iterator[None]:
+    """Adds to the error of a full disk how much the rest of the run needs."""
+    try:
+        yield
+    except StorageError as error:
+        if error.free is not None and (space := space_for_rest(plan, statuses)) is not None:
+            error.needed = space.needed
+        raise
 
 
 def _parts(plan: Plan, node: Node, statuses: Mapping[str, Status]) -> list[Sidecar]:

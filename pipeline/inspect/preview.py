@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.config.job import Job
 from pipeline.engine.plan import Node
 from pipeline.engine.product import CURRENT, Status
-from pipeline.engine.space import check_space, space_for_rest
+from pipeline.engine.space import check_space
 from pipeline.engine.why import short
 from pipeline.inspect.outline import SAMPLED
 from pipeline.inspect.plain import plain
@@ -70,8 +70,7 @@ def _rows(prepared: "Prepared") -> tuple[list[dict[str, Any]], dict[str, Any] | 
             row["todo"] = None
             row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)
-    space = space_for_rest(plan, found)
-    check_space(space, run.folder.url)
+    space = check_space(plan, found, lambda _: None)
     return rows, asdict(space) if space is not None else None
 
 
