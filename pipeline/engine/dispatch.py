@@ -2,9 +2,10 @@
 
 import contextlib
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.engine import tasks
@@ -15,13 +16,25 @@ from pipeline.engine.product import Keys, Status
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.runlog import Log
 from pipeline.table.storage import full
-from pipeline.words.errors import InputError, PlanMismatchError, StoppedError
+from pipeline.words.errors import (
+    GOES_ON,
+    DiedError,
+    InputError,
+    PlanMismatchError,
+    StoppedError,
+)
+from pipeline.words.memory import is_out_of_memory
 from pipeline.words.progress import Reporter
 
 SHOWN = (
-    "success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups", HELD_BACK,
+    "success", "failed", "skipped", "measured", "killed", "reused", "kept", "dropped", "in groups",
+    HELD_BACK,
 )  # fmt: skip
 """Counts of a task's summary that are shown beside its progress bar."""
+
+
+MOST_ALONE = 5
+"""Times that a task is submitted to run by itself, if the worker dies each time."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,18 @@ class PendingTask:
         return f"{'+'.join(self.names)}{' ' + self.step if self.step else ''}{where}"
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What a pending task runs, so that it can be run again by itself."""
+
+    task: PendingTask
+    work: Callable[..., tasks.TimedResult]
+    args: tuple[Any, ...]
+    kind: Kind
+    alone: int = 0
+    """How many times it was submitted to run in a process of its own."""
+
+
 @dataclass
 class Dispatcher:
     """Tasks of one run, from their submission to the processing of their results.
@@ -62,7 +87,10 @@ class Dispatcher:
     remade: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._pending: dict[Handle, PendingTask] = {}
+        self._pending: dict[Handle, _Call] = {}
+        self._suspects: deque[_Call] = deque()
+        """Tasks whose process died. One after another is run by itself, so that none of them can
+        be ended by another one's fault again."""
         self._counts: dict[str, dict[str, int]] = {}
         self._stack = contextlib.ExitStack()
         self._executor: Executor | None = None
@@ -104,26 +132,36 @@ class Dispatcher:
         kind: Kind = "compute",
     ) -> None:
         """Submit `work(run, plan digest, *args)` as this task."""
+        self._submit(_Call(task, work, args, kind))
+
+    def _submit(self, call: _Call) -> None:
+        task, work, args = call.task, call.work, call.args
+        if call.alone:
+            work, args = tasks.run_suspect, (work, *args)
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
-        name = task.describe(self.keys[task.names[0]].removesuffix("s"))
         handle = self.executor.submit(
             work, self.plan.run.folder.url, self.plan.digest, *args,
-            kind=kind, priority=priority, name=name,
+            kind=call.kind, priority=priority, name=self._name(task),
         )  # fmt: skip
-        self._pending[handle] = task
+        self._pending[handle] = call
+
+    def _name(self, task: PendingTask) -> str:
+        return task.describe(self.keys[task.names[0]].removesuffix("s"))
 
     def drain(self, on_lost: Callable[[PendingTask], None] | None = None) -> None:
         """Process results until no task is pending."""
-        while self._pending:
+        while self._pending or self._suspects:
+            if self._suspects and not any(call.alone for call in self._pending.values()):
+                self._submit(self._suspects.popleft())
             handle, answer = self.executor.next()
-            task = self._pending.pop(handle)
-            if isinstance(answer, Failed):
-                self._fail(task, answer)
+            call = self._pending.pop(handle)
+            if not isinstance(answer, Failed):
+                self._note(call.task, answer)
+            elif not self._is_suspect(call, answer.error):
+                self._fail(call.task, answer)
                 if on_lost is not None:
-                    on_lost(task)
-            else:
-                self._note(task, answer)
+                    on_lost(call.task)
 
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
         for name, digest in done.digests.items():
@@ -139,6 +177,13 @@ class Dispatcher:
                     total[key] = total.get(key, 0) + value
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
+            if killed := own.get("killed"):
+                rows = (
+                    "1 row ends its process" if killed == 1 else f"{killed} rows end their process"
+                )
+                self.reporter.say(
+                    f"{name}, shard {task.key:05d}: {rows} also alone (`worker_killed`)"
+                )
         self._log.write(
             event="done", stages=task.names if done.finished else (), step=task.step or None,
             shard=task.key, rows=done.rows,
@@ -147,6 +192,21 @@ class Dispatcher:
         if task.then is not None:
             task.then(task, done)
 
+    def _is_suspect(self, call: _Call, error: BaseException) -> bool:
+        """Whether the task is run again by itself. It has no part in a later death of its worker,
+        but on a small cluster it may be queued on one again that another task ends."""
+        died = self.executor.has_died(error)
+        if not (died and call.alone < MOST_ALONE) and not (
+            is_out_of_memory(error) and not call.alone
+        ):
+            return False
+        if not call.alone:
+            why = "was on a worker that died" if died else f"ran out of memory ({error})"
+            self.reporter.say(f"{self._name(call.task)} {why}; it is run again by itself")
+        self._suspects.append(replace(call, alone=call.alone + 1))
+        self._log.write(event="suspect", stages=call.task.names, shard=call.task.key)
+        return True
+
     def _fail(self, task: PendingTask, answer: Failed) -> None:
         """Quarantine the task's key and go on; raise an error that concerns every key."""
         error = answer.error
@@ -154,9 +214,13 @@ class Dispatcher:
         stopped = stopped or self.executor.fault(error, task.key is None)
         if stopped is not None:
             raise stopped from error
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, DiedError):
+            text = f"{error}{self._next_step(task, error)}"
+            if task.key is None:
+                raise StoppedError(f"{self._name(task)} {text}; {GOES_ON}") from error
         if isinstance(error, InputError | PlanMismatchError) or task.key is None:
             raise error
-        text = f"{type(error).__name__}: {error}"
         keys = self.keys[task.names[0]]
         if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
@@ -167,3 +231,22 @@ class Dispatcher:
         self._log.write(event="failed", stages=task.names, shard=task.key, error=lines)
         one = keys.removesuffix("s")
         self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}: {text}")
+
+    def _next_step(self, task: PendingTask, error: DiedError) -> str:
+        """What a user can do about a process that died, after its message."""
+        if not error.of_memory:
+            return ""
+        cluster = self.plan.job.cluster
+        steps = ["start fewer compute workers (`cluster.compute_workers`)"]
+        if cluster.scheduler is not None:
+            steps = ["give its workers more memory (`dask worker --memory-limit`)"]
+        elif cluster.executor == "inline":
+            steps = ["free memory on this machine"]
+        else:
+            steps.append("give them more memory (`cluster.memory_limit`)")
+        for name in task.names:
+            node = self.plan.by_name.get(name)
+            for place, section in node.stage.sections().items() if node is not None else ():
+                if "batch_size" in type(section).model_fields:
+                    steps.append(f"lower `{place}.batch_size`")
+        return f"; {', or '.join(steps)}"

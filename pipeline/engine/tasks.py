@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -23,14 +23,17 @@ from pipeline.engine.merging import (
     with_merged,
     without_merge,
 )
+from pipeline.engine.pieces import measure_in_pieces
 from pipeline.engine.plan import Node, Plan, load_plan
 from pipeline.engine.renewal import Renewal
+from pipeline.fetch.web.asking import call_with_limits
 from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.stage import Output, PictureStage, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar
 from pipeline.table.shard import ShardData
+from pipeline.words.errors import DiedError
 
 P = ParamSpec("P")
 
@@ -121,6 +124,48 @@ def run_pictures(
             if renewal.base is not None and done[name] == renewal.base.digest:
                 untouched.append(name)
     return TaskResult(done, len(renewals[0].wanted), counts, tuple(untouched))
+
+
+@timed
+def run_suspect(
+    run_url: str, plan_digest: str, work: Callable[..., TimedResult], *args: Any
+) -> TaskResult:
+    """Run a task of one of these functions again, in a process of its own: it was on a worker that
+    died, by its own fault or by another's.
+
+    If it dies again and measures rows, they are measured in pieces. DiedError otherwise.
+    """
+    try:
+        done = call_with_limits(work, run_url, plan_digest, *args)
+    except DiedError:
+        if work is run_table:
+            name, *rest = args
+            return _in_pieces(run_url, plan_digest, [name], *rest)
+        if work is run_pictures:
+            return _in_pieces(run_url, plan_digest, *args)
+        raise
+    return TaskResult(*(getattr(done, each.name) for each in fields(TaskResult)))
+
+
+def _in_pieces(
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str],
+    again: Sequence[int] | None = None,
+) -> TaskResult:  # fmt: skip
+    """Bring stages' parts of one shard up to date, each by itself: only one may be at fault."""
+    plan, done, counts = load_plan(run_url, plan_digest), {}, {}
+    rows = 0
+    for name in names:
+        start = time.monotonic()
+        renewal = Renewal.of(plan, plan.by_name[name], shard, digests, again)
+        rows = len(renewal.wanted) if again is None else len(again)
+        if not renewal.is_needed:
+            done[name] = renewal.note(plan)
+            continue
+        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+            output, died = measure_in_pieces(plan, renewal, Path(scratch))
+            done[name], output = renewal.commit(plan, output, start, died)
+        counts[name] = output.summary
+    return TaskResult(done, rows, counts)
 
 
 @timed

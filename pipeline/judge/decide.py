@@ -33,8 +33,10 @@ from pipeline.table.shard import Mask, ShardData, drawn_for_audit
 from pipeline.table.sql import columns_of, evaluate
 from pipeline.table.stored import STORED
 from pipeline.words.errors import InputError
+from pipeline.words.reasons import MEASURE
 
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
+(KILLED,) = MEASURE
 
 
 class DecideStage(WholeStage):
@@ -43,6 +45,7 @@ class DecideStage(WholeStage):
     name = "decide"
     light = True
     version = 3
+    reads_deaths = True
     key = "group"
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
@@ -114,7 +117,10 @@ class DecideStage(WholeStage):
         Of them it must know who they are, whether no other rule takes them, and their ranks.
         """
         table = shard.table(*self.reads)
-        failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
+        killed = np.zeros(table.num_rows, bool)
+        killed[list(shard.killed())] = True
+        died = pc.if_else(from_flags(killed), KILLED, pa.scalar(None, pa.string()))
+        failed = pc.coalesce(table["input_error"], table["fetch_reason"], died).combine_chunks()
         has_failed = is_valid(failed)
         skipped = _codes(table["status"], ["skipped"]) == 0
         reasons = list(dict.fromkeys(rule.reason for rule in self.rules))

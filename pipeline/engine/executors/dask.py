@@ -107,6 +107,9 @@ class DaskExecutor(Executor):
         for future in flying.values():
             future.cancel()
 
+    def has_died(self, error: BaseException) -> bool:
+        return isinstance(error, KilledWorker)
+
     def fault(self, error: BaseException, every_shard: bool) -> ClusterLostError | None:
         return clusters_fault(error, every_shard)
 
