@@ -178,11 +178,9 @@ class Dispatcher:
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, done.rows, note)
             if killed := own.get("killed"):
-                rows = (
-                    "1 row ends its process" if killed == 1 else f"{killed} rows end their process"
-                )
+                what = "1 row ends" if killed == 1 else f"{killed} rows end"
                 self.reporter.say(
-                    f"{name}, shard {task.key:05d}: {rows} also alone (`worker_killed`)"
+                    f"{name}, shard {task.key:05d}: {what} the process also alone (`worker_killed`)"
                 )
         self._log.write(
             event="done", stages=task.names if done.finished else (), step=task.step or None,

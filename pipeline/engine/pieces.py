@@ -127,7 +127,7 @@ def _joined(
     """One output from those of the pieces, the first of which holds the cells of all other rows."""
     stage, (_, base) = renewal.node.stage, done[0]
     place, at = np.arange(base.table.num_rows), base.table.num_rows
-    for rows, output in done[1:]:
+    for rows, _ in done[1:]:
         place[rows] = np.arange(at, at + len(rows))
         at += len(rows)
     table = pa.concat_tables(output.table for _, output in done).take(pa.array(place))

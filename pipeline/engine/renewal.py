@@ -88,8 +88,8 @@ class Renewal:
     ) -> tuple[str, Output]:
         """Check the output's rows and columns and commit it; the part's digest and the output.
 
-        `died` are rows on which the process died, and of what. If there is a part to keep, only the stale rows are taken from `output`. PartError if rows
-        or columns are wrong.
+        `died` are rows on which the process died, and of what. If there is a part to keep, only
+        the stale rows are taken from `output`. PartError if rows or columns are wrong.
         """
         node, name = self.node, self.data.name
         place = f"{node.name}, shard {name}"

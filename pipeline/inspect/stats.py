@@ -93,9 +93,8 @@ def _stage(part: Parts) -> dict[str, Any]:
 def _order(run: Run, found: set[str]) -> list[str]:
     """Those of reading and fetching first, then the job's rules in their order, then the rest."""
     rules = [rule["reason"] for rule in run.job.get("rules") or []]
-    known = dict.fromkeys(
-        [*INGEST, *TAKEDOWN, *FETCH, *MEASURE, *rules, *VOCABULARY, *sorted(found)]
-    )
+    first = [*INGEST, *TAKEDOWN, *FETCH, *MEASURE]
+    known = dict.fromkeys([*first, *rules, *VOCABULARY, *sorted(found)])
     return [reason for reason in known if reason in found]
 
 

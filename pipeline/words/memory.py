@@ -29,7 +29,7 @@ _worker: list[Limit] = []
 
 
 def set_worker_limit(size: int | None) -> None:
-    """Note the limit at which whoever started this worker would end it; None or 0: there is none."""
+    """Note the limit at which whoever started this worker ends it; None or 0: there is none."""
     _worker[:] = [Limit(size, "the worker's")] if size else []
 
 
