@@ -49,6 +49,8 @@ class PendingTask:
     step: str = ""
     """The name of its step, if it does not make the products' part itself but prepares it."""
     then: "Callable[[PendingTask, tasks.TimedResult], None] | None" = None
+    rows: int | None = None
+    """The rows that it works on, if these are not all of the shard."""
 
     def describe(self, one: str) -> str:
         """For messages; `one` is what a key counts."""
@@ -164,6 +166,7 @@ class Dispatcher:
                     on_lost(call.task)
 
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
+        rows = done.rows if task.rows is None else task.rows
         for name, digest in done.digests.items():
             if name not in task.names or task.key is None or not done.finished:
                 continue
@@ -176,7 +179,7 @@ class Dispatcher:
                 if isinstance(value, int):
                     total[key] = total.get(key, 0) + value
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
-            self.reporter.advance(name, done.rows, note)
+            self.reporter.advance(name, rows, note)
             if killed := own.get("killed"):
                 what = "1 row ends" if killed == 1 else f"{killed} rows end"
                 self.reporter.say(
@@ -184,7 +187,7 @@ class Dispatcher:
                 )
         self._log.write(
             event="done", stages=task.names if done.finished else (), step=task.step or None,
-            shard=task.key, rows=done.rows,
+            shard=task.key, rows=rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip
         if task.then is not None:

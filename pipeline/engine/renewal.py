@@ -60,7 +60,7 @@ class Renewal:
         wanted = wanted_rows(plan, node, data)
         base = read_sidecar(_folder(plan, node), data.name)
         stale = _stale_rows(plan, node, data, expected, base, wanted)
-        if again is not None:
+        if again:
             if stale is None:
                 raise PartError(f"{node.name}, shard {data.name}: the existing part is gone")
             stale = stale | (marked(len(wanted), again) & wanted)

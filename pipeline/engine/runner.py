@@ -146,9 +146,11 @@ def bring_up_to_date(
     reporter: Reporter,
     *,
     again: Mapping[int, Sequence[int]] | None = None,
+    measure: Mapping[str, Mapping[int, Sequence[int]]] | None = None,
     asked: bool = True,
 ) -> Result:
-    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
+    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first,
+    `measure` rows to measure once more, by stage and shard.
 
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
     that takes hours.
@@ -158,7 +160,8 @@ def bring_up_to_date(
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
     opening = functools.partial(open_executor, plan.job.cluster, say=reporter.say)
     with contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver:
-        if not again and all(statuses[product.name].current for product in wanted):
+        driver.again = measure or {}
+        if not again and not measure and all(statuses[product.name].current for product in wanted):
             reporter.say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
         else:

@@ -74,17 +74,17 @@ def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
 @timed
 def run_table(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
-    again: Sequence[int] | None = None,
+    again: Mapping[str, Sequence[int]] | None = None,
 ) -> TaskResult:  # fmt: skip
     """Bring a table stage's part of one shard up to date.
 
-    `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
-    measure once more though they are up to date.
+    `digests` are those of the shard and of the parts that the stage reads. `again` names rows, by
+    stage, to measure once more though they are up to date.
     """
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node = plan.by_name[name]
     assert isinstance(node.stage, TableStage)
-    renewal = Renewal.of(plan, node, shard, digests, again)
+    renewal = Renewal.of(plan, node, shard, digests, (again or {}).get(name))
     if not renewal.is_needed:
         digest = renewal.note(plan)
         return TaskResult({name: digest}, len(renewal.wanted), {}, (name,))
@@ -97,18 +97,21 @@ def run_table(
     counts = output.summary
     if renewal.base is not None:  # `output` does not count the rows that stay
         counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
-    rows = len(renewal.wanted) if again is None else len(again)
     untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()
-    return TaskResult({name: digest}, rows, counts, untouched)
+    return TaskResult({name: digest}, len(renewal.wanted), counts, untouched)
 
 
 @timed
 def run_pictures(
-    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
-) -> TaskResult:
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str],
+    again: Mapping[str, Sequence[int]] | None = None,
+) -> TaskResult:  # fmt: skip
     """Bring picture stages' parts of one shard up to date, in one reading of its pictures."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
-    renewals = [Renewal.of(plan, plan.by_name[name], shard, digests) for name in names]
+    more = again or {}
+    renewals = [
+        Renewal.of(plan, plan.by_name[name], shard, digests, more.get(name)) for name in names
+    ]
     needed = [renewal for renewal in renewals if renewal.is_needed]
     done = {r.node.name: r.note(plan) for r in renewals if not r.is_needed}
     untouched = list(done)
@@ -149,15 +152,16 @@ def run_suspect(
 
 def _in_pieces(
     run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str],
-    again: Sequence[int] | None = None,
+    again: Mapping[str, Sequence[int]] | None = None,
 ) -> TaskResult:  # fmt: skip
     """Bring stages' parts of one shard up to date, each by itself: only one may be at fault."""
     plan, done, counts = load_plan(run_url, plan_digest), {}, {}
     rows = 0
     for name in names:
         start = time.monotonic()
-        renewal = Renewal.of(plan, plan.by_name[name], shard, digests, again)
-        rows = len(renewal.wanted) if again is None else len(again)
+        node, more = plan.by_name[name], (again or {}).get(name)
+        renewal = Renewal.of(plan, node, shard, digests, more)
+        rows = len(renewal.wanted)
         if not renewal.is_needed:
             done[name] = renewal.note(plan)
             continue
