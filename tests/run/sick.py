@@ -1,13 +1,10 @@
 """A package whose stages end their process on rows whose captions say so, and how to install it."""
 
+import json
 from pathlib import Path
 
-import pytest
-
-from pipeline.measure import registry as stages
-
-CODE = '''
-import ctypes, os, signal, sys, time
+CODE = r'''
+import ctypes, json, os, signal, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +27,21 @@ FAULTS = {
     "SEGV": lambda: ctypes.string_at(0),
     "EXIT": lambda: os._exit(4),
     "EAT": eat,
+    "CROWD": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "HUGE": lambda: np.ones(10**15),
 }
 
 
-def strike(captions, kinds):
-    """Note that these are measured, then end the process if one of them says so."""
+def strike(kind, captions):
+    """Note that these are measured, then end the process if a fault is ordered for one of them."""
     here = Path(__file__).parent
     with (here / "measured.txt").open("a") as out:
-        out.write(f"{kinds} {len(captions)}\\n")
-    if (here / "calm").exists():
-        return
-    for caption in captions:
-        for word, fault in FAULTS.items():
-            if f"{kinds}-{word}" in caption:
-                fault()
-    crowds = [c for c in captions if f"{kinds}-CROWD" in c]
-    if len(crowds) > 2:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        out.write(f"{kind} {len(captions)}\n")
+    faults = json.loads((here / "faults.json").read_text()).get(kind, {})
+    found = [faults[caption] for caption in captions if caption in faults]
+    for fault in found:
+        if fault != "CROWD" or found.count("CROWD") > 2:
+            FAULTS[fault]()
 
 
 class Letters(CaptionStage):
@@ -61,7 +55,7 @@ class Letters(CaptionStage):
         return (Column("letters", pa.int32(), "Letters."),)
 
     def measure(self, captions):
-        strike(captions, "caption")
+        strike("caption", captions)
         return {"letters": [sum(map(str.isalpha, c)) for c in captions]}
 
 
@@ -70,7 +64,7 @@ class Session:
         return float(rgb.mean())
 
     def measure(self, items, rows):
-        strike(rows["caption"].to_pylist(), "picture")
+        strike("picture", rows["caption"].to_pylist())
         vectors = np.array(items, np.float16)[:, None].repeat(2, 1)
         return Measured({"light": items}, {"light": vectors})
 
@@ -135,7 +129,7 @@ class Rank(WholeStage):
         return Prepared(table.select(["uid"]), table)
 
     def merge(self, shards, rows):
-        strike(rows["caption"].to_pylist(), "merge")
+        strike("merge", rows["caption"].to_pylist())
         place = np.argsort(np.argsort(rows["uid"].to_pylist())).astype(np.int32)
         return pa.table({"shard": rows["shard"], "uid": rows["uid"], "place": place})
 
@@ -151,7 +145,7 @@ rank = sick_stages:Rank
 
 
 class Sick:
-    """The installed package. While it is calm, nothing dies."""
+    """The installed package. Until something is ordered, nothing dies."""
 
     def __init__(self, site: Path) -> None:
         self.site = site
@@ -161,10 +155,11 @@ class Sick:
         facts.mkdir()
         (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: sick-stages\nVersion: 1\n")
         (facts / "entry_points.txt").write_text(POINTS)
+        self.order()
 
-    def calm(self, calm: bool) -> None:
-        path = self.site / "calm"
-        path.touch() if calm else path.unlink(missing_ok=True)
+    def order(self, **faults: dict[str, str]) -> None:
+        """Which captions end the process, and how, by what is done: caption, picture, merge."""
+        (self.site / "faults.json").write_text(json.dumps(faults))
 
     def measured(self, kind: str) -> list[int]:
         """How many rows each call of `measure` (or `merge`) of a kind got; then forget it."""
@@ -172,13 +167,3 @@ class Sick:
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
         return [int(line.split()[1]) for line in lines if line.startswith(kind)]
-
-
-@pytest.fixture
-def sick(tmp_path, monkeypatch):
-    found = Sick(tmp_path / "sick-site")
-    monkeypatch.syspath_prepend(found.site)
-    monkeypatch.setenv("PYTHONPATH", str(found.site), prepend=":")
-    stages.registered.cache_clear()
-    yield found
-    stages.registered.cache_clear()

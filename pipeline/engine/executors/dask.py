@@ -126,6 +126,9 @@ def open_dask(config: ClusterConfig, say: Callable[[str], None]) -> Iterator[Das
         # `Watch` replaces silent workers and gives up waiting, on every scheduler alike.
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.no-workers-timeout": None,
+        # After these seconds without a worker of its name, Dask would end the nanny for good, even
+        # if it is just starting the next one.
+        "distributed.deploy.lost-worker-timeout": "1 day",
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
         # Errors reach the driver, which prints one line and logs the rest.
