@@ -1,7 +1,9 @@
 """A task that ends its process costs the rows that do it, and nothing else."""
 
 import io
-from collections import Counter
+import json
+import re
+import sys
 
 import pytest
 from lab import INLINE, Lab
@@ -25,6 +27,7 @@ def sick(tmp_path, monkeypatch):
     stages.registered.cache_clear()
     yield found
     stages.registered.cache_clear()
+    sys.modules.pop("sick_stages", None)
 
 
 def listed(site, count=36):
@@ -105,8 +108,113 @@ def test_guilty_rows_are_found_and_no_other_is_touched(alone, sick, calm, counts
     _, told = retry(result.run, "reason = 'worker_killed'", None, Lines(io.StringIO()))
     assert (told["matched"], told["measured"], told["fetched"]) == (5, 5, 0)
     assert told["before"] == {"worker_killed": 5}
-    assert Counter(sick.measured("caption")) == {2: 1}
-    assert sorted(sick.measured("picture")) == [1, 2]
+    assert sick.measured("") == [2, 1, 2]
     assert asked == []
-    rows = rows_of(result)
-    assert {p: without(r) for p, r in rows.items()} == right
+    assert rows_of(result) == right
+
+
+def test_a_row_that_wants_too_much_memory(alone, sick, counts):
+    rows = listed(alone.site, 12)
+    sick.order(caption={rows[7]["caption"]: "EAT"})
+    cluster = {"memory_limit": "700 MiB"}
+    result = alone.run(alone.job(rows, measure={"letters": {}}, cluster=cluster))
+
+    assert result.quarantined == []
+    (row,) = (row for row in rows_of(result).values() if row["reason"])
+    assert (row["url"], row["reason"]) == (rows[7]["url"], "worker_killed")
+    assert re.fullmatch(
+        r"failed: worker_killed — letters: the process died of memory: "
+        r"[67]\d\d MiB held, the worker's limit is 700 MiB",
+        explain(result.run, row["uid"])["summary"],
+    )
+    assert counts(result)["conserved"] is True
+
+
+def test_memory_that_cannot_be_had_in_one_process(lab, sick, counts):
+    """`executor: inline`: the process that could not get it goes on."""
+    rows = listed(lab.site, 12)
+    sick.order(caption={rows[7]["caption"]: "HUGE"}, picture={rows[3]["caption"]: "HUGE"})
+    result = lab.run(lab.job(rows, **STAGES))
+
+    assert result.quarantined == []
+    found = {row["url"]: row for row in rows_of(result).values() if row["reason"]}
+    assert set(found) == {rows[7]["url"], rows[3]["url"]}
+    assert {row["reason"] for row in found.values()} == {"worker_killed"}
+    row = found[rows[3]["url"]]
+    assert (row["light"], row["letters"] > 0, row["dark"] > 0) == (None, True, True)
+    told = explain(result.run, row["uid"])["summary"]
+    assert "light: the process died of memory: Unable to allocate 7.11 PiB" in told
+    assert counts(result)["conserved"] is True
+    assert any("ran out of memory (Unable to allocate" in line for line in lab.said)
+
+
+def test_rows_that_are_too_much_only_together_are_kept(alone, sick, calm):
+    whole, right = calm
+    crowd = [right[1, row]["caption"] for row in (0, 3, 5, 9)]
+    sick.order(caption=dict.fromkeys(crowd, "CROWD"))
+    result = alone.run(alone.job(listed(alone.site), **STAGES))
+
+    assert (result.quarantined, rows_of(result)) == ([], right)
+    before, after = sidecars(whole.run), sidecars(result.run)
+    assert before == after
+
+
+def test_a_stage_that_dies_on_every_row_is_given_up(alone, sick):
+    rows = listed(alone.site, 20)
+    sick.order(caption={row["caption"]: "SEGV" for row in rows})
+    job = alone.job(rows, measure={"letters": {}})
+    ended = alone.winnow("run", str(job), "--json")
+
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr
+    told = json.loads(ended.stdout)
+    assert [one["shard"] for one in told["quarantined"]] == [0, 1]
+    for one in told["quarantined"]:
+        assert one["stage"] == "letters"
+        assert re.fullmatch(
+            r"died of signal 11 \(SIGSEGV\); \d+ processes died of its 10 rows in whole or in "
+            r"pieces \(3 rows found that do it alone\), so the search .* was given up",
+            one["error"],
+        ), one
+    assert len(sick.measured("caption")) <= 2 * (4 + 1 + 3 * 3)
+    assert told["conserved"] is True
+
+    sick.order()
+    again = alone.winnow("run", str(job), "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["kept"] == 20
+
+
+MERGES = {
+    "KILL": r"died of signal 9 \(SIGKILL\)",
+    "EAT": r"died of memory: [67]\d\d MiB held, the worker's limit is 700 MiB; start fewer compute "
+    r"workers \(`cluster.compute_workers`\), or give them more memory \(`cluster.memory_limit`\)",
+}
+
+
+@pytest.mark.parametrize("fault", MERGES)
+def test_a_merge_that_dies_says_so_in_one_line(alone, sick, fault):
+    rows = listed(alone.site, 12)
+    sick.order(merge={rows[3]["caption"]: fault})
+    job = alone.job(rows, measure={"rank": {}}, cluster={"memory_limit": "700 MiB"})
+    ended = alone.winnow("run", str(job))
+
+    assert ended.returncode == 3, ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    goes_on = "the same command goes on from here"
+    assert re.fullmatch(f"winnow: rank merge 0 {MERGES[fault]}; {goes_on}", last), last
+    assert "Traceback" not in ended.stderr
+    sick.order()
+    assert alone.winnow("run", str(job)).returncode == 0
+
+
+def test_a_merge_without_memory_in_one_process(lab, sick):
+    rows = listed(lab.site, 12)
+    sick.order(merge={rows[3]["caption"]: "HUGE"})
+    ended = lab.winnow("run", str(lab.job(rows, measure={"rank": {}})))
+
+    assert ended.returncode == 3, ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("winnow: rank merge 0 died of memory: Unable to allocate 7.11 PiB")
+    assert last.endswith("; free memory on this machine; the same command goes on from here")
+    assert "Traceback" not in ended.stderr
