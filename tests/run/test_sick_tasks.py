@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import re
 import sys
 
 import pytest
+from clusters import ROOT
 from lab import INLINE, Lab
 from sick import Sick
 from test_executors import sidecars
@@ -129,6 +131,54 @@ def test_a_row_that_wants_too_much_memory(alone, sick, counts):
         explain(result.run, row["uid"])["summary"],
     )
     assert counts(result)["conserved"] is True
+
+
+FETCH = """
+import http.client, os, signal
+
+real = http.client.HTTPConnection.putrequest
+
+def putrequest(self, method, url, *words, **more):
+    if url == {path!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, method, url, *words, **more)
+
+http.client.HTTPConnection.putrequest = putrequest
+"""
+
+
+def test_a_fetch_that_ends_its_process_on_an_existing_cluster(
+    alone, tmp_path, sick, cluster, counts, asked
+):
+    """The worker's nanny starts it again; a row's caption ends it, too."""
+    rows = listed(alone.site, 24)
+    sick.order(caption={rows[7]["caption"]: "EXIT"})
+    (tmp_path / "sitecustomize.py").write_text(FETCH.format(path="/3.jpg"))
+    cluster.env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), *sys.path])}
+    cluster.start("worker", "--nthreads", "1", "--nworkers", "2")
+    job = alone.job(
+        rows, measure={"letters": {}}, cluster={"scheduler": str(cluster.file)},
+        download={"thread_count": 4},
+    )  # fmt: skip
+
+    result = alone.run(job)
+
+    assert result.quarantined == []
+    found = {row["url"]: row for row in rows_of(result).values() if row["reason"]}
+    assert set(found) == {rows[7]["url"], rows[3]["url"]}
+    fetch, caption = found[rows[3]["url"]], found[rows[7]["url"]]
+    assert (fetch["reason"], fetch["status"], fetch["fetch_reason"]) == (
+        "worker_killed", "failed", "worker_killed",
+    )  # fmt: skip
+    assert fetch["error_message"] == "the process died of signal 9 (SIGKILL)"
+    assert fetch["letters"] > 0
+    assert (caption["reason"], caption["status"]) == ("worker_killed", "success")
+    assert counts(result)["conserved"] is True
+    assert "/3.jpg" not in asked
+
+    asked.clear()
+    assert all(alone.run(job).cached.values())
+    assert asked == []
 
 
 def test_memory_that_cannot_be_had_in_one_process(lab, sick, counts):
