@@ -231,9 +231,9 @@ class ClusterConfig(Section):
     executor: Literal["auto", "inline", "dask"] = tuning(
         "auto",
         "`dask`: a local cluster, or the `scheduler`'s. `inline`: one process, one task at a time, "
-        "without Dask; for notebooks and small jobs: what ends a task's process ends the run. `auto` "
-        "is `dask`, except that up to 5 million rows are judged again in one process, which is "
-        "faster than starting workers.",
+        "without Dask; for notebooks and small jobs: what ends a task's process ends the run. "
+        "`auto` is `dask`, except that up to 5 million rows are judged again in one process, which "
+        "is faster than starting workers.",
     )
     scheduler: str | None = tuning(None, "Address (`tcp://…`) or scheduler file of a Dask cluster.")
     compute_workers: int | None = tuning(

@@ -95,6 +95,9 @@ class Dispatcher:
         be ended by another one's fault again."""
         self._counts: dict[str, dict[str, int]] = {}
         self._stack = contextlib.ExitStack()
+        self._deadly: set[tuple[str, ...]] = set()
+        """Products of whose tasks one died of more than a few rows. All later ones are run by
+        themselves at once: each would end a worker four times before."""
         self._executor: Executor | None = None
         self._light = False
         self._log = Log(self.plan.run.folder)
@@ -134,7 +137,7 @@ class Dispatcher:
         kind: Kind = "compute",
     ) -> None:
         """Submit `work(run, plan digest, *args)` as this task."""
-        self._submit(_Call(task, work, args, kind))
+        self._submit(_Call(task, work, args, kind, int(task.names in self._deadly)))
 
     def _submit(self, call: _Call) -> None:
         task, work, args = call.task, call.work, call.args
@@ -218,6 +221,7 @@ class Dispatcher:
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, DiedError):
             text = f"{error}{self._next_step(task, error)}"
+            self._deadly.add(task.names)
             if task.key is None:
                 raise StoppedError(f"{self._name(task)} {text}; {GOES_ON}") from error
         if isinstance(error, InputError | PlanMismatchError) or task.key is None:

@@ -14,8 +14,10 @@ from test_executors import sidecars
 
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
+from pipeline.lifecycle.forget import forget
 from pipeline.lifecycle.retry import retry
 from pipeline.measure import registry as stages
+from pipeline.table.run import Run
 from pipeline.words.progress import Lines
 
 STAGES = {"measure": {"letters": {}, "light": {}, "dark": {}}}
@@ -197,6 +199,37 @@ def test_memory_that_cannot_be_had_in_one_process(lab, sick, counts):
     assert "light: the process died of memory: Unable to allocate 7.11 PiB" in told
     assert counts(result)["conserved"] is True
     assert any("ran out of memory (Unable to allocate" in line for line in lab.said)
+
+
+def test_masks_settings_and_takedowns_of_such_rows(lab, sick, asked):
+    rows = listed(lab.site, 12)
+    urls = [rows[7]["url"], rows[3]["url"]]
+    sick.order(caption={rows[7]["caption"]: "HUGE", rows[3]["caption"]: "HUGE"})
+    job = lab.job(rows, measure={"letters": {}})
+
+    def reasons(*overrides):
+        asked.clear()
+        sick.measured("")
+        found = rows_of(lab.run(job, *overrides)).values()
+        return {row["url"]: row["reason"] for row in found if row["reason"]}
+
+    both = dict.fromkeys(urls, "worker_killed")
+    assert reasons() == both
+    # A mask that leaves one of them out: what would have been measured of it is of no account.
+    mask = f"measure.letters.only_if=url <> '{urls[0]}'"
+    assert reasons(mask) == {urls[1]: "worker_killed"}
+    assert (sick.measured(""), asked) == ([], [])
+    assert reasons() == both
+    assert (sick.measured(""), asked) == ([], [])
+
+    run = Run(f"{lab.folder}/runs/job")
+    rows = query(run, "select uid, url from samples").to_pylist()
+    (uid,) = (row["uid"] for row in rows if row["url"] == urls[0])
+    forget(run, [("uid", uid, "--uid")], False, Lines(io.StringIO()))
+    assert query(run, "select reason from samples where reason is not null").to_pylist() == [
+        {"reason": reason} for reason in ("forgotten", "worker_killed")
+    ]
+    assert (sick.measured(""), asked) == ([], [])
 
 
 def test_rows_that_are_too_much_only_together_are_kept(alone, sick, calm):
