@@ -33,6 +33,8 @@ SHOWN = (
 """Counts of a task's summary that are shown beside its progress bar."""
 
 
+BATCHES = {"embed": "embed.batch_size", "toxicity": "captions.toxicity.batch_size"}
+"""Keys of the job that say how many rows a stage measures at once."""
 MOST_ALONE = 5
 """Times that a task is submitted to run by itself, if the worker dies each time."""
 
@@ -249,9 +251,5 @@ class Dispatcher:
             steps = ["free memory on this machine"]
         else:
             steps.append("give them more memory (`cluster.memory_limit`)")
-        for name in task.names:
-            node = self.plan.by_name.get(name)
-            for place, section in node.stage.sections().items() if node is not None else ():
-                if "batch_size" in type(section).model_fields:
-                    steps.append(f"lower `{place}.batch_size`")
+        steps += [f"lower `{BATCHES[name]}`" for name in task.names if name in BATCHES]
         return f"; {', or '.join(steps)}"
