@@ -21,6 +21,7 @@ from pipeline.words.errors import (
     DiedError,
     InputError,
     PlanMismatchError,
+    StalledError,
     StoppedError,
 )
 from pipeline.words.memory import is_out_of_memory
@@ -70,6 +71,8 @@ class _Call:
     kind: Kind
     alone: int = 0
     """How many times it was submitted to run in a process of its own."""
+    hung: StalledError | None = None
+    """The error if it is run by itself because it stalled twice."""
 
 
 @dataclass
@@ -144,7 +147,8 @@ class Dispatcher:
     def _submit(self, call: _Call) -> None:
         task, work, args = call.task, call.work, call.args
         if call.alone:
-            work, args = tasks.run_suspect, (work, *args)
+            stall = self.plan.job.cluster.stall_timeout / 2 if call.hung is not None else None
+            work, args = tasks.run_suspect, (stall, work, *args)
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
         handle = self.executor.submit(
@@ -166,6 +170,8 @@ class Dispatcher:
             if not isinstance(answer, Failed):
                 self._note(call.task, answer)
             elif not self._is_suspect(call, answer.error):
+                if call.hung is not None and isinstance(answer.error, DiedError):
+                    answer = Failed(call.hung, None)  # no row of it was found that does it
                 self._fail(call.task, answer)
                 if on_lost is not None:
                     on_lost(call.task)
@@ -201,15 +207,20 @@ class Dispatcher:
     def _is_suspect(self, call: _Call, error: BaseException) -> bool:
         """Whether the task is run again by itself. It has no part in a later death of its worker,
         but on a small cluster it may be queued on one again that another task ends."""
-        died = self.executor.has_died(error)
-        if not (died and call.alone < MOST_ALONE) and not (
-            is_out_of_memory(error) and not call.alone
-        ):
+        why, hung = "", None
+        if self.executor.has_died(error):
+            why = "was on a worker that died" if call.alone < MOST_ALONE else ""
+        elif call.alone:
+            pass
+        elif is_out_of_memory(error):
+            why = f"ran out of memory ({error})"
+        elif isinstance(error, StalledError) and tasks.measures_rows(call.work):
+            why, hung = "did not get on twice", error
+        if not why:
             return False
         if not call.alone:
-            why = "was on a worker that died" if died else f"ran out of memory ({error})"
             self.reporter.say(f"{self._name(call.task)} {why}; it is run again by itself")
-        self._suspects.append(replace(call, alone=call.alone + 1))
+        self._suspects.append(replace(call, alone=call.alone + 1, hung=call.hung or hung))
         self._log.write(event="suspect", stages=call.task.names, shard=call.task.key)
         return True
 

@@ -31,6 +31,8 @@ SPLIT = 8
 """Into how many pieces one is split."""
 MOST_DEATHS = 64
 """Processes that the search in one shard may cost: enough for about ten rows among 10,000."""
+MOST_HANGS = 16
+"""The same if each of them is first waited for."""
 IN_VAIN = 3
 """Rows from different places that end their process, while none passes, show that the stage is at
 fault, and not its rows."""
@@ -39,9 +41,12 @@ Piece = list[int]
 """Rows of a shard, in order."""
 
 
-def measure_in_pieces(plan: Plan, renewal: Renewal, scratch: Path) -> tuple[Output, dict[int, str]]:
+def measure_in_pieces(
+    plan: Plan, renewal: Renewal, scratch: Path, stall: float | None = None
+) -> tuple[Output, dict[int, str]]:
     """What the stage makes of the rows to be measured now, and on which rows its process died, and
-    of what; these are not measured.
+    of what; these are not measured. With `stall`, a process that shows no progress for so many
+    seconds is ended.
 
     DiedError if the search costs too much, or the stage dies without or with any row.
     """
@@ -57,6 +62,7 @@ def measure_in_pieces(plan: Plan, renewal: Renewal, scratch: Path) -> tuple[Outp
             call_with_limits(
                 _measure, plan.run.folder.url, plan.digest, renewal.node.name, renewal.data.shard,
                 list(todo), place, note=lambda output: done.append((todo.popleft(), output)),
+                stall=stall,
             )  # fmt: skip
         except DiedError as error:
             if not todo:
@@ -72,7 +78,8 @@ def measure_in_pieces(plan: Plan, renewal: Renewal, scratch: Path) -> tuple[Outp
                 killed[piece[0]] = error.cause
                 if not has_passed:
                     todo.rotate(1)  # whether any row passes is best seen elsewhere
-            if not piece or deaths == MOST_DEATHS or (len(killed) >= IN_VAIN and not has_passed):
+            most = MOST_DEATHS if stall is None else MOST_HANGS
+            if not piece or deaths == most or (len(killed) >= IN_VAIN and not has_passed):
                 raise _given_up(error, len(rows), deaths, killed) from error
     return _joined(renewal, done, killed, scratch), killed
 

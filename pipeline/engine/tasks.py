@@ -131,28 +131,36 @@ def run_pictures(
 
 @timed
 def run_suspect(
-    run_url: str, plan_digest: str, work: Callable[..., TimedResult], *args: Any
-) -> TaskResult:
+    run_url: str, plan_digest: str, stall: float | None, work: Callable[..., TimedResult],
+    *args: Any,
+) -> TaskResult:  # fmt: skip
     """Run a task of one of these functions again, in a process of its own: it was on a worker that
-    died, by its own fault or by another's.
+    died, by its own fault or by another's, or it hung twice: then `stall` is given.
 
-    If it dies again and measures rows, they are measured in pieces. DiedError otherwise.
+    If it dies again and measures rows, they are measured in pieces; so they are at once if it hung.
+    A process without progress for `stall` seconds is ended. DiedError if it is not known which rows
+    are at fault.
     """
-    try:
-        done = call_with_limits(work, run_url, plan_digest, *args)
-    except DiedError:
-        if work is run_table:
-            name, *rest = args
-            return _in_pieces(run_url, plan_digest, [name], *rest)
-        if work is run_pictures:
-            return _in_pieces(run_url, plan_digest, *args)
-        raise
-    return TaskResult(*(getattr(done, each.name) for each in fields(TaskResult)))
+    if stall is None:
+        try:
+            done = call_with_limits(work, run_url, plan_digest, *args)
+        except DiedError:
+            if not measures_rows(work):
+                raise
+        else:
+            return TaskResult(*(getattr(done, each.name) for each in fields(TaskResult)))
+    names, *rest = args
+    return _in_pieces(run_url, plan_digest, stall, [names] if work is run_table else names, *rest)
+
+
+def measures_rows(work: Callable[..., TimedResult]) -> bool:
+    """Whether tasks of this function measure the rows of a shard, each by itself."""
+    return work in (run_table, run_pictures)
 
 
 def _in_pieces(
-    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str],
-    again: Mapping[str, Sequence[int]] | None = None,
+    run_url: str, plan_digest: str, stall: float | None, names: Sequence[str], shard: int,
+    digests: Mapping[str, str], again: Mapping[str, Sequence[int]] | None = None,
 ) -> TaskResult:  # fmt: skip
     """Bring stages' parts of one shard up to date, each by itself: only one may be at fault."""
     plan, done, counts = load_plan(run_url, plan_digest), {}, {}
@@ -166,7 +174,7 @@ def _in_pieces(
             done[name] = renewal.note(plan)
             continue
         with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-            output, died = measure_in_pieces(plan, renewal, Path(scratch))
+            output, died = measure_in_pieces(plan, renewal, Path(scratch), stall)
             done[name], output = renewal.commit(plan, output, start, died)
         counts[name] = output.summary
     return TaskResult(done, rows, counts)

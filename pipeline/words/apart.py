@@ -40,27 +40,29 @@ def call_apart(
     *args: Any,
     note: Callable[[Any], None] | None = None,
     answer: Callable[..., Any] | None = None,
+    stall: float | None = None,
 ) -> Any:
     """`work(*args)` in a new process: what it returns or raises. All of it must be picklable.
 
     `note` is called with what the function gives to `tell`, `answer` answers what it asks (`ask`).
-    DiedError if the process dies, holds too much memory or cannot get any more.
+    DiedError if the process dies, holds too much memory or cannot get any more, or for `stall`
+    seconds shows no progress: by `heartbeat.beat`, or by what it tells or asks.
     """
     ours, theirs = socket.socketpair()
     killed_before = memory.kills()
+    beat()
     with ours:
         with theirs:
             process = start_module("pipeline.words.apart", theirs)
-        watched = _Watched(process)
+        watched = _Watched(process, stall)
         try:
             with contextlib.suppress(ConnectionError):  # what it died of is found below
                 send_frame(ours, pickle.dumps(sys.path))
                 send_frame(ours, pickle.dumps((work, args)))
             while True:
                 kind, *rest = _hear(ours, watched, killed_before)
-                if kind == "beat":
-                    beat()
-                elif kind == "tell" and note is not None:
+                beat()
+                if kind == "tell" and note is not None:
                     note(*rest)
                 elif kind == "ask" and answer is not None:
                     number, question = rest
@@ -81,16 +83,21 @@ def _hear(connection: socket.socket, watched: "_Watched", killed_before: int) ->
         watched.look()
     watched.look()
     try:
-        return pickle.loads(read_frame(connection))  # noqa: S301 - from a process of ours
+        said = pickle.loads(read_frame(connection))  # noqa: S301 - from a process of ours
     except (EOFError, ConnectionError):
         raise watched.death(memory.kills() > killed_before) from None
+    watched.has_got_on()
+    return said
 
 
 class _Watched:
-    """A process, the most memory that it was seen to hold, and whether it was ended for that."""
+    """A process, the most memory that it was seen to hold, and whether it was ended for that or
+    because it did not get on since the function began: on a busy machine imports take long."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[bytes], stall: float | None) -> None:
+        self._process, self._stall = process, stall
+        self._quiet, self._looked = 0.0, time.monotonic()
+        self._started = False
         self._limit = memory.memory_limit()
         self.peak = 0
         self._too_much = False
@@ -100,6 +107,17 @@ class _Watched:
         if self.peak > _SHARE * self._limit.size and not self._too_much:
             self._too_much = True
             self._process.kill()
+        # A stopped process, or a laptop that slept, looks late: that time does not count.
+        self._quiet += min(time.monotonic() - self._looked, 10 * _POLL)
+        self._looked = time.monotonic()
+        if self._hangs():
+            self._process.kill()
+
+    def has_got_on(self) -> None:
+        self._started, self._quiet = True, 0.0
+
+    def _hangs(self) -> bool:
+        return self._started and self._stall is not None and self._quiet > self._stall
 
     def held(self) -> str:
         """How much memory it held, and the limit, in words."""
@@ -112,6 +130,8 @@ class _Watched:
         close = self.peak > memory.CLOSE * self._limit.size
         if self._too_much or (code == -signal.SIGKILL and (by_kernel or close)):
             return DiedError(f"memory: {self.held()}", True)
+        if code == -signal.SIGKILL and self._hangs():
+            return DiedError(f"a hang (no progress for {self._stall:g} s)", False)
         if code >= 0:
             return DiedError(f"exit code {code}", False)
         return DiedError(f"signal {-code} ({signal.Signals(-code).name})", False)
@@ -207,6 +227,7 @@ def serve(descriptor: int) -> None:
         me = threading.get_ident()
         threading.Thread(target=link.listen, daemon=True).start()
         threading.Thread(target=link.pass_beats_on, args=(me,), daemon=True).start()
+        link.send("start")
         said: tuple[Any, ...] = ("result", work(*args))
     except SystemExit as error:
         os._exit(error.code if isinstance(error.code, int) else bool(error.code))

@@ -134,6 +134,22 @@ def test_its_progress_is_that_of_the_thread_that_waits() -> None:
     assert last_beat(threading.get_ident()) > before
 
 
+def get_on_and_hang(seconds: float) -> None:
+    for _ in range(3):
+        time.sleep(seconds)
+        tell("still here")
+    time.sleep(600)
+
+
+def test_one_that_does_not_get_on_is_ended() -> None:
+    told: list[str] = []
+    started = time.monotonic()
+    with pytest.raises(DiedError, match=r"died of a hang \(no progress for 3 s\)"):
+        call_apart(get_on_and_hang, 1.5, note=told.append, stall=3.0)
+    assert len(told) == 3
+    assert time.monotonic() - started > 3 * 1.5 + 3
+
+
 WAITS = """
 import sys, time
 from pathlib import Path

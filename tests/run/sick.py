@@ -25,6 +25,7 @@ def eat():
 FAULTS = {
     "KILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "SEGV": lambda: ctypes.string_at(0),
+    "HANG": lambda: time.sleep(600),
     "EXIT": lambda: os._exit(4),
     "EAT": eat,
     "CROWD": lambda: os.kill(os.getpid(), signal.SIGSEGV),

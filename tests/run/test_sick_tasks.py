@@ -135,6 +135,23 @@ def test_a_row_that_wants_too_much_memory(alone, sick, counts):
     assert counts(result)["conserved"] is True
 
 
+def test_a_row_that_hangs(alone, sick, counts):
+    rows = listed(alone.site, 12)
+    sick.order(caption={rows[7]["caption"]: "HANG"})
+    job = alone.job(rows, measure={"letters": {}}, cluster={"stall_timeout": 16})
+    result = alone.run(job)
+
+    assert result.quarantined == []
+    (row,) = (row for row in rows_of(result).values() if row["reason"])
+    assert (row["url"], row["reason"], row["letters"]) == (rows[7]["url"], "worker_killed", None)
+    assert explain(result.run, row["uid"])["summary"] == (
+        "failed: worker_killed — letters: the process died of a hang (no progress for 8 s)"
+    )
+    assert counts(result)["conserved"] is True
+    assert any(line.endswith("did not get on twice; it is run again by itself")
+               for line in alone.said)  # fmt: skip
+
+
 FETCH = """
 import http.client, os, signal
 

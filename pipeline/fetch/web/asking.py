@@ -27,12 +27,15 @@ class AskingLimiter(HostLimiter):
 
 
 def call_with_limits(
-    work: Callable[..., Any], *args: Any, note: Callable[[Any], None] | None = None
+    work: Callable[..., Any],
+    *args: Any,
+    note: Callable[[Any], None] | None = None,
+    stall: float | None = None,
 ) -> Any:
     """`call_apart`, where what is fetched counts for the limiter that this task shares, if any."""
     limiter = shared_limiter()
     if limiter is None:
-        return call_apart(work, *args, note=note)
+        return call_apart(work, *args, note=note, stall=stall)
     held: list[tuple[str, dict[str, Any]]] = []
 
     def answer(what: str, host: str, limits: dict[str, Any], *outcome: Any) -> Any:
@@ -45,7 +48,7 @@ def call_with_limits(
         return permit.wait, permit.reason, permit.detail
 
     try:
-        return call_apart(_with_asking_limiter, work, *args, note=note, answer=answer)
+        return call_apart(_with_asking_limiter, work, *args, note=note, answer=answer, stall=stall)
     finally:
         for host, limits in held:  # of a process that died
             limiter.release(host, limits, "", "", 0.0)
