@@ -250,7 +250,8 @@ class ClusterConfig(Section):
     stall_timeout: float = tuning(
         3600.0,
         "Seconds without any progress after which Dask ends a task's worker and the task is run "
-        "again; the second time its shard is quarantined. 0: never.",
+        "again; the second time its rows are measured in pieces, to find those at fault, or else "
+        "its shard is quarantined. 0: never.",
         ge=0,
     )
     worker_timeout: float = tuning(

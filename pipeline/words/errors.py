@@ -26,7 +26,8 @@ class DamagedError(Exception):
 class StalledError(Exception):
     """A task made no progress for `cluster.stall_timeout`, twice, and was given up.
 
-    Its shard is quarantined; the job goes on and ends with exit code 3.
+    If the rows at fault are not found, its shard is quarantined; the job goes on and ends with exit
+    code 3.
     """
 
 

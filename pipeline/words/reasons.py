@@ -76,8 +76,8 @@ FETCH = _words(
 
 MEASURE = _words(
     "failed",
-    worker_killed="A process that fetched or measured this row alone died: it crashed, or memory "
-    "ran out. `winnow retry` tries such rows again.",
+    worker_killed="A process that fetched or measured this row alone died: it crashed, hung, or "
+    "memory ran out. `winnow retry` tries such rows again.",
 )
 
 TAKEDOWN = _words(
