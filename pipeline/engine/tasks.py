@@ -28,7 +28,7 @@ from pipeline.engine.plan import Node, Plan, load_plan
 from pipeline.engine.renewal import Renewal
 from pipeline.fetch.web.asking import call_with_limits
 from pipeline.measure.decoding import measure_pictures
-from pipeline.measure.stage import Output, PictureStage, TableStage, WholeStage
+from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar
@@ -198,7 +198,8 @@ def run_prepare(
         return TaskResult({name: part.digest}, part.rows, part.summary, (name,))
     if sidecar is not None and why_stale(sidecar, expected) is None:
         return TaskResult({name: sidecar.digest}, sidecar.rows, {}, finished=False)
-    prepared = stage.prepare(data)
+    prepare: Callable[..., Prepared] = stage.prepare
+    prepared = prepare(data, killed=data.killed()) if stage.reads_deaths else prepare(data)
     dealt = deal(prepared.dealt, stage.key)
     if dealt.num_rows:
         tables = {f"{target}.parquet": prepared.own, dealt_file(shard): dealt}

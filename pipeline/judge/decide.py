@@ -5,7 +5,7 @@ could be dropped as the duplicate of one that is dropped itself.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,16 +111,17 @@ class DecideStage(WholeStage):
             "prefer": list(self.job.dedup.prefer),
         }
 
-    def prepare(self, shard: ShardData) -> Prepared:
+    def prepare(self, shard: ShardData, killed: Collection[int] = ()) -> Prepared:
         """`reasons` but for `duplicate`; to the merge go the members of groups.
 
-        Of them it must know who they are, whether no other rule takes them, and their ranks.
+        A row in `killed` has failed, whatever else is known of it. Of the members the merge must
+        know who they are, whether no other rule takes them, and their ranks.
         """
         table = shard.table(*self.reads)
-        killed = np.zeros(table.num_rows, bool)
-        killed[list(shard.killed())] = True
-        died = pc.if_else(from_flags(killed), KILLED, pa.scalar(None, pa.string()))
-        failed = pc.coalesce(table["input_error"], table["fetch_reason"], died).combine_chunks()
+        died = np.zeros(table.num_rows, bool)
+        died[list(killed)] = True
+        word = pc.if_else(from_flags(died), KILLED, pa.scalar(None, pa.string()))
+        failed = pc.coalesce(table["input_error"], table["fetch_reason"], word).combine_chunks()
         has_failed = is_valid(failed)
         skipped = _codes(table["status"], ["skipped"]) == 0
         reasons = list(dict.fromkeys(rule.reason for rule in self.rules))

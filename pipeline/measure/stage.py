@@ -268,7 +268,7 @@ class WholeStage(Stage):
 
     whole = True
     reads_deaths: ClassVar[bool] = False
-    """Reads from the parts of all stages on which rows their processes died (`shard.killed`)."""
+    """Whether its `prepare` gets `killed` as well: rows on which a process of any stage died."""
     key: ClassVar[str | None] = None
     """Column of the dealt rows; a row whose key is null takes no part. None: one partition."""
     rows_at_once: ClassVar[int] = 5_000_000
