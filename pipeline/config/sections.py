@@ -247,6 +247,11 @@ class ClusterConfig(Section):
         True, "Whether a local Dask cluster serves its dashboard, on loopback only."
     )
     memory_limit: str = tuning("auto", "Per local worker, as Dask reads it; 0 for none.")
+    scratch: str | None = tuning(
+        None,
+        "Folder for temporary files, on each machine that does work; default: the run folder, or "
+        "TMPDIR where that is on an object store.",
+    )
     stall_timeout: float = tuning(
         3600.0,
         "Seconds without any progress after which Dask ends a task's worker and the task is run "

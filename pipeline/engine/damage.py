@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 from pipeline.engine.parts import Parts, product_parts
 from pipeline.ingest.restore import damaged_shards
 from pipeline.table.checked import damage_line, damaged_files
+from pipeline.table.disk import full
 from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import Run
-from pipeline.table.storage import full
 from pipeline.words.errors import DamagedError, InputError, PlanMismatchError, StoppedError
 
 
@@ -35,7 +35,7 @@ def watched(run: Run) -> Iterator[None]:
     except (InputError, DamagedError, StoppedError, PlanMismatchError, BrokenPipeError):
         raise
     except Exception as error:
-        if (stopped := full(error, run.folder)) is not None:
+        if (stopped := full(error, run.folder.local_path)) is not None:
             raise stopped from error
         if (damage := find_damage(run)) is not None:
             raise damage from error

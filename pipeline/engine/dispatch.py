@@ -14,8 +14,8 @@ from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
 from pipeline.engine.plan import Plan
 from pipeline.engine.product import Keys, Status
 from pipeline.measure.download import HELD_BACK
+from pipeline.table.disk import full
 from pipeline.table.runlog import Log
-from pipeline.table.storage import full
 from pipeline.words.errors import (
     GOES_ON,
     DiedError,
@@ -227,7 +227,7 @@ class Dispatcher:
     def _fail(self, task: PendingTask, answer: Failed) -> None:
         """Quarantine the task's key and go on; raise an error that concerns every key."""
         error = answer.error
-        stopped: StoppedError | None = full(error, self.plan.run.folder)
+        stopped: StoppedError | None = full(error, self.plan.run.folder.local_path)
         stopped = stopped or self.executor.fault(error, task.key is None)
         if stopped is not None:
             raise stopped from error

@@ -1,12 +1,10 @@
 """The export as a product: which shards it has, what each is made from, and the task of one."""
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +28,7 @@ from pipeline.table.part import (
     shard_name,
 )
 from pipeline.table.run import Run, ShardIndex
+from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder
 from pipeline.words.errors import PartError
@@ -223,9 +222,9 @@ def run_export(
     """Write one export shard and its sidecar."""
     plan = load_plan(run_url, plan_digest)
     export, start = Export(plan), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
         parts = [(plan.masked(part.shard), part) for part in slices]
-        tables, files, rows = write_shard(number, parts, Path(scratch))
+        tables, files, rows = write_shard(number, parts, folder)
         _check_written(tables, rows, slices)
         sidecar = commit(
             export.sidecars, shard_name(number), number, tables, files,

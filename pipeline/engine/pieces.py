@@ -10,6 +10,7 @@ none is.
 import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _measure_rows(stage: Stage, data: ShardData, rows: Rows, scratch: Path) -> O
     if isinstance(stage, PictureStage):
         return measure_pictures(data, [stage], {stage.name: rows}, scratch)[stage.name]
     assert isinstance(stage, TableStage)
-    return stage.run(data, rows)
+    return stage.run(replace(data, scratch=scratch), rows)
 
 
 def _joined(

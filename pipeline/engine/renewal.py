@@ -1,10 +1,8 @@
 """How much of a part must be made: all of it, some rows, or only a note on its sidecar."""
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from pipeline.table.part import (
     settle,
     unpack_rows,
 )
+from pipeline.table.scratch import scratch
 from pipeline.table.shard import Rows, ShardData, drawn_for_audit
 from pipeline.table.storage import Folder
 from pipeline.words.errors import PartError
@@ -99,10 +98,10 @@ class Renewal:
         output = replace(output, table=check_columns(node.stage.writes, output.table, place))
         asked, patches = self.wanted, []
         killed = {str(row): cause for row, cause in (died or {}).items()}
-        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+        with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
             if self.base is not None:
                 rows = np.flatnonzero(self.stale).tolist()
-                output = patched(self.data, node.stage, output, rows, Path(scratch))
+                output = patched(self.data, node.stage, output, rows, folder)
                 stay = {k: v for k, v in self.base.killed.items() if not self.stale[int(k)]}
                 killed |= stay
                 same = killed.keys() == self.base.killed.keys()

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,21 @@ from pipeline.engine.plan import (
     save_recipes,
     shard_schema,
 )
-from pipeline.engine.product import Product, Single, find_statuses
+from pipeline.engine.product import Product, Single, Status, find_statuses
 from pipeline.engine.provenance import note_provenance
 from pipeline.engine.singles import singles_for
+from pipeline.engine.space import check_space, space_for_rest
 from pipeline.export.registry import asked as layouts_asked
 from pipeline.export.registry import check as check_layouts
 from pipeline.ingest.schema import Listing, find_listing
 from pipeline.judge.stages import stages_for
 from pipeline.measure.listed import check_scores
 from pipeline.measure.registry import resolve
+from pipeline.table.freshness import INGEST
 from pipeline.table.part import ASIDE, settle
 from pipeline.table.run import FORMAT, Run
 from pipeline.table.sealed import seal
-from pipeline.words.errors import DamagedError, InputError
+from pipeline.words.errors import DamagedError, InputError, StorageError
 from pipeline.words.progress import Reporter
 
 
@@ -156,16 +158,23 @@ def bring_up_to_date(
     that takes hours.
     """
     statuses = find_statuses(plan, products)
+    if asked and not again:
+        _check_space(plan, statuses, reporter)
     write_state(plan.run, products)
     wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
     opening = functools.partial(open_executor, plan.job.cluster, say=reporter.say)
-    with contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver:
+    with (
+        _saying_needed(plan, statuses),
+        contextlib.closing(Driver(plan, products, reporter, opening, statuses)) as driver,
+    ):
         driver.again = measure or {}
         if not again and not measure and all(statuses[product.name].current for product in wanted):
             reporter.say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
         else:
             driver.make([product for product in wanted if isinstance(product, Ingest)])
+            if INGEST in driver.remade:
+                _check_space(plan, statuses, reporter)
             save_plan(plan)
             driver.provenance = note_provenance(plan)
             if again:
@@ -188,6 +197,23 @@ def bring_up_to_date(
     return Result(
         plan.run, made, export.digest() if made else "", cached, paths, driver.quarantined
     )
+
+
+def _check_space(plan: Plan, statuses: Mapping[str, Status], reporter: Reporter) -> None:
+    doubt = check_space(space_for_rest(plan, statuses), plan.run.folder.url)
+    if doubt is not None:
+        reporter.say(doubt)
+
+
+@contextlib.contextmanager
+def _saying_needed(plan: Plan, statuses: Mapping[str, Status]) -> Iterator[None]:
+    """Adds to the error of a full disk how much the rest of the run needs."""
+    try:
+        yield
+    except StorageError as error:
+        if error.free is not None and (space := space_for_rest(plan, statuses)) is not None:
+            error.needed = space.needed
+        raise
 
 
 def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None:

@@ -1,11 +1,9 @@
 """The tasks that workers run: one (stage, shard) each; arguments are ids, results under 1 kB."""
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
-from pathlib import Path
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -32,6 +30,7 @@ from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, W
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar
+from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.words.errors import DiedError
 
@@ -88,12 +87,9 @@ def run_table(
     if not renewal.is_needed:
         digest = renewal.note(plan)
         return TaskResult({name: digest}, len(renewal.wanted), {}, (name,))
-    output = node.stage.run(renewal.data, renewal.measured)
-    try:
+    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+        output = node.stage.run(replace(renewal.data, scratch=folder), renewal.measured)
         digest, _ = renewal.commit(plan, output, start)
-    finally:
-        for path in output.files.values():
-            path.unlink(missing_ok=True)
     counts = output.summary
     if renewal.base is not None:  # `output` does not count the rows that stay
         counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
@@ -118,8 +114,8 @@ def run_pictures(
     stages = [r.node.stage for r in needed if isinstance(r.node.stage, PictureStage)]
     masks = {r.node.name: r.measured for r in needed}
     counts = {}
-    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-        outputs = measure_pictures(plan.data(shard), stages, masks, Path(scratch))
+    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+        outputs = measure_pictures(plan.data(shard), stages, masks, folder)
         for renewal in needed:
             name = renewal.node.name
             done[name], output = renewal.commit(plan, outputs[name], start)
@@ -173,8 +169,8 @@ def _in_pieces(
         if not renewal.is_needed:
             done[name] = renewal.note(plan)
             continue
-        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-            output, died = measure_in_pieces(plan, renewal, Path(scratch), stall)
+        with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+            output, died = measure_in_pieces(plan, renewal, folder, stall)
             done[name], output = renewal.commit(plan, output, start, died)
         counts[name] = output.summary
     return TaskResult(done, rows, counts)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -134,20 +135,21 @@ def _download(
     opt_outs: dict[str, OptOuts] = {}
     # Paths may hold characters that a URL may not, so img2dataset sees only their numbers.
     named = {r.key if r.is_url else f"{FILE}{i}": r for i, r in enumerate(requests)}
-    with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
+    with tempfile.TemporaryDirectory(dir=spool.folder) as scratch:
         rows = Path(scratch) / "urls.arrow"
         table = pa.table({"url": list(named)})
         with pa.OSFile(str(rows), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-        # The folder and the list are copies: the Downloader leaves a JSON in the one and deletes
-        # the other. It would retry a 404 and an opt-out too, so its retries are off.
+        # The Downloader deletes the list, which is a copy, and writes a JSON that nobody reads: to
+        # a store in memory, since on a full disk it would print a traceback. It would retry a 404
+        # and an opt-out too, so its retries are off.
         downloader = downloader_class()(
             sample_writer_class=partial(SampleWriter, spool),
             resizer=resizer,
             thread_count=min(config.thread_count, len(requests)),
             save_caption=False,
             extract_exif=False,
-            output_folder=scratch,
+            output_folder="memory://img2dataset",
             column_list=["url"],
             timeout=config.timeout,
             number_sample_per_shard=max(10, len(requests)),
@@ -159,12 +161,14 @@ def _download(
             user_agent_token=None,
             disallowed_header_directives=None,
         )
-        broken: list[FetchStoppedError] = []
+        broken: list[Exception] = []
 
         got_on = beat_for_this_thread()
 
         def fetch(name: str) -> bytes:
             got_on()
+            if spool.broken is not None:
+                raise spool.broken
             if broken:
                 raise broken[0]
             request = named[name]
@@ -176,8 +180,16 @@ def _download(
                 broken.append(error)
                 raise
 
-        with installed(fetch):
-            downloader.download_shard((0, str(rows)))
+        # In a thread of its own, because img2dataset waits for ever for the rest of its URLs if
+        # Ctrl-C interrupts it in this one.
+        with installed(fetch), ThreadPoolExecutor(1) as thread:
+            try:
+                thread.submit(downloader.download_shard, (0, str(rows))).result()
+            except BaseException:
+                broken.append(FetchStoppedError("interrupted"))  # so that nothing more is requested
+                raise
+        if spool.broken is not None:
+            raise spool.broken
         if broken:
             raise broken[0]
     return opt_outs

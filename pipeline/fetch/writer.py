@@ -25,17 +25,33 @@ class Fetched:
 
 
 class Spool:
-    """Collects one shard's results in any order, the JPEGs in a file, to be read by row."""
+    """Collects one shard's results in any order, the JPEGs in a file, to be read by row.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b")
+    The file is in `folder`, and is removed by `close`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # Without a buffer, so that a full disk is noticed by the picture that it has no room for.
+        self._file = (folder / "spool").open("w+b", buffering=0)
         self._end = 0
+        self.broken: OSError | None = None
+        """The first error of the disk; nothing is written after it."""
         self.results: dict[int, Fetched] = {}
         self.held_back = 0.0
         """Seconds, over all threads, for which the job's own limits held requests back."""
 
     def add(self, key: int, jpeg: Picture) -> None:
-        self._file.write(jpeg)
+        if self.broken is not None:
+            return
+        try:
+            written = 0
+            while written < len(jpeg):
+                written += self._file.write(jpeg[written:]) or 0
+        except OSError as error:
+            # img2dataset would print it and lose the row, and then ask for the next one.
+            self.broken = error
+            return
         self.results[key] = Fetched(None, None, jpeg.facts, (self._end, len(jpeg)))
         self._end += len(jpeg)
 
@@ -53,6 +69,13 @@ class Spool:
 
     def close(self) -> None:
         self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class SampleWriter:

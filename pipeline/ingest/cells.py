@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from pipeline.ingest.bounds import LONGEST_CELL
 from pipeline.ingest.types import EXACT, is_nested
 
 _DAY = 86_400
@@ -26,9 +27,15 @@ Marks = npt.NDArray[np.bool_]
 def to_cells(
     column: Sequence[Any], kind: pa.DataType, as_text: Callable[[Any], str | None]
 ) -> tuple[pa.Array, Marks]:
-    """A column in the type of the sample table, and which cells do not fit it; these are null."""
+    """A column in the type of the sample table, and which cells do not fit it or are longer than
+    `bounds.LONGEST_CELL`; these are null."""
     if kinds.is_string(kind):
-        return pa.array([as_text(value) for value in readable(column)], kind), _none(len(column))
+        texts = [as_text(value) for value in readable(column)]
+        bad = _none(len(texts))
+        for i, text in enumerate(texts):
+            if text is not None and len(text) > LONGEST_CELL:
+                texts[i], bad[i] = None, True
+        return pa.array(texts, kind), bad
     if is_nested(kind):
         return _nested(column, kind)
     if isinstance(column, pa.Array):
@@ -43,7 +50,17 @@ def to_cells(
 
 
 def _nested(column: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, Marks]:
-    """Cells of lists and structs, all of whose members Python can hold."""
+    """Lists and structs, all of whose members Python can hold; none is long."""
+    array, bad = _nested_of_any_size(column, kind)
+    if array.nbytes <= LONGEST_CELL:
+        return array, bad
+    long = np.array([array.slice(i, 1).nbytes > LONGEST_CELL for i in range(len(array))], bool)
+    if not long.any():
+        return array, bad
+    return array.take(pa.array(np.arange(len(array)), mask=long)), bad | long
+
+
+def _nested_of_any_size(column: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, Marks]:
 
     def convert(cells: Any) -> pa.Array:
         if not isinstance(cells, pa.Array) and not all(_fits(cell, kind) for cell in cells):

@@ -7,11 +7,9 @@ go to new shards; if a row was removed from the input, or the shard size changed
 anew.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow.compute as pc
 
@@ -39,6 +37,7 @@ from pipeline.table.checked import digest_once
 from pipeline.table.freshness import changed_inputs, why_stale
 from pipeline.table.part import peak_memory, shard_name
 from pipeline.table.run import Dealt, Run, ShardIndex
+from pipeline.table.scratch import scratch
 from pipeline.table.stored import STORED
 from pipeline.table.tombstones import Tombstones
 
@@ -53,8 +52,8 @@ _PICTURES_A_BUCKET = 50 << 30
 def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) -> ShardIndex:
     """Read the list and bring the shards up to date; `progress` gets the number of rows read."""
     start = time.monotonic()
-    with _scratch(run) as scratch:
-        buckets = Buckets(Path(scratch), listing.schema, _bucket_count(listing))
+    with scratch(run.folder, job.cluster.scratch) as folder:
+        buckets = Buckets(folder, listing.schema, _bucket_count(listing))
         rows_in = 0
         for table in listed_rows(listing, Tombstones.read(run.folder), progress):
             buckets.add("new", table, rows_in)
@@ -97,14 +96,6 @@ def _bucket_count(listing: Listing) -> int:
         # As few as memory allows: a table of pictures is read once for each.
         return sum(source.size for source in listing.sources) // _PICTURES_A_BUCKET + 1
     return 8 if sum(source.size for source in listing.sources) < _SMALL else 256
-
-
-def _scratch(run: Run) -> "tempfile.TemporaryDirectory[str]":
-    """A folder beside the shards, where there is space for the list; /tmp is often in memory."""
-    if not run.folder.is_local:
-        return tempfile.TemporaryDirectory(prefix="winnow-ingest-")
-    Path(run.folder.path()).mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="ingest-", suffix=".tmp", dir=run.folder.path())
 
 
 def _deal(run: Run, job: Job, listing: Listing, buckets: Buckets, kept: list[Dealt]) -> list[Dealt]:

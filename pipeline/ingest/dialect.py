@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.config.job import Job
+from pipeline.ingest.bounds import MOST_COLUMNS, too_wide
 from pipeline.ingest.delimited import read_header, read_rows
 from pipeline.ingest.names import YFCC, knows_pair
 from pipeline.ingest.source import Source
@@ -31,6 +32,8 @@ def with_dialect(source: Source, job: Job) -> Source:
     given = job.input_dialect
     source = replace(source, delimiter=given.delimiter or _delimiter(source, job))
     cells = read_header(source)
+    if len(cells) > MOST_COLUMNS:
+        raise too_wide(source.url, f"more than {MOST_COLUMNS:,}")
     if isinstance(given.header, tuple):
         if cells and len(given.header) != len(cells):
             raise InputError(

@@ -1,11 +1,13 @@
 """Finds the column of a Parquet file that holds the pictures themselves."""
 
+import codecs
 import json
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
@@ -16,6 +18,9 @@ NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", "pixe
          "image_bytes", "img_bytes", "bytes")  # fmt: skip
 """Usual names; of several columns with pictures, the first in this order is taken."""
 _TRIED = 20
+_START = 4096
+"""Bytes of a cell that are looked at."""
+_DECODED = 2 << 30
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"\0\0\0", b"BM", b"II*\0", b"MM\0*")
 """How pictures begin; AVIF with the length of its first box."""
 
@@ -42,10 +47,14 @@ def with_pictures(source: Source, wanted: str | None) -> Source:
 
 
 def _first_cells(file: pq.ParquetFile, name: str) -> list[bytes]:
-    """The first cells of a column of binary that are not empty, of its first 2,000 rows."""
+    """How the first cells of a column of binary begin that are not empty, of its first rows."""
     found: list[bytes] = []
-    for batch in islice(file.iter_batches(batch_size=20, columns=[name]), 100):
-        found += [cell for cell in batch[0].to_pylist() if cell]
+    groups = range(file.metadata.num_row_groups)
+    size = max((file.metadata.row_group(k).total_byte_size for k in groups), default=0)
+    rows = max(1, min(20, _DECODED // max(size, 1)))  # a dictionary gives each the largest size
+    for batch in islice(file.iter_batches(batch_size=rows, columns=[name]), 100):
+        cells = _plain(batch[0])
+        found += [cell for cell in pc.binary_slice(cells, 0, _START).to_pylist() if cell]
         if len(found) >= _TRIED:
             break
     return found[:_TRIED]
@@ -71,9 +80,13 @@ def _holds_binary(kind: pa.DataType) -> bool:
     return any(_holds_binary(kind.field(i).type) for i in range(kind.num_fields))
 
 
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if kinds.is_dictionary(column.type) else column
+
+
 def _is_text(cell: bytes) -> bool:
     try:
-        cell.decode()
+        codecs.getincrementaldecoder("utf-8")().decode(cell, final=len(cell) < _START)
     except UnicodeDecodeError:
         return False
     return True

@@ -49,14 +49,15 @@ def read_folder(source: Source) -> Iterator[Sample | str]:
         address = fs.unstrip_protocol(path)
         try:
             places = {kind: Place(source.url, side) for kind, side in beside.items()}
-            row = sample_row({kind: read_place(at, LONGEST) for kind, at in places.items()})
+            files = {kind: read_place(at, LONGEST) for kind, at in places.items()}
+            row = sample_row(files)
         except FetchError:  # a link out of the folder, a pipe, a file beyond all measure
             row = None
         if row is None:
             yield f"{address}: its side files cannot be read"
         else:
             place = InFolder(source.url, name, stamp_of(infos[path]))
-            yield Sample(row, str(place), address)
+            yield Sample(row, str(place), address, sum(map(len, files.values())))
 
 
 def _kind(path: str) -> str:

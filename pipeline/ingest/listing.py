@@ -51,7 +51,7 @@ def _find(url: str, wanted: str) -> list[Source]:
                 f"input: cannot tell the format of {one} by its name; set `input_format` to csv, "
                 "tsv, jsonl, json, parquet or webdataset"
             )
-        info = fs.info(one)
+        info = _info(fs, one)
         found.append(
             Source(
                 fs.unstrip_protocol(one), known, fs.ukey(one), info.get("size") or 0,
@@ -59,6 +59,20 @@ def _find(url: str, wanted: str) -> list[Source]:
             )
         )  # fmt: skip
     return found
+
+
+def _info(fs: Any, path: str) -> Any:
+    """What the file system says of a file. InputError for anything but a file: reading a pipe would
+    wait for ever, and a device has no end."""
+    try:
+        info = fs.info(path)
+    except OSError as error:  # a link to nothing, or to itself
+        raise InputError(f"input: {path} cannot be read: {first_line(error)}") from error
+    if info.get("type", "file") != "file":
+        raise InputError(
+            f"input: {path} is a pipe, a socket or a device; remove it, or name the list's files"
+        )
+    return info
 
 
 def _partition(path: str, folder: str) -> tuple[tuple[str, str | None], ...]:

@@ -66,14 +66,16 @@ def line_ends(data: bytes) -> Places:
     return np.flatnonzero((view == _LF) | (view == _CR))
 
 
-def find_rows(data: bytes, mark: bytes, columns: int, limit: int, *, whole: bool) -> Block:
-    """The rows of a block that begins with one; `mark` is the delimiter.
+def find_rows(
+    data: bytes, mark: bytes, columns: int, limit: int, lines: Places, *, whole: bool
+) -> Block:
+    """The rows of a block that begins with one; `mark` is the delimiter, `lines` the `line_ends`.
 
     `columns` is the number of a row's cells; a quoted cell has at most `limit` bytes. Unless
     `whole` (the file ends with the block), the block is settled up to a cell that it opens and
     does not close.
     """
-    block = _Text(data, mark, columns, limit, whole, line_ends(data))
+    block = _Text(data, mark, columns, limit, whole, lines)
     runs = _runs(block)
     if not len(runs.first):
         return Block(block.lines, [])
@@ -133,6 +135,8 @@ def _any_holds_row(block: _Text, opens: Places, closes: Places) -> bool:
 
 def _holds_row(block: _Text, first: int, last: int) -> bool:
     """Whether a line that begins within these bytes is a complete row."""
+    if _LINE_END.search(block.data, first, last) is None:
+        return False
     after = _LINE_END.search(block.data, last)
     stop = after.start() if after else len(block.data)
     if block.data.find(b"//", first, stop) < 0:

@@ -1,52 +1,37 @@
 """Reads CSV, TSV, JSON lines and Parquet into batches of rows, including the invalid rows."""
 
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ingest.delimited import BLOCK, read_header, read_rows
+from pipeline.ingest import bounds
+from pipeline.ingest.bounds import LongLine, check_columns, lines_of
+from pipeline.ingest.delimited import LONGEST, read_header, read_rows
 from pipeline.ingest.dialect import header_names
 from pipeline.ingest.documents import read_document
 from pipeline.ingest.embedded import path_column, plain_schema
 from pipeline.ingest.folders import read_folder
 from pipeline.ingest.names import YFCC, YFCC_QUOTED
-from pipeline.ingest.samples import ADDRESS, FIRST, parse_object
+from pipeline.ingest.raw import OWN, ByKey, Raw
+from pipeline.ingest.samples import ADDRESS, FIRST, Sample, parse_object
 from pipeline.ingest.source import BOM, Source, reading
+from pipeline.ingest.tables import as_bytes, check_table, read_columns
 from pipeline.ingest.tars import read_tar
 from pipeline.ingest.types import NUMBERS, json_type, kept_type
 from pipeline.table.stored import INTERNAL, InTable
 from pipeline.words.errors import InputError
 
 BATCH = 10_000
-OWN = (INTERNAL, ADDRESS)
-"""The columns that files with pictures have by themselves."""
 _LINES_TRIED = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Rows as read: values by column (Arrow arrays from Parquet, texts as bytes), and the lines
-    that could not be parsed."""
-
-    rows: int
-    columns: dict[str, Sequence[Any]]
-    broken: list[str]
-    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Of files that hold pictures: their places (INTERNAL) and addresses (ADDRESS). Kept apart, so
-    that no key of a list can pass for them."""
-
-    def column(self, name: str) -> Sequence[Any]:
-        """The cells of a column, null where the file has none."""
-        found = self.own if name in OWN else self.columns
-        return found.get(name, [None] * self.rows)
 
 
 def check_source(source: Source) -> None:
@@ -63,11 +48,14 @@ def check_source(source: Source) -> None:
             head = handle.read(4)
         is_gzip, named_gzip = head[:2] == b"\x1f\x8b", source.compression == "gzip"
         if source.format == "parquet":
+            if head == b"PARE":
+                raise InputError(f"input: {source.url} is encrypted; decrypt it first")
             if head != b"PAR1":
                 raise InputError(
                     f"input: {source.url} is not Parquet, whatever its name says; check "
                     "`input_format`"
                 )
+            check_table(source)
             return
         if is_gzip != named_gzip:
             says = "not gzip: remove .gz from its name" if named_gzip else "gzip; name it .gz"
@@ -88,14 +76,15 @@ def _check_text(source: Source, head: bytes) -> None:
 
 def _check_lines(source: Source) -> None:
     with source.open() as handle:
-        lines = (handle.readline(BLOCK) for _ in range(_LINES_TRIED))
-        filled = [line for line in lines if line.strip()]
-    if filled and filled[0].removeprefix(BOM).strip() in (b"[", b"[{"):
+        lines = islice(lines_of(handle, LONGEST), _LINES_TRIED)
+        filled = [line for line in lines if isinstance(line, LongLine) or line.strip()]
+    texts = [line for line in filled if not isinstance(line, LongLine)]
+    if texts and texts[0].removeprefix(BOM).strip() in (b"[", b"[{"):
         raise InputError(f"input: {source.url} is a JSON array; write one object a line")
-    if filled and not any(parse_object(line) for line in filled):
+    if filled and not any(parse_object(line) for line in texts):
         raise InputError(
             f"input: no line of {source.url} is a JSON object; check `input_format`, or write one "
-            "object a line"
+            f"object a line, of at most {LONGEST:,} bytes and {bounds.MOST_COLUMNS:,} keys"
         )
 
 
@@ -104,8 +93,9 @@ def read_batches(source: Source) -> Iterator[Raw]:
     as a whole cannot be read."""
     with reading(source):
         for raw in _READERS[source.format](source):
-            constant = {name: [value] * raw.rows for name, value in source.partition}
-            yield replace(raw, columns={**constant, **raw.columns}) if constant else raw
+            constant: Any = {name: [value] * raw.rows for name, value in source.partition}
+            both: Mapping[str, Sequence[Any]] = ChainMap(cast(Any, raw.columns), constant)
+            yield replace(raw, columns=both) if constant else raw
 
 
 @lru_cache(maxsize=1)
@@ -133,6 +123,7 @@ def read_schema(source: Source) -> dict[str, pa.DataType]:
             head = next(_BY_VALUES[source.format](source), None)
             if head is None:
                 return {}  # a tar without samples, too
+            check_columns(source.url, head.columns)
             kinds = [(name, json_type(cells)) for name, cells in head.columns.items()]
             kinds = [(name, pa.float64() if name in NUMBERS else kind) for name, kind in kinds]
         else:
@@ -151,7 +142,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _check_names(source: Source, names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    check_columns(source.url, names)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise InputError(f"input: {source.url} has two columns named `{repeated[0]}`; rename one")
     for name in names:
@@ -180,9 +172,13 @@ def _unquoted(cell: bytes | None) -> bytes | None:
 def _read_lines(source: Source) -> Iterator[Raw]:
     rows: list[dict[str, Any]] = []
     broken: list[str] = []
+    size = 0
 
     with source.open() as handle:
-        for line in handle:
+        for line in lines_of(handle, LONGEST):
+            if isinstance(line, LongLine):
+                broken.append(str(line))
+                continue
             if not line.removeprefix(BOM).strip():
                 continue
             row = parse_object(line)
@@ -190,71 +186,80 @@ def _read_lines(source: Source) -> Iterator[Raw]:
                 broken.append(line.decode(errors="replace").rstrip("\r\n"))
             else:
                 rows.append(row)
-            if len(rows) + len(broken) >= BATCH:
+            size += len(line)
+            if len(rows) + len(broken) >= BATCH or size >= bounds.AT_ONCE:
                 yield _of_rows(rows, broken)
-                rows, broken = [], []
+                rows, broken, size = [], [], 0
     if rows or broken:
         yield _of_rows(rows, broken)
 
 
 def _read_document(source: Source) -> Iterator[Raw]:
-    rows = read_document(source)
-    while batch := list(islice(rows, BATCH)):
-        yield _of_rows(batch, [])
+    rows: list[dict[str, Any]] = []
+    broken: list[str] = []
+    total = 0
+    for row, size in read_document(source):
+        if isinstance(row, str):
+            broken.append(row)
+        else:
+            rows.append(row)
+        total += size
+        if len(rows) + len(broken) >= BATCH or total >= bounds.AT_ONCE:
+            yield _of_rows(rows, broken)
+            rows, broken, total = [], [], 0
+    if rows or broken:
+        yield _of_rows(rows, broken)
 
 
 def _read_samples(source: Source) -> Iterator[Raw]:
     samples = (read_tar if source.format == "webdataset" else read_folder)(source)
-    size = FIRST
-    while batch := list(islice(samples, size)):
-        found = [one for one in batch if not isinstance(one, str)]
-        own = {INTERNAL: [one.place for one in found], ADDRESS: [one.address for one in found]}
-        broken = [one for one in batch if isinstance(one, str)]
-        yield replace(_of_rows([one.row for one in found], broken), own=own)
-        size = BATCH
+    most = FIRST
+    found: list[Sample] = []
+    broken: list[str] = []
+    size = 0
+    for one in samples:
+        if isinstance(one, str):
+            broken.append(one)
+        else:
+            found.append(one)
+            size += one.size
+        if len(found) + len(broken) >= most or size >= bounds.AT_ONCE:
+            yield _of_samples(found, broken)
+            found, broken, size, most = [], [], 0, BATCH
+    if found or broken:
+        yield _of_samples(found, broken)
+
+
+def _of_samples(found: Sequence[Sample], broken: list[str]) -> Raw:
+    own = {INTERNAL: [one.place for one in found], ADDRESS: [one.address for one in found]}
+    return replace(_of_rows([one.row for one in found], broken), own=own)
 
 
 def _of_rows(rows: list[dict[str, Any]], broken: list[str]) -> Raw:
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in names}
-    return Raw(len(rows), columns, broken)
+    return Raw(len(rows), ByKey(rows), broken)
 
 
 def _read_parquet(source: Source) -> Iterator[Raw]:
     first = 0
     with source.open() as handle:
-        file = pq.ParquetFile(handle)
+        schema = pq.read_schema(handle)
         names: list[str] | None = None
-        path = path_column(file.schema_arrow, source.picture)
+        path = path_column(schema, source.picture)
         if source.picture:
-            names = plain_schema(file.schema_arrow, source).names
+            names = plain_schema(schema, source).names
             names += [path[0]] if path else []
-        for batch in file.iter_batches(batch_size=BATCH, columns=names):
-            columns: dict[str, Any] = {
-                name: _undecoded(column)
-                for name, column in zip(batch.schema.names, batch.columns, strict=True)
-            }
+        for batch, cut in read_columns(source, handle, names, BATCH):
+            columns: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
             if path:
                 whole = columns.pop(source.picture.rpartition(".")[0])
-                columns[path[1]] = _undecoded(whole.field(0))
+                columns[path[1]] = as_bytes(whole.field(0))
             own: dict[str, Sequence[str]] = {}
             if source.picture:
                 rows = range(first, first + batch.num_rows)
                 places = (InTable(source.url, source.picture, i, source.stamp) for i in rows)
                 own = {INTERNAL: [*map(str, places)], ADDRESS: [f"{source.url}#{i}" for i in rows]}
-            yield Raw(batch.num_rows, columns, [], own)
+            yield Raw(batch.num_rows, columns, [], own, cut)
             first += batch.num_rows
-
-
-def _undecoded(column: pa.Array) -> pa.Array:
-    """Text as bytes: Parquet does not check UTF-8, and a bad cell must affect only its row."""
-    types = pa.types
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if types.is_string(kind) or types.is_string_view(kind):
-        return column.cast(pa.binary())
-    return column.cast(pa.large_binary()) if types.is_large_string(kind) else column
 
 
 _BY_VALUES: dict[str, Callable[[Source], Iterator[Raw]]] = {

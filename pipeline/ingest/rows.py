@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest.bounds import MOST_CAPTIONS
 from pipeline.ingest.cells import readable, to_cells
-from pipeline.ingest.reading import Raw
+from pipeline.ingest.raw import Raw
 from pipeline.ingest.samples import ADDRESS
 from pipeline.words.uid import make_uid
 
@@ -32,7 +34,10 @@ def to_table(
     The first of the columns `caption` that is not empty is the caption. A list of captions gives a
     row for each.
     """
-    raw, cells = with_captions(raw, caption)
+    used = {url, *([caption] if isinstance(caption, str) else caption)}
+    used |= {source for source, _ in passthrough.values()}
+    wanted = {name: raw.columns[name] for name in used if name in raw.columns}
+    raw, cells = with_captions(replace(raw, columns=wanted), caption)
 
     given = readable(raw.column(url))
     if ADDRESS in raw.own:
@@ -44,12 +49,18 @@ def to_table(
     others: dict[str, pa.Array] = {}
     misfit = np.zeros(raw.rows, bool)
     for name, (source, kind) in passthrough.items():
-        array, bad = to_cells(raw.column(source), kind, lambda value: as_text(value)[0])
+        column = _without(raw.column(source), raw.cut.get(source, ()))
+        array, bad = to_cells(column, kind, lambda value: as_text(value)[0])
+        bad[[*raw.cut.get(source, ())]] = True
         others[name] = pa.concat_arrays([array, pa.nulls(len(raw.broken), kind)])
         misfit |= bad
     reasons = list(errors)
-    for row in np.flatnonzero(misfit):
+    for row in np.flatnonzero(misfit).tolist():
         reasons[row] = reasons[row] or "cell_invalid"
+    for name in (url, *([caption] if isinstance(caption, str) else caption)):
+        for row in raw.cut.get(name, ()):
+            if reasons[row] != "caption_oversize":  # its start is enough to tell
+                reasons[row] = "cell_invalid"
     arrays = {
         "uid": pa.array(uids, pa.string()),
         "url": pa.array(urls, pa.string()),
@@ -61,9 +72,26 @@ def to_table(
 
 
 def with_captions(raw: Raw, caption: str | tuple[str, ...]) -> tuple[Raw, list[Any]]:
-    """The rows, each as often as it has captions, and the captions' cells."""
+    """The rows, each as often as it has captions, and the captions' cells; a list of more captions
+    than `bounds.MOST_CAPTIONS` is null and noted in `cut`."""
     names = (caption,) if isinstance(caption, str) else caption
-    return _one_caption_a_row(raw, _captions([raw.column(name) for name in names]))
+    cells = _captions([raw.column(name) for name in names])
+    many = [i for i, c in enumerate(cells) if isinstance(c, list) and len(c) > MOST_CAPTIONS]
+    if many:
+        cells = _without(cells, many)
+        raw = replace(raw, cut={**raw.cut, names[0]: [*raw.cut.get(names[0], ()), *many]})
+    return _one_caption_a_row(raw, cells)
+
+
+def _without(column: Sequence[Any], rows: Sequence[int]) -> Any:
+    """The column with nulls in these rows."""
+    if not rows:
+        return column
+    if isinstance(column, pa.Array):
+        kept = np.arange(len(column))
+        return column.take(pa.array(kept, mask=np.isin(kept, rows)))
+    gone = set(rows)
+    return [None if i in gone else cell for i, cell in enumerate(column)]
 
 
 def _captions(columns: Sequence[Sequence[Any]]) -> list[Any]:
@@ -97,7 +125,9 @@ def _one_caption_a_row(raw: Raw, captions: list[Any]) -> tuple[Raw, list[Any]]:
     columns = {name: _taken(cells, index) for name, cells in raw.columns.items()}
     own = {name: [cells[row] for row in index] for name, cells in raw.own.items()}
     captions = [one for some in lists for one in some]
-    return Raw(len(index), columns, raw.broken, own), captions
+    gone = {name: set(rows) for name, rows in raw.cut.items()}
+    cut = {name: [i for i, row in enumerate(index) if row in rows] for name, rows in gone.items()}
+    return Raw(len(index), columns, raw.broken, own, cut), captions
 
 
 def _taken(cells: Sequence[Any], index: list[int]) -> Sequence[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.ingest.bounds import DEEPEST, MOST_COLUMNS, is_deep
 from pipeline.ingest.source import BOM
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "avif", "bmp", "tif", "tiff")
@@ -27,6 +28,8 @@ class Sample:
     row: dict[str, Any]
     place: str
     address: str
+    size: int
+    """Bytes of its side files."""
 
 
 ADDRESS = "\0address"
@@ -37,12 +40,26 @@ its own."""
 
 
 def parse_object(text: bytes) -> dict[str, Any] | None:
-    """A JSON object, with invalid UTF-8 bytes as lone surrogates; None if it is not an object."""
+    """A JSON object, as `parse_value` gives it; None for anything else."""
     try:
-        value = json.loads(text.removeprefix(BOM).decode(errors="surrogateescape"))
-    except (ValueError, RecursionError):
+        value = parse_value(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def parse_value(text: bytes) -> Any:
+    """A JSON value, with invalid UTF-8 bytes as lone surrogates. ValueError if it is none, or
+    beyond the bounds of a row."""
+    try:
+        value = json.loads(text.removeprefix(BOM).decode(errors="surrogateescape"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if isinstance(value, dict) and len(value) > MOST_COLUMNS:
+        raise ValueError("too many keys")
+    if text.count(b"[") + text.count(b"{") > DEEPEST and is_deep(value):
+        raise ValueError("nested too deep")
+    return value
 
 
 def sample_row(files: Mapping[str, bytes]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config.job import Job
+from pipeline.ingest.bounds import MOST_COLUMNS, too_wide
 from pipeline.ingest.buckets import ORDER, SHARD
 from pipeline.ingest.cells import readable
 from pipeline.ingest.dialect import with_dialect
@@ -25,6 +26,7 @@ from pipeline.ingest.types import (
     are_exact,
     are_whole,
     common_type,
+    count_fields,
     holds_null,
     is_nested,
 )
@@ -103,6 +105,9 @@ def find_listing(job: Job, taken: frozenset[str]) -> Listing:
         _pair(job, schema, source) for source, schema in zip(sources, schemas, strict=True)
     )
     others = _others(job, sources, schemas, pairs)
+    count = sum(map(count_fields, others.values()))
+    if count > MOST_COLUMNS:
+        raise too_wide(names, f"{count:,}")
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
     used = {name.casefold() for name in taken | {c.name for c in SHARD_COLUMNS} | _ADDED_LATER}
     if others.pop(INTERNAL, None) is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+from fsspec.spec import AbstractBufferedFile
 
+from pipeline.ingest.bounds import is_plain_bomb, unpacks_too_far
 from pipeline.words.errors import InputError
 
 COMPRESSIONS = {
@@ -61,11 +64,47 @@ class Source:
         return self.delimiter or {"csv": ",", "tsv": "\t"}.get(self.format, "")
 
     def open(self) -> Any:
+        """The file's bytes, unpacked. Reading them raises InputError where they are more than a
+        packed file of its size may have."""
         packed = self.compression
         if packed == "zstd":  # fsspec has it only with another package
             handle = pa.PythonFile(fsspec.open(self.url, "rb").open(), "r")
-            return io.BufferedReader(pa.CompressedInputStream(handle, "zstd"))
-        return fsspec.open(self.url, "rb", compression=packed).open()
+            return io.BufferedReader(_Unpacked(self, pa.CompressedInputStream(handle, "zstd")))
+        found = fsspec.open(self.url, "rb", compression=packed).open()
+        if packed is not None:
+            return io.BufferedReader(_Unpacked(self, found), _READ)
+        # A store's file has no bound for the length of a line.
+        is_text = self.format in ("csv", "tsv", "jsonl", "json")
+        return (
+            io.BufferedReader(found, _READ)
+            if is_text and isinstance(found, AbstractBufferedFile)
+            else found
+        )
+
+
+_READ = 1 << 20
+
+
+class _Unpacked(io.RawIOBase):
+    """The bytes of a packed file, as far as one of its size may unpack."""
+
+    def __init__(self, source: Source, handle: Any) -> None:
+        self._source, self._handle, self._bytes = source, handle, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._handle.read(len(buffer))
+        buffer[: len(data)] = data
+        self._bytes += len(data)
+        if is_plain_bomb(self._source.size, self._bytes):
+            raise unpacks_too_far(self._source.url, "it", self._source.size)
+        return len(data)
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 def compression_of(path: str) -> str | None:
@@ -79,14 +118,22 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
+_BROKEN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error,
+           lzma.LZMAError)  # fmt: skip
+
+
 @contextlib.contextmanager
 def reading(source: Source) -> Iterator[None]:
     """InputError, naming the file, for the readers' errors on a broken file or another format."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, EOFError, zlib.error) as error:
+    except _BROKEN as error:
         raise InputError(
             f"input: {source.url} cannot be read: {first_line(error)}; is the file whole?"
+        ) from error
+    except MemoryError as error:  # Arrow's, too
+        raise InputError(
+            f"input: {source.url} needs more memory than there is: {first_line(error)}"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"input: {source.url} is not UTF-8: {first_line(error)}") from error

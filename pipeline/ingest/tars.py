@@ -12,6 +12,22 @@ from pipeline.table.stored import InTar, Nowhere
 from pipeline.words.errors import InputError
 
 _BLOCK = tarfile.BLOCKSIZE
+_HEADER = 1 << 20
+"""Bytes of a header's extension, such as a long name."""
+_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE,
+               tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)  # fmt: skip
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose extensions are bounded; tarfile reads them into memory whatever their size."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if self.type in _EXTENSIONS and self.size > _HEADER:
+            raise tarfile.ReadError(
+                f"the header at byte {self.offset:,} has {self.size:,} bytes, of at most "
+                f"{_HEADER:,}"
+            )
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 @dataclass
@@ -22,6 +38,9 @@ class _Sample:
     files: dict[str, bytes] = field(default_factory=dict)
     pictures: dict[str, InTar] = field(default_factory=dict)
     oversize: bool = False
+
+    def has(self, kind: str) -> bool:
+        return kind in self.files or kind in self.pictures
 
 
 def read_tar(source: Source) -> Iterator[Sample | str]:
@@ -39,7 +58,7 @@ def read_tar(source: Source) -> Iterator[Sample | str]:
             if not stem or (stem.startswith("__") and stem.endswith("__")):
                 continue  # hidden files, and WebDataset's own `__…__`
             key, kind = f"{folder}{slash}{stem}", kind.lower()
-            if sample is None or sample.key != key or kind in sample.files | sample.pictures:
+            if sample is None or sample.key != key or sample.has(kind):
                 if sample is not None:
                     yield _row(source, sample)
                 # A key that comes again is another sample, so it needs another address.
@@ -65,7 +84,8 @@ def _row(source: Source, sample: _Sample) -> Sample | str:
         return f"{address}: its side files cannot be read"
     kind = next((kind for kind in (*PICTURES, *sample.pictures) if kind in sample.pictures), None)
     place = sample.pictures[kind] if kind is not None else Nowhere(source.url, source.stamp)
-    return Sample(row, str(place), address + (f".{kind}" if kind else ""))
+    size = sum(map(len, sample.files.values()))
+    return Sample(row, str(place), address + (f".{kind}" if kind else ""), size)
 
 
 def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
@@ -74,7 +94,7 @@ def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo
     while True:
         handle.seek(start)
         try:
-            with tarfile.open(fileobj=handle, mode="r:") as tar:
+            with tarfile.open(fileobj=handle, mode="r:", tarinfo=_Header) as tar:
                 last = start - 1
                 for member in tar:
                     # A header may say anything, also what leads tarfile back to an earlier one.
@@ -88,7 +108,7 @@ def _members(source: Source, handle: BinaryIO) -> Iterator[tuple[tarfile.TarInfo
                     kept: Any = tar
                     kept.members = []  # tarfile keeps every member otherwise
                 end = tar.offset
-        except (tarfile.TarError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"input: {source.url} is no whole tar: {error}") from error
         following = _after_end(source, handle, end)
         if following is None:

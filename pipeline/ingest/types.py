@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from pipeline.ingest.bounds import DEEPEST_TYPE, MOST_COLUMNS
+
 NUMBERS = ("similarity", "punsafe", "pwatermark", "aesthetic", "width", "height", "WIDTH", "HEIGHT")
 """Columns of public lists that hold numbers; in CSV and TSV all other columns are read as text."""
 EXACT = 2**53
@@ -16,17 +18,19 @@ EXACT = 2**53
 
 def kept_type(kind: pa.DataType) -> pa.DataType:
     """A Parquet column's type in the sample table: numbers, times, booleans, text, and lists and
-    structs of them stay, the rest is text: bytes, maps, lists and structs that hold these, and a
-    decimal of over 38 digits, which DuckDB cannot hold."""
-    return _kept_nested(kind) or pa.string() if is_nested(kind) else _kept_plain(kind)
+    structs of them stay, the rest is text: bytes, maps, lists and structs that hold these or
+    are deep, and a decimal of over 38 digits, which DuckDB cannot hold."""
+    return _kept_nested(kind, 0) or pa.string() if is_nested(kind) else _kept_plain(kind)
 
 
-def _kept_nested(kind: pa.DataType) -> pa.DataType | None:
+def _kept_nested(kind: pa.DataType, depth: int) -> pa.DataType | None:
+    if depth > DEEPEST_TYPE:
+        return None
     if _is_list(kind):
-        member = _kept_nested(kind.value_type)
+        member = _kept_nested(kind.value_type, depth + 1)
         return None if member is None else _list_of(member)
     if kinds.is_struct(kind):
-        fields = [(field.name, _kept_nested(field.type)) for field in kind]
+        fields = [(field.name, _kept_nested(field.type, depth + 1)) for field in kind]
         return None if any(one is None for _, one in fields) or not fields else pa.struct(fields)
     kept = None if is_nested(kind) else _kept_plain(kind)
     is_text = kinds.is_string(kind) or kinds.is_large_string(kind)
@@ -74,23 +78,26 @@ def json_type(values: Sequence[Any]) -> pa.DataType:
     Lists stay lists if all their members are of one type, and objects structs if all have the same
     keys; any others are JSON text.
     """
-    try:
-        return _json_type(values) or pa.string()
-    except RecursionError:
-        return pa.string()
+    return _json_type(values, 0) or pa.string()
 
 
-def _json_type(values: Sequence[Any]) -> pa.DataType | None:
+def _json_type(values: Sequence[Any], depth: int) -> pa.DataType | None:
     present = [value for value in values if value is not None]
     if not present:
         return pa.null()
     if all(isinstance(value, str) for value in present):
         return pa.string()
+    if depth == DEEPEST_TYPE:
+        return None
     if all(isinstance(value, list) for value in present):
-        member = _json_type([one for value in present for one in value])
+        member = _json_type([one for value in present for one in value], depth + 1)
         return None if member is None else _list_of(member)
     if all(isinstance(value, dict) and value.keys() == present[0].keys() for value in present):
-        fields = [(key, _json_type([value[key] for value in present])) for key in present[0]]
+        if len(present[0]) > MOST_COLUMNS:
+            return None
+        fields = [
+            (key, _json_type([value[key] for value in present], depth + 1)) for key in present[0]
+        ]
         known = fields and all(kind is not None for _, kind in fields)
         return pa.struct(fields) if known else None
     if all(isinstance(value, bool) for value in present):
@@ -148,6 +155,13 @@ def _common_member(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     common = common_type(a, b)
     either = kinds.is_string(a) != kinds.is_string(b) and not any(map(kinds.is_null, (a, b)))
     return None if either else common
+
+
+def count_fields(kind: pa.DataType) -> int:
+    """The columns that a Parquet file has for a column of this type."""
+    if _is_list(kind):
+        return count_fields(kind.value_type)
+    return sum(count_fields(field.type) for field in kind) if kinds.is_struct(kind) else 1
 
 
 def holds_null(kind: pa.DataType) -> bool:

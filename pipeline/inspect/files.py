@@ -13,8 +13,8 @@ import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from pipeline.engine.damage import find_damage
+from pipeline.table.disk import full
 from pipeline.table.run import Run
-from pipeline.table.storage import full
 
 SCHEME = "run"
 READ_ONLY = "a run's tables are only read here"
@@ -101,7 +101,7 @@ def raise_if_not_sql(run: Run, error: duckdb.Error) -> None:
     """
     if isinstance(error, _OF_SQL) or READ_ONLY in str(error):
         return
-    if (stopped := full(error, run.folder)) is not None:
+    if (stopped := full(error, run.folder.local_path)) is not None:
         raise stopped from error
     if (damage := find_damage(run)) is not None:
         raise damage from error

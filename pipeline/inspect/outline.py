@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.ingest.cells import readable
-from pipeline.ingest.reading import Raw, first_rows
+from pipeline.ingest.raw import Raw
+from pipeline.ingest.reading import first_rows
 from pipeline.ingest.rows import as_text, with_captions
 from pipeline.ingest.samples import ADDRESS
 from pipeline.ingest.schema import Listing

@@ -1,6 +1,7 @@
 """`winnow plan`: what a run would do, and why."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,10 +11,12 @@ from rich.text import Text
 from pipeline.config.job import Job
 from pipeline.engine.plan import Node
 from pipeline.engine.product import CURRENT, Status
+from pipeline.engine.space import check_space, space_for_rest
 from pipeline.engine.why import short
 from pipeline.inspect.outline import SAMPLED
 from pipeline.inspect.plain import plain
 from pipeline.table.run import Run
+from pipeline.words.sizes import size
 
 VALUE = 60
 """Characters of a cell of the list that are shown at most."""
@@ -21,9 +24,10 @@ VALUE = 60
 
 def preview(job: Job) -> dict[str, Any]:
     """For each product: keys to make, keys in all, and why; what the list is taken for, as
-    `pipeline.inspect.outline` gives it; and the list's own scores to judge by. Writes nothing.
+    `pipeline.inspect.outline` gives it; the list's own scores to judge by; and the disk space, as
+    `pipeline.engine.space.Space` has it (null where it is not known). Writes nothing.
 
-    InputError for a job that cannot be run.
+    InputError for a job that cannot be run, and for a disk that is certainly too small.
     """
     from pipeline.engine.runner import claim, prepare
     from pipeline.inspect.outline import outline
@@ -50,11 +54,14 @@ def preview(job: Job) -> dict[str, Any]:
             row["todo"] = None
             row["why"] = why if why != CURRENT else "up to date, except for what the input changes"
         rows.append(row)
+    space = space_for_rest(plan, found)
+    check_space(space, run.folder.url)
     return {
         "run": run.folder.url,
         "input": outline(prepared.listing),
         "listed_scores": list(prepared.job.columns.scores),
         "stages": rows,
+        "space": asdict(space) if space is not None else None,
     }
 
 
@@ -84,7 +91,16 @@ def render(answer: Mapping[str, Any]) -> Group:
     if answer["listed_scores"]:
         names = ", ".join(answer["listed_scores"])
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
-    return Group(*lists, Text(f"what `winnow run` would do in {answer['run']}, in shards"), table)
+    head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
+    return Group(*lists, head, table, *_space(answer["space"]))
+
+
+def _space(space: Mapping[str, int] | None) -> list[RenderableType]:
+    if space is None or not space["needed"]:
+        return []
+    tight = space["free"] < space["needed"]
+    text = f"\nabout {size(space['needed'])} more on disk, where {size(space['free'])} are free"
+    return [Text(f"{text}; it may not fit" if tight else text, style="red" if tight else "")]
 
 
 def _list(entry: Mapping[str, Any]) -> list[RenderableType]:

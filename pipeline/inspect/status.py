@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline.engine.parts import Parts, product_parts
 from pipeline.table.part import part_folder
 from pipeline.table.run import Run
+from pipeline.words.sizes import size
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -123,15 +124,3 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{stage['seconds']:,.1f}", size(stage["bytes"]), "cached" if stage["cached"] else "",
         )  # fmt: skip
     return table
-
-
-def size(value: float) -> str:
-    """Bytes as text, in powers of 1,000."""
-    if value < 1000:
-        return f"{value:,.0f} B"
-    units = iter(("kB", "MB", "GB", "TB", "PB"))
-    unit = next(units)
-    value /= 1000
-    while value >= 1000 and unit != "PB":
-        value, unit = value / 1000, next(units)
-    return f"{value:,.1f} {unit}"

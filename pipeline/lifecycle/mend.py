@@ -17,12 +17,12 @@ from pipeline.engine.runner import (
     tidy,
 )
 from pipeline.export.finish import MANIFEST
-from pipeline.inspect.status import size
 from pipeline.lifecycle.verify import INDEX, NOT_CHECKED, Damage, find_all_damage
 from pipeline.table.run import Run
 from pipeline.table.tombstones import NAME as TOMBSTONES
 from pipeline.words.errors import InputError
 from pipeline.words.progress import Reporter
+from pipeline.words.sizes import size
 
 SHOWN = 20
 KEPT = ("resolved.json", TOMBSTONES)

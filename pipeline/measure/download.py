@@ -1,7 +1,6 @@
 """The download stage: from URLs to stored pictures, hashes and reasons."""
 
 import difflib
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -133,21 +132,17 @@ class DownloadStage(TableStage):
         table = shard.table(*self.reads)
         invalid = table["input_error"].is_valid().to_pylist()
         wanted = [i for i in range(len(table)) if rows[i] and not invalid[i]]
-        with tempfile.NamedTemporaryFile(prefix="winnow-", suffix=".tar", delete=False) as handle:
-            tar = Path(handle.name)
-        try:
-            results, held_back = self._fetch(shard, table, wanted, tar)
-            records = []
-            for i in range(len(table)):
-                if i in results:
-                    records.append(_record(results[i]))
-                else:
-                    records.append({"status": "invalid" if invalid[i] else "skipped"})
-            schema = pa.schema([(column.name, column.type) for column in FETCH_COLUMNS])
-            measured = pa.Table.from_pylist(records, schema=schema)
-        except BaseException:
-            tar.unlink(missing_ok=True)
-            raise
+        assert shard.scratch is not None
+        tar = shard.scratch / f"{self.name}.tar"
+        results, held_back = self._fetch(shard, table, wanted, tar)
+        records = []
+        for i in range(len(table)):
+            if i in results:
+                records.append(_record(results[i]))
+            else:
+                records.append({"status": "invalid" if invalid[i] else "skipped"})
+        schema = pa.schema([(column.name, column.type) for column in FETCH_COLUMNS])
+        measured = pa.Table.from_pylist(records, schema=schema)
         summary = fetch_summary(measured)
         if held_back >= 1:
             summary[HELD_BACK] = int(held_back)
@@ -163,27 +158,23 @@ class DownloadStage(TableStage):
 
         urls = table["url"].to_pylist()
         places = _places(shard, table)
-        with tempfile.TemporaryDirectory(prefix="winnow-") as scratch:
-            spool = Spool(Path(scratch) / "spool")
-            try:
-                known = self._listed(shard, table["uid"], wanted)
-                asked = [i for i in wanted if i not in known]
-                found = fetch_urls(
-                    [urls[i] for i in asked], self.config, spool,
-                    forgotten=Tombstones.read(shard.run.folder).sha256,
-                    stored=[places[i] for i in asked],
-                )  # fmt: skip
-                results = {**dict(zip(asked, found, strict=True)), **known}
-                for kind, column in self.expected.items():
-                    hashes = [as_text(value)[0] for value in table[column].to_pylist()]
-                    # A tar's pictures were mostly made anew since the list noted their hashes.
-                    hashes = [h if not p else None for h, p in zip(hashes, places, strict=True)]
-                    results = {i: verify(r, kind, hashes[i]) for i, r in results.items()}
-                spool.write_tar(
-                    tar, [(f"{i:06d}.jpg", r.span) for i, r in sorted(results.items()) if r.span]
-                )
-            finally:
-                spool.close()
+        with Spool(tar.parent) as spool:
+            known = self._listed(shard, table["uid"], wanted)
+            asked = [i for i in wanted if i not in known]
+            found = fetch_urls(
+                [urls[i] for i in asked], self.config, spool,
+                forgotten=Tombstones.read(shard.run.folder).sha256,
+                stored=[places[i] for i in asked],
+            )  # fmt: skip
+            results = {**dict(zip(asked, found, strict=True)), **known}
+            for kind, column in self.expected.items():
+                hashes = [as_text(value)[0] for value in table[column].to_pylist()]
+                # A tar's pictures were mostly made anew since the list noted their hashes.
+                hashes = [h if not p else None for h, p in zip(hashes, places, strict=True)]
+                results = {i: verify(r, kind, hashes[i]) for i, r in results.items()}
+            spool.write_tar(
+                tar, [(f"{i:06d}.jpg", r.span) for i, r in sorted(results.items()) if r.span]
+            )
         return results, spool.held_back
 
     def _listed(

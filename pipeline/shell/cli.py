@@ -100,23 +100,21 @@ def plan(
 @app.command()
 def status(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Show the progress of a run: shards done per stage, quarantined ones, disk space used."""
-    from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.status import render
     from pipeline.inspect.status import status as read
 
-    with reading(run_folder) as run:
-        _show(read(run), json_, render)
+    _show(asked(run_folder, read), json_, render)
 
 
 @app.command()
 def stats(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Count rows by reason, recomputed from the parts' files."""
-    from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.stats import render
     from pipeline.inspect.stats import stats as read
 
-    with reading(run_folder) as run:
-        _show(read(run), json_, render)
+    _show(asked(run_folder, read), json_, render)
 
 
 @app.command()
@@ -126,12 +124,11 @@ def explain(
     json_: options.Json = False,
 ) -> None:
     """Show why one row was kept or dropped: every measurement and every rule."""
-    from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.explain import explain as read
     from pipeline.inspect.explain_text import render
 
-    with reading(run_folder) as run:
-        _show(read(run, sample_), json_, render)
+    _show(asked(run_folder, lambda run: read(run, sample_)), json_, render)
 
 
 @app.command()
@@ -222,11 +219,10 @@ def verify(
 @app.command()
 def report(run_folder: options.RunFolder, json_: options.Json = False) -> None:
     """Write report.html into the run folder: one self-contained page for auditors."""
-    from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.report.product import Report
 
-    with reading(run_folder) as run:
-        path = Report(run).write()
+    path = asked(run_folder, lambda run: Report(run).write())
     print(json.dumps({"report": path}) if json_ else path)
 
 

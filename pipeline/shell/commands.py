@@ -20,13 +20,14 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
     """A whole run with training, sampling and report: the exit code and the answer."""
     from pipeline.engine.damage import watched
     from pipeline.engine.runner import execute, prepare
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.stats import stats
 
     prepared = prepare(job)
-    with watched(prepared.run):
-        with reporter() as reporting:
-            result = execute(prepared, job_file, reporting)
-        answer = {"run": result.run.folder.url, **stats(result.run), **result.paths}
+    with watched(prepared.run), reporter() as reporting:
+        result = execute(prepared, job_file, reporting)
+    counts = asked(result.run.folder.url, stats)
+    answer = {"run": result.run.folder.url, **counts, **result.paths}
     if result.export is None:
         lost = {one["stage"] for one in result.quarantined}
         what = "shards of the export are" if "export" in lost else "every shard is"
@@ -49,6 +50,7 @@ def run_and_report(job: Job, job_file: Path | None, as_json: bool) -> int:
 def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool) -> int:
     """Fetch the rows that `where` matches again, and what follows; the exit code."""
     from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.stats import stats
     from pipeline.lifecycle.retry import lines, retry
 
@@ -56,8 +58,8 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
         before = _exported(run)
         with reporter() as reporting:
             result, tried = retry(run, where, scheduler, reporting)
-        paths = result.paths if result is not None else {}
-        answer: dict[str, Any] = {"run": run.folder.url, **tried, **stats(run), **paths}
+    paths, counts = (result.paths if result is not None else {}), asked(run_folder, stats)
+    answer: dict[str, Any] = {"run": run.folder.url, **tried, **counts, **paths}
     answer["quarantined"] = result.quarantined if result is not None else []
     answer["notes"] = model_note(run) if _exported(run) != before else []
     _print_answer(answer, lines(tried), as_json)
@@ -67,15 +69,16 @@ def retry_rows(run_folder: str, where: str, scheduler: str | None, as_json: bool
 def forget_rows(run_folder: str, named: "Iterable[Named]", dry_run: bool, as_json: bool) -> int:
     """Take rows down and bring the export up to date; the exit code."""
     from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.stats import stats
     from pipeline.lifecycle.forget import forget, lines
 
-    with reading(run_folder) as run:
-        with reporter() as reporting:
-            result, answer = forget(run, named, dry_run, reporting)
-        words = lines(answer)
-        answer = {"run": run.folder.url, **answer, **(stats(run) if run.index else {})}
-        answer |= result.paths if result is not None else {}
+    with reading(run_folder) as run, reporter() as reporting:
+        result, answer = forget(run, named, dry_run, reporting)
+    words = lines(answer)
+    counts = asked(run_folder, stats) if run.index else {}
+    answer = {"run": run.folder.url, **answer, **counts}
+    answer |= result.paths if result is not None else {}
     answer["quarantined"] = result.quarantined if result is not None else []
     _print_answer(answer, words, as_json)
     return INCOMPLETE if answer["quarantined"] else DONE
@@ -152,11 +155,10 @@ def render_answer(answer: dict[str, Any], last: Any = None) -> None:
 def show_query(run_folder: str, sql: str, form: str | None) -> None:
     """Print a query's result as `json`, as `csv`, or as text: a table for a terminal, lines with
     tabs for a pipe."""
-    from pipeline.engine.damage import reading
+    from pipeline.inspect.asked import asked
     from pipeline.inspect.query import query, render, write_delimited
 
-    with reading(run_folder) as run:
-        table = query(run, sql)
+    table = asked(run_folder, lambda run: query(run, sql))
     screen = console()
     if form == "json":
         print(json.dumps(table.to_pylist(), indent=1, default=str))

@@ -47,6 +47,9 @@ class ShardData:
     columns: Mapping[str, str]
     folders: Mapping[str, str]
     masks: tuple[Mask, ...] = ()
+    scratch: Path | None = None
+    """A local folder for the files that a table stage makes of the shard: those of its output are
+    moved out of it, and the rest is removed."""
     _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
     """Cached results of `lets_in`, by stage."""
     _cells: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False, repr=False)

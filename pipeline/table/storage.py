@@ -2,9 +2,7 @@
 
 import contextlib
 import copy
-import errno
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -13,19 +11,7 @@ from pathlib import Path
 
 import fsspec
 
-from pipeline.words.errors import StorageError
-
-_FULL = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE}
-)
-"""Error numbers of a full or broken disk; no mistake of a program has these."""
-_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
-"""Error numbers of a folder that may not be written to."""
-_WORDS = re.compile(
-    "|".join(re.escape(os.strerror(code)) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-    # numpy's message for a short write, for which the C library gives no error number.
-    + r"|\d+ requested and \d+ written"
-)
+from pipeline.table.disk import writing
 
 
 class Folder:
@@ -57,6 +43,11 @@ class Folder:
 
     def path(self, name: str = "") -> str:
         return f"{self._root}/{name}" if name else self._root
+
+    @property
+    def local_path(self) -> str | None:
+        """The folder's path on a local disk; None on an object store."""
+        return self._root if self.is_local else None
 
     def exists(self, name: str) -> bool:
         if self.is_local:
@@ -115,15 +106,8 @@ class Folder:
 
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[None]:
-        try:
+        with writing(self.local_path or "", self.path(name)):
             yield
-        except StorageError:
-            raise
-        except Exception as error:
-            path = self.path(name)
-            if (why := _refused(error)) or (why := _forbidden(error, self._root)):
-                raise StorageError(f"{path} cannot be written: {why}; {_REPAIR}") from error
-            raise
 
     @contextlib.contextmanager
     def _create(self, name: str) -> Iterator[Path]:
@@ -196,58 +180,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-_REPAIR = "free some space or repair the disk, and the same command goes on from here"
-
-
-def full(error: BaseException, folder: Folder) -> StorageError | None:
-    """The error as a StorageError if a full or broken disk caused it; else None.
-
-    The error does not say on which disk the file was, so the message gives the free space of the
-    folder's disk and of the disk for temporary files.
-    """
-    if isinstance(error, StorageError):
-        return error
-    why = _refused(error)
-    if why is None:
-        return None
-    free = [_free_space(folder.path(), "")] if folder.is_local else []
-    free.append(_free_space(tempfile.gettempdir(), " for temporary files (TMPDIR names another)"))
-    return StorageError(f"a disk takes no more data: {why}; free: {', '.join(free)}; {_REPAIR}")
-
-
-def _free_space(path: str, what: str) -> str:
-    return f"{shutil.disk_usage(path).free / 1e6:,.1f} MB at {path}{what}"
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        one = waiting.pop()
-        if one not in seen:
-            seen.append(one)
-            yield one
-            waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
-
-
-def _refused(error: BaseException) -> str | None:
-    """The disk's error message, if this error or one that caused it came from the disk."""
-    for one in _chain(error):
-        if isinstance(one, OSError) and one.errno in _FULL:
-            return os.strerror(one.errno)
-        # Libraries in C++ and Rust (DuckDB, torch, safetensors) pass on only the message.
-        if (found := _WORDS.search(str(one))) is not None:
-            return found[0]
-    return None
-
-
-def _forbidden(error: BaseException, root: str) -> str | None:
-    """The same for forbidden writes, if the error is about a file below `root`."""
-    for one in _chain(error):
-        if isinstance(one, OSError) and one.errno in _FORBIDDEN:
-            names = (str(name) for name in (one.filename, one.filename2) if name)
-            if any(name.startswith(root) for name in names):
-                return os.strerror(one.errno)
-    return None

@@ -25,6 +25,7 @@ from typing import Any
 from pipeline.words import memory
 from pipeline.words.errors import DiedError
 from pipeline.words.heartbeat import beat, last_beat
+from pipeline.words.interrupts import ignore_terminal
 from pipeline.words.processes import read_frame, send_frame, start_module
 
 _POLL = 0.1
@@ -217,7 +218,7 @@ def ask(*question: Any) -> Any:
 
 def serve(descriptor: int) -> None:
     """Run the function that comes over the socket, and end this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the one that started it
+    ignore_terminal()  # Ctrl-C ends the one that started it
     connection = socket.socket(fileno=descriptor)
     sys.path[:] = pickle.loads(read_frame(connection))  # noqa: S301 - from whoever started us
     link = _Link(connection)

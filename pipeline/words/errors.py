@@ -1,5 +1,7 @@
 """The exceptions, one class for each way in which a command goes on or ends."""
 
+from pipeline.words.sizes import size
+
 
 class InputError(Exception):
     """The job or its input is wrong: one line that names the place and the next step.
@@ -62,7 +64,31 @@ class ClusterLostError(StoppedError):
 
 
 class StorageError(StoppedError):
-    """A disk cannot be written to: it is full, over its quota, broken, or now read-only."""
+    """A disk cannot be written to: it is full, over its quota, broken, closed, or now read-only.
+
+    `free` and `needed` are bytes, if known: the free space of the folder `where`, and about what
+    is still to be written there.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        why: str,
+        remedy: str,
+        free: int | None = None,
+        where: str = "",
+        needed: int | None = None,
+    ) -> None:
+        super().__init__(problem, why, remedy, free, where, needed)  # as it is pickled
+        self.problem, self.why, self.remedy = problem, why, remedy
+        self.free, self.where, self.needed = free, where, needed
+
+    def __str__(self) -> str:
+        where = "there" if self.problem.startswith(self.where) else f"in {self.where}"
+        space = f"; {size(self.free)} free {where}" if self.free is not None else ""
+        if self.needed:
+            space += f"; about {size(self.needed)} needed for what is left"
+        return f"{self.problem}: {self.why}{space}; {self.remedy}, and {GOES_ON}"
 
 
 class PlanMismatchError(RuntimeError):

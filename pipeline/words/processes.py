@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 import pipeline
+from pipeline.words.interrupts import processes_of_ours
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
@@ -37,11 +38,12 @@ def start_module(
     here = str(Path(pipeline.__file__).parents[1])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     descriptor = connection.fileno()
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(descriptor), *words],
-        pass_fds=[descriptor], stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})},
-    )  # fmt: skip
+    with processes_of_ours():
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(descriptor), *words],
+            pass_fds=[descriptor], stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})},
+        )  # fmt: skip
 
 
 def send_frame(connection: socket.socket, data: bytes) -> None:

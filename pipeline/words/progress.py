@@ -3,8 +3,9 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -135,7 +136,36 @@ class Lines:
         print(line, file=self._stream, flush=True)
 
 
+class _Lenient:
+    """A stream that may be gone, or on a full disk: a run does not end because nobody sees it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._going_on():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._going_on():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
+
+
 def reporter() -> contextlib.AbstractContextManager[Reporter]:
     """Bars if stderr is a terminal, else lines."""
-    console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else contextlib.nullcontext(Lines(sys.stderr))
+    stream = cast(TextIO, _Lenient(sys.stderr))
+    console = Console(file=stream)
+    return Bars(console) if console.is_terminal else contextlib.nullcontext(Lines(stream))

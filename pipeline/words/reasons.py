@@ -25,11 +25,11 @@ def _words(kind: Literal["failed", "dropped"], **texts: str) -> dict[str, Reason
 
 INGEST = _words(
     "failed",
-    malformed_row="The input's line could not be parsed (broken JSON, wrong number of fields).",
+    malformed_row="The input's line cannot be parsed (JSON, number of fields) or is too long.",
     invalid_utf8="URL or caption is not valid UTF-8.",
     url_missing="The row has no URL.",
     caption_missing="The row has no caption.",
-    cell_invalid="A cell does not fit its column's type (text among numbers); it is null.",
+    cell_invalid="A cell does not fit its column (text among numbers) or is too long; it is null.",
     caption_oversize="The caption is longer than 100,000 characters; it is cut to that length.",
 )
 

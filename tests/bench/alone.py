@@ -38,7 +38,9 @@ def main(job_file: str, url_file: str, out: str, rows: str) -> None:
         )
         name = f"{number:05d}"
         pq.write_table(table, Path(out) / "run" / "shards" / f"{name}.parquet")
-        shard = ShardData(run, number, dict.fromkeys(table.column_names, "shards"), {})
+        shard = ShardData(
+            run, number, dict.fromkeys(table.column_names, "shards"), {}, scratch=Path(out)
+        )
         output = stage.run(shard, np.ones(len(part), bool))
         pq.write_table(output.table, tars / f"{name}.parquet")
         shutil.move(output.files["tar"], tars / f"{name}.tar")

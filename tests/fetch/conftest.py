@@ -59,7 +59,9 @@ def fetch(tmp_path: Path) -> Iterator[Callable[..., list[Fetched]]]:
     spools: list[Spool] = []
 
     def run(urls: Sequence[str | None], config: DownloadConfig) -> list[Fetched]:
-        spools.append(Spool(tmp_path / f"spool{len(spools)}"))
+        folder = tmp_path / f"spool{len(spools)}"
+        folder.mkdir()
+        spools.append(Spool(folder))
         return fetch_urls(urls, config, spools[-1])
 
     yield run

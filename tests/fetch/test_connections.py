@@ -151,6 +151,7 @@ def test_a_second_shard_in_the_process_waits_for_the_first(serve, config, tmp_pa
     def shard(number: int) -> None:
         # Only the first may reach loopback, so each must use its own opener.
         allow = ("127.0.0.1/32",) if number == 0 else ()
+        (tmp_path / f"{number}").mkdir()
         spool = Spool(tmp_path / f"{number}")
         urls = [f"{server.base}/{i}" for i in range(8)]
         options = config(allow_addresses=allow, thread_count=2)

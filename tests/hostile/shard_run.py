@@ -97,7 +97,7 @@ def run_shard(
     run = Run(folder)
     (folder / "shards").mkdir(parents=True, exist_ok=True)
     pq.write_table(table, folder / "shards" / "00000.parquet")
-    shard = ShardData(run, 0, dict.fromkeys(table.column_names, "shards"), {})
+    shard = ShardData(run, 0, dict.fromkeys(table.column_names, "shards"), {}, scratch=folder)
     stage = download_stage(options, table.schema)
     started = time.monotonic()
     with PeakMemory() as memory:

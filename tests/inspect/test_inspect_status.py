@@ -4,8 +4,9 @@ import os
 from made_run import many_samples, sample
 from rich.console import Console
 
-from pipeline.inspect.status import render, size, status
+from pipeline.inspect.status import render, status
 from pipeline.table.run import Run
+from pipeline.words.sizes import size
 
 
 def shown(renderable) -> str:

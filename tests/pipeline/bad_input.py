@@ -1,6 +1,7 @@
 """Wrong inputs and jobs, and what the one-line error must contain."""
 
 import gzip
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,22 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     "a column name with NUL": (
         text("x.jsonl", '{"url": "u", "caption": "c", "a\\u0000": 1}\n'), {"input": "x.jsonl"},
         ["the column name 'a\\x00' is no text"],
+    ),
+    # Beyond all bounds; `test_list_bounds.py` and `test_table_bounds.py` have more.
+    "a hundred thousand columns": (
+        text("x.csv", "url,caption" + ",c" * 100_000 + "\n"), {"input": "x.csv"},
+        ["x.csv has more than 5,000 columns", "at most 5,000"],
+    ),
+    "a line of 20 MB": (
+        text("x.tsv", "x" * 20_000_000), {"input": "x.tsv"},
+        ["x.tsv has no line but those of more than 16,777,216 bytes", "is it TSV?"],
+    ),
+    "a cell of millions of values": (
+        parquet("x.parquet", url=["u"], caption=["c"], z=[[0] * 17_000_000]),
+        {"input": "x.parquet"}, ["x.parquet: row group 0 claims 17,000,000 values of `z.list"],
+    ),
+    "a pipe for a list": (
+        lambda folder: os.mkfifo(folder / "x.csv"), {"input": "x.csv"}, ["x.csv is a pipe"],
     ),
     # The job's keys.
     "unknown key": (None, {"shardsize": 5}, ["unknown key `shardsize`", "`shard_size`"]),

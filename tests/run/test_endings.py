@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from distributed.scheduler import NoValidWorkerError
 from test_kill import _delay, _wait_for, slow_site  # noqa: F401 - a fixture
 
 from pipeline.engine.executors.dask import clusters_fault
-from pipeline.words.errors import ClusterLostError, StalledError, StorageError
+from pipeline.words.errors import ClusterLostError, StalledError
 
 GOES_ON = "the same command goes on from here"
 
@@ -29,113 +28,6 @@ def line_of(ended: subprocess.CompletedProcess[str], code: int) -> str:
     assert len(messages) == 1, ended.stderr
     assert ended.stderr.splitlines()[-1] == messages[0], ended.stderr
     return messages[0]
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """`disk(kilobytes, options)`: mounts a small disk in memory; a second call changes its size."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted: list[str] = []
-
-    def mount(kilobytes: int, options: str = "rw") -> Path:
-        how = ["remount", options] if mounted else [options]
-        options = ",".join([*how, f"size={kilobytes}k"])
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("there is no `mount`")
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        mounted.append(options)
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@pytest.mark.parametrize(
-    ("kilobytes", "where"),
-    [(32, "runs/job, "), (180, "/parts/download-"), (700, "/export/")],
-    ids=["ingest", "part", "export"],
-)
-def test_a_full_disk(kilobytes, where, alone, disk):
-    folder = disk(kilobytes)
-    job = alone.job(alone.site.rows, output=str(folder / "runs"))
-
-    line = line_of(alone.winnow("run", str(job)), 3)
-
-    assert str(folder) in line
-    assert where in line
-    assert "No space left on device" in line
-    assert line.endswith(GOES_ON)
-    disk(20_000)
-    ended = alone.winnow("run", str(job))
-    assert ended.returncode == 0, ended.stderr
-    assert "36 kept" in ended.stdout
-
-
-def test_a_disk_without_space_for_temporary_files(alone, disk):
-    folder = disk(100)
-    ended = alone.winnow("run", str(alone.job()), env={**os.environ, "TMPDIR": str(folder)})
-
-    line = line_of(ended, 3)
-    assert f"0.1 MB at {folder} for temporary files (TMPDIR names another)" in line
-
-
-def test_a_limit_of_a_files_size(alone):
-    """Like the limit of a file system or a user; needs no privilege."""
-    ended = alone.winnow(
-        "run",
-        str(alone.job()),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
-    )
-
-    assert "File too large" in line_of(ended, 3)
-
-
-def test_a_disk_that_is_full_before_any_work(alone, disk):
-    folder = disk(40)
-    with contextlib.suppress(OSError):
-        (folder / "ballast").write_bytes(bytes(1 << 20))
-
-    line = line_of(alone.winnow("run", str(alone.job(output=str(folder / "runs")))), 2)
-
-    assert f"{folder}/runs/job cannot be written to: No space left on device" in line
-
-
-def test_a_folder_that_is_not_writable(alone, disk):
-    folder = disk(1_000, "ro")
-    job = alone.job(output=str(folder / "runs"))
-
-    ended = alone.winnow("run", str(job))
-
-    assert line_of(ended, 2) == (
-        f"winnow: {folder}/runs/job cannot be written to: Read-only file system; "
-        "repair that, or give the job another `output`"
-    )
-    assert ended.stderr.count("\n") == 1
-
-
-def test_a_folder_that_becomes_read_only(alone, disk):
-    """A disk is mounted read-only after an error."""
-    folder = disk(20_000)
-    job = alone.job(output=str(folder / "runs"))
-    assert alone.winnow("run", str(job)).returncode == 0
-    disk(20_000, "ro")
-
-    for command in (
-        ["retry", "--where", "true"],
-        ["forget", "--url", alone.site.rows[0]["url"]],
-    ):
-        line = line_of(alone.winnow(command[0], f"{folder}/runs/job", *command[1:]), 2)
-        assert "cannot be written to: Read-only file system" in line
-    line = line_of(alone.winnow("report", f"{folder}/runs/job"), 3)
-    assert f"{folder}/runs/job/report.json cannot be written: Read-only file system" in line
-    for command in (["status"], ["stats"], ["sql", "select count(*) from samples"]):
-        assert alone.winnow(command[0], f"{folder}/runs/job", *command[1:]).returncode == 0
 
 
 def test_a_file_in_the_folders_place(alone):
@@ -210,28 +102,6 @@ def test_a_worker_that_cannot_be_started(alone, monkeypatch):
     assert str(caught.value).endswith(GOES_ON)
 
 
-def _heed_ctrl_c() -> None:
-    """A shell has its background jobs ignore SIGINT, and with them the tests' processes."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.mark.parametrize("executor", ["inline", "dask"])
-def test_ctrl_c(alone, slow_site, executor):  # noqa: F811
-    _delay(slow_site, 0.3)
-    job = alone.job(cluster={"executor": executor})
-    command = [sys.executable, "-m", "pipeline", "run", str(job)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
-    )  # fmt: skip
-    _wait_for(alone.folder / "runs" / "job", "parts/download-*/00000.json", process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-
-    ended = subprocess.CompletedProcess(command, process.returncode, out, err)
-    assert line_of(ended, 130) == f"winnow: stopped; {GOES_ON}"
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("command", ["status", "stats", "sql", "explain", "report"])
 def test_a_closed_output_pipe(command, as_json, finished):
@@ -255,21 +125,6 @@ def finished(site, tmp_path_factory):
     lab = Lab(site, tmp_path_factory.mktemp("finished"))
     lab.run(lab.job())
     return lab
-
-
-@pytest.mark.parametrize(
-    "error",
-    [OSError(28, "No space left on device"), OSError("1000 requested and 60 written"),
-     RuntimeError("IO Error: Could not write file: No space left on device")],
-)  # fmt: skip
-def test_a_task_whose_disk_is_full_ends_the_run_and_not_its_shard(error, lab, monkeypatch):
-    def run(self, shard, wanted):
-        raise error
-
-    monkeypatch.setattr("pipeline.measure.captions.captions.CaptionsStage.run", run)
-
-    with pytest.raises(StorageError, match="a disk takes no more data: "):
-        lab.run(lab.job())
 
 
 class _Dead(KilledWorker):

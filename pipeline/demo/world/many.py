@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.demo.world.canvas import Pixels
 from pipeline.demo.world.draw import draw
 from pipeline.demo.world.scene import Scene, random_scene
+from pipeline.words.interrupts import processes_of_ours
 from pipeline.words.processes import spawning
 
 _CHUNK = 250
@@ -32,8 +33,12 @@ def draw_many(
     if processes <= 1 or len(jobs) <= 1:
         chunks = [_chunk(job) for job in jobs]
     else:
-        with ProcessPoolExecutor(processes, spawning(), initializer=cv2.setNumThreads,
-                                 initargs=(1,)) as pool:  # fmt: skip
+        with (
+            processes_of_ours(),
+            ProcessPoolExecutor(
+                processes, spawning(), initializer=cv2.setNumThreads, initargs=(1,)
+            ) as pool,
+        ):
             chunks = list(pool.map(_chunk, jobs))
     if not chunks:
         return np.empty((0, size, size, 3), np.uint8), []

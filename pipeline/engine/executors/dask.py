@@ -174,8 +174,10 @@ def clusters_fault(error: BaseException, every_shard: bool) -> ClusterLostError 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses Dask's log about a lost scheduler, which the driver reports in one line."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    """Suppresses what Dask logs of a lost scheduler, which the driver reports in one line, and of
+    connections that close while the cluster is ended."""
+    names = ("distributed", "distributed.client", "asyncio", "tornado.application")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:

@@ -7,6 +7,7 @@ this machine can reach loopback too, and who reaches a Dask scheduler can run co
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import spawn
@@ -16,6 +17,7 @@ from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.words.errors import GOES_ON, ClusterLostError
+from pipeline.words.interrupts import block_terminal, held_signals, processes_of_ours
 from pipeline.words.processes import keep_working_folder_out
 from pipeline.words.threads import VARIABLE
 
@@ -45,7 +47,8 @@ def local_cluster(config: ClusterConfig) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_main_left_out())
         with _starting():
-            cluster = stack.enter_context(contextlib.closing(_start(config)))
+            with held_signals(), processes_of_ours():
+                cluster = stack.enter_context(contextlib.closing(_start(config)))
             client = stack.enter_context(Client(cluster, set_as_default=False))
             client.wait_for_workers(Shape.of(config).workers + 1, timeout=60)
         yield client
@@ -53,6 +56,7 @@ def local_cluster(config: ClusterConfig) -> Iterator[Client]:
 
 def _start(config: ClusterConfig) -> SpecCluster:
     keep_working_folder_out()
+    _silence_tracker()
     shape = Shape.of(config)
     # Without loopback's address here, Dask would listen on all of them.
     secret = {"host": "127.0.0.1", "protocol": "tls://", "security": Security.temporary()}
@@ -63,7 +67,7 @@ def _start(config: ClusterConfig) -> SpecCluster:
         options = {
             "nthreads": 1,
             "resources": {kind: 1},
-            "preload": ["pipeline.words.quiet_exit"],
+            "preload": ["pipeline.words.worker_process"],
             "env": variables | {"NO_ALBUMENTATIONS_UPDATE": "1", VARIABLE: str(threads)},
             "memory_limit": config.memory_limit if config.memory_limit != "0" else 0,
             "dashboard": False,
@@ -87,16 +91,26 @@ def _start(config: ClusterConfig) -> SpecCluster:
     )  # fmt: skip
 
 
+def _silence_tracker() -> None:
+    """Workers that are killed cannot clean up; multiprocessing then does, and prints a warning."""
+    rule, others = "ignore:resource_tracker:UserWarning", os.environ.get("PYTHONWARNINGS", "")
+    if rule not in others:
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [others, rule]))
+
+
 @contextlib.contextmanager
 def _main_left_out() -> Iterator[None]:
-    """Keeps workers, also those that are started again later, from importing the main module.
+    """Keeps workers, also those that are started again later, from importing the main module, and
+    from getting the terminal's signals.
 
-    `multiprocessing` does so in every process that it spawns, because tasks might be defined there;
-    ours are not. A script without `if __name__ == "__main__":` would start itself once more.
+    `multiprocessing` imports it in every process that it spawns, because tasks might be defined
+    there; ours are not. A script without `if __name__ == "__main__":` would start itself once more.
     """
     original = spawn.get_preparation_data
 
     def without_main(name: str) -> dict[str, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            block_terminal()  # called right before the process is started, in the same thread
         return {k: v for k, v in original(name).items() if not k.startswith("init_main")}
 
     spawn.get_preparation_data = without_main

@@ -5,6 +5,7 @@ FD: a picture's bytes after their length (4 bytes, big endian); in answer the le
 object and of all that follows it, then the object, then the bytes whose sizes it names.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -51,7 +52,8 @@ def main(descriptor: int, recipe: Recipe) -> None:
     connection = socket.socket(fileno=descriptor)
     if sys.platform == "linux":
         _bound_memory(recipe.decode_memory_mb)
-    send_frame(connection, READY)
+    with contextlib.suppress(OSError):  # the other side has ended meanwhile: so does the loop
+        send_frame(connection, READY)
     # Decoders print warnings about hostile pictures; they are of no use here.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -59,7 +61,7 @@ def main(descriptor: int, recipe: Recipe) -> None:
     while True:
         try:
             data = bytes(read_frame(connection))
-        except EOFError:
+        except (EOFError, OSError):
             return
         try:
             made = make_picture(data, recipe)

@@ -13,7 +13,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
 from pipeline.inspect.plain import number, rows
-from pipeline.inspect.status import size
+from pipeline.words.sizes import size
 
 HERE = Path(__file__).parent
 _CHARTS = "charts"

@@ -1,0 +1,71 @@
+"""Folders for a task's temporary files: beside the run, or where the job says; none is left over.
+
+A killed process cannot remove its folder. So each folder is locked while it is in use, and a
+process removes the unlocked ones of a place before it makes its first there.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from pipeline.table.disk import writing
+from pipeline.table.storage import Folder
+
+_PREFIX, _SUFFIX = "winnow-", ".tmp"
+
+
+@contextlib.contextmanager
+def scratch(run: Folder, place: str | None = None) -> Iterator[Path]:
+    """A new local folder, removed after the block.
+
+    It is in `place` (the job's `cluster.scratch`), else in the run folder, where there is space for
+    what the run makes, and from where a file is moved into place without being copied; on an object
+    store in the folder for temporary files (TMPDIR). StorageError for a place that cannot be
+    written to.
+    """
+    if place is None:
+        place = run.path() if run.is_local else tempfile.gettempdir()
+    with writing(place), _made(Path(place)) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _made(place: Path) -> Iterator[Path]:
+    place.mkdir(parents=True, exist_ok=True)
+    remove_unused(place)
+    while True:
+        folder = place / f"{_PREFIX}{uuid.uuid4().hex[:12]}{_SUFFIX}"
+        folder.mkdir(mode=0o700)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Another process may have taken it for unused before it was locked.
+        if folder.exists():
+            break
+        os.close(handle)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+@cache
+def remove_unused(place: Path) -> int:
+    """Remove the folders that killed processes left here; their number. Once per process."""
+    removed = 0
+    for folder in place.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                removed += 1
+            finally:
+                os.close(handle)
+    return removed
