@@ -138,17 +138,11 @@ class _Watched:
         return DiedError(f"signal {-code} ({signal.Signals(-code).name})", False)
 
     def _wait(self) -> int:
-        end = time.monotonic() + _GRACE
-        while self._process.returncode is None:
-            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-                self.peak = max(self.peak, memory.peak_of(usage))
-            elif time.monotonic() > end:
-                self._process.kill()
-            else:
-                time.sleep(0.01)
-        return self._process.returncode
+        # The peak that the kernel has of it would be no help: it begins with that of this process.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_GRACE)
+        self._process.kill()
+        return self._process.wait()
 
     def end(self) -> None:
         if self._process.returncode is None:

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +59,6 @@ def resident(pid: int) -> int:
         pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
     return 0
-
-
-def peak_of(usage: resource.struct_rusage) -> int:
-    """The peak of resident memory, bytes; Linux counts kB, macOS bytes."""
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -95,7 +95,7 @@ def test_a_decoder_that_died_while_idle_fails_no_picture(decoders):
 
 
 @pytest.mark.slow
-def test_a_decoder_that_hangs_is_ended():
+def test_a_decoder_that_hangs_is_ended_and_its_picture_made_by_the_next():
     before, slow = children(), Decoders(recipe(), 1, 2.0)
     assert slow.make(GOOD).reason is None
     [pid] = children() - before
@@ -104,8 +104,8 @@ def test_a_decoder_that_hangs_is_ended():
 
     made = slow.make(GOOD)
 
-    assert (made.reason, made.detail) == ("decoder_crash", "no answer after 2 s")
-    assert 1.9 < time.monotonic() - started < 6
+    assert (made.reason, made.detail) == (None, "")
+    assert 1.9 < time.monotonic() - started < 12
     assert pid not in children()
     assert slow.make(GOOD).reason is None
     slow.close()
