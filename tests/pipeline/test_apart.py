@@ -97,6 +97,13 @@ def test_what_it_dies_of(how: str, cause: str) -> None:
     assert (caught.value.cause, caught.value.of_memory) == (cause, False)
 
 
+def test_the_memory_of_the_process_that_started_it_does_not_count() -> None:
+    held = np.ones(45 << 20)  # 360 MiB
+    with pytest.raises(DiedError, match="died of signal 9"):
+        call_apart(end, "kill")
+    assert held.any()
+
+
 @pytest.mark.parametrize(
     ("how", "start", "finish"),
     [
