@@ -148,6 +148,7 @@ def get_on_and_hang(seconds: float) -> None:
     time.sleep(600)
 
 
+@pytest.mark.slow
 def test_one_that_does_not_get_on_is_ended() -> None:
     told: list[str] = []
     started = time.monotonic()
