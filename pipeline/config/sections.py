@@ -231,8 +231,9 @@ class ClusterConfig(Section):
     executor: Literal["auto", "inline", "dask"] = tuning(
         "auto",
         "`dask`: a local cluster, or the `scheduler`'s. `inline`: one process, one task at a time, "
-        "without Dask; for notebooks and small jobs. `auto` is `dask`, except that up to 5 million "
-        "rows are judged again in one process, which is faster than starting workers.",
+        "without Dask; for notebooks and small jobs: what ends a task's process ends the run. "
+        "`auto` is `dask`, except that up to 5 million rows are judged again in one process, which "
+        "is faster than starting workers.",
     )
     scheduler: str | None = tuning(None, "Address (`tcp://…`) or scheduler file of a Dask cluster.")
     compute_workers: int | None = tuning(
@@ -254,7 +255,8 @@ class ClusterConfig(Section):
     stall_timeout: float = tuning(
         3600.0,
         "Seconds without any progress after which Dask ends a task's worker and the task is run "
-        "again; the second time its shard is quarantined. 0: never.",
+        "again; the second time its rows are measured in pieces, to find those at fault, or else "
+        "its shard is quarantined. 0: never.",
         ge=0,
     )
     worker_timeout: float = tuning(

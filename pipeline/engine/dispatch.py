@@ -2,9 +2,10 @@
 
 import contextlib
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.engine import tasks
@@ -16,13 +17,28 @@ from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
 from pipeline.table.runlog import Log
 from pipeline.table.sums import note_sums
-from pipeline.words.errors import InputError, PlanMismatchError, StoppedError
+from pipeline.words.errors import (
+    GOES_ON,
+    DiedError,
+    InputError,
+    PlanMismatchError,
+    StalledError,
+    StoppedError,
+)
+from pipeline.words.memory import is_out_of_memory
 from pipeline.words.progress import Reporter
 
 SHOWN = (
-    "success", "failed", "skipped", "measured", "reused", "kept", "dropped", "in groups", HELD_BACK,
+    "success", "failed", "skipped", "measured", "killed", "reused", "kept", "dropped", "in groups",
+    HELD_BACK,
 )  # fmt: skip
 """Counts of a task's summary that are shown beside its progress bar."""
+
+
+BATCHES = {"embed": "embed.batch_size", "toxicity": "captions.toxicity.batch_size"}
+"""Keys of the job that say how many rows a stage measures at once."""
+MOST_ALONE = 5
+"""Times that a task is submitted to run by itself, if the worker dies each time."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +53,27 @@ class PendingTask:
     step: str = ""
     """The name of its step, if it does not make the products' part itself but prepares it."""
     then: "Callable[[PendingTask, tasks.TimedResult], None] | None" = None
+    rows: int | None = None
+    """The rows that it works on, if these are not all of the shard."""
 
     def describe(self, one: str) -> str:
         """For messages; `one` is what a key counts."""
         where = f", {one} {self.key:05d}" if self.key is not None else ""
         return f"{'+'.join(self.names)}{' ' + self.step if self.step else ''}{where}"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a pending task runs, so that it can be run again by itself."""
+
+    task: PendingTask
+    work: Callable[..., tasks.TimedResult]
+    args: tuple[Any, ...]
+    kind: Kind
+    alone: int = 0
+    """How many times it was submitted to run in a process of its own."""
+    hung: StalledError | None = None
+    """The error if it is run by itself because it stalled twice."""
 
 
 @dataclass
@@ -63,9 +95,15 @@ class Dispatcher:
     remade: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._pending: dict[Handle, PendingTask] = {}
+        self._pending: dict[Handle, _Call] = {}
+        self._suspects: deque[_Call] = deque()
+        """Tasks whose process died. One after another is run by itself, so that none of them can
+        be ended by another one's fault again."""
         self._counts: dict[str, dict[str, int]] = {}
         self._stack = contextlib.ExitStack()
+        self._deadly: set[tuple[str, ...]] = set()
+        """Products of whose tasks one died of more than a few rows. All later ones are run by
+        themselves at once: each would end a worker four times before."""
         self._executor: Executor | None = None
         self._light = False
         self._log = Log(self.plan.run.folder)
@@ -105,31 +143,45 @@ class Dispatcher:
         kind: Kind = "compute",
     ) -> None:
         """Submit `work(run, plan digest, *args)` as this task. StoppedError, see `check_lock`."""
+        self._submit(_Call(task, work, args, kind, int(task.names in self._deadly)))
+
+    def _submit(self, call: _Call) -> None:
         self.plan.run.check_lock()
+        task, work, args = call.task, call.work, call.args
+        if call.alone:
+            stall = self.plan.job.cluster.stall_timeout / 2 if call.hung is not None else None
+            work, args = tasks.run_suspect, (stall, work, *args)
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
-        name = task.describe(self.keys[task.names[0]].removesuffix("s"))
         handle = self.executor.submit(
             work, self.plan.run.folder.url, self.plan.digest, *args,
-            kind=kind, priority=priority, name=name,
+            kind=call.kind, priority=priority, name=self._name(task),
         )  # fmt: skip
-        self._pending[handle] = task
+        self._pending[handle] = call
+
+    def _name(self, task: PendingTask) -> str:
+        return task.describe(self.keys[task.names[0]].removesuffix("s"))
 
     def drain(self, on_lost: Callable[[PendingTask], None] | None = None) -> None:
         """Process results until no task is pending."""
-        while self._pending:
+        while self._pending or self._suspects:
+            if self._suspects and not any(call.alone for call in self._pending.values()):
+                self._submit(self._suspects.popleft())
             handle, answer = self.executor.next()
-            task = self._pending.pop(handle)
-            if isinstance(answer, Failed):
-                self._fail(task, answer)
+            call = self._pending.pop(handle)
+            if not isinstance(answer, Failed):
+                self._note(call.task, answer)
+            elif not self._is_suspect(call, answer.error):
+                if call.hung is not None and isinstance(answer.error, DiedError):
+                    answer = Failed(call.hung, None)  # no row of it was found that does it
+                self._fail(call.task, answer)
                 if on_lost is not None:
-                    on_lost(task)
-            else:
-                self._note(task, answer)
+                    on_lost(call.task)
 
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
         for digest, sums in done.sums.items():
             note_sums(digest, sums)
+        rows = done.rows if task.rows is None else task.rows
         for name, digest in done.digests.items():
             if name not in task.names or task.key is None or not done.finished:
                 continue
@@ -142,14 +194,39 @@ class Dispatcher:
                 if isinstance(value, int):
                     total[key] = total.get(key, 0) + value
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
-            self.reporter.advance(name, done.rows, note)
+            self.reporter.advance(name, rows, note)
+            if killed := own.get("killed"):
+                what = "1 row ends" if killed == 1 else f"{killed} rows end"
+                self.reporter.say(
+                    f"{name}, shard {task.key:05d}: {what} the process also alone (`worker_killed`)"
+                )
         self._log.write(
             event="done", stages=task.names if done.finished else (), step=task.step or None,
-            shard=task.key, rows=done.rows,
+            shard=task.key, rows=rows,
             start=round(done.start, 3), end=round(done.end, 3),
         )  # fmt: skip
         if task.then is not None:
             task.then(task, done)
+
+    def _is_suspect(self, call: _Call, error: BaseException) -> bool:
+        """Whether the task is run again by itself. It has no part in a later death of its worker,
+        but on a small cluster it may be queued on one again that another task ends."""
+        why, hung = "", None
+        if self.executor.has_died(error):
+            why = "was on a worker that died" if call.alone < MOST_ALONE else ""
+        elif call.alone:
+            pass
+        elif is_out_of_memory(error):
+            why = f"ran out of memory ({error})"
+        elif isinstance(error, StalledError) and tasks.measures_rows(call.work):
+            why, hung = "did not get on twice", error
+        if not why:
+            return False
+        if not call.alone:
+            self.reporter.say(f"{self._name(call.task)} {why}; it is run again by itself")
+        self._suspects.append(replace(call, alone=call.alone + 1, hung=call.hung or hung))
+        self._log.write(event="suspect", stages=call.task.names, shard=call.task.key)
+        return True
 
     def _fail(self, task: PendingTask, answer: Failed) -> None:
         """Quarantine the task's key and go on; raise an error that concerns every key."""
@@ -158,9 +235,14 @@ class Dispatcher:
         stopped = stopped or self.executor.fault(error, task.key is None)
         if stopped is not None:
             raise stopped from error
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, DiedError):
+            text = f"{error}{self._next_step(task, error)}"
+            self._deadly.add(task.names)
+            if task.key is None:
+                raise StoppedError(f"{self._name(task)} {text}; {GOES_ON}") from error
         if isinstance(error, InputError | PlanMismatchError) or task.key is None:
             raise error
-        text = f"{type(error).__name__}: {error}"
         keys = self.keys[task.names[0]]
         if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
@@ -171,3 +253,18 @@ class Dispatcher:
         self._log.write(event="failed", stages=task.names, shard=task.key, error=lines)
         one = keys.removesuffix("s")
         self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}: {text}")
+
+    def _next_step(self, task: PendingTask, error: DiedError) -> str:
+        """What a user can do about a process that died, after its message."""
+        if not error.of_memory:
+            return ""
+        cluster = self.plan.job.cluster
+        steps = ["start fewer compute workers (`cluster.compute_workers`)"]
+        if cluster.scheduler is not None:
+            steps = ["give its workers more memory (`dask worker --memory-limit`)"]
+        elif cluster.executor == "inline":
+            steps = ["free memory on this machine"]
+        else:
+            steps.append("give them more memory (`cluster.memory_limit`)")
+        steps += [f"lower `{BATCHES[name]}`" for name in task.names if name in BATCHES]
+        return f"; {', or '.join(steps)}"

@@ -41,6 +41,8 @@ class Driver:
         self.plan, self.reporter = plan, reporter
         self.provenance: dict[str, Any] = {}
         self.statuses: dict[str, Status] = statuses if statuses is not None else {}
+        self.again: Mapping[str, Mapping[int, Sequence[int]]] = {}
+        """Rows to measure again though their parts are up to date, by stage and shard."""
         keys = {product.name: product.keys for product in products}
         self.tasks = Dispatcher(plan, reporter, self.statuses, opening, keys)
 
@@ -123,20 +125,24 @@ class Driver:
 
         def follow(task: PendingTask, done: tasks.TimedResult) -> None:
             assert task.key is not None
-            if done.digests[name] == before[task.key]:
-                return
-            stale = {name}
-            for after in self.plan.nodes:
-                if stale.intersection((*after.upstream, *after.mask_upstream)):
-                    stale.add(after.name)
-                    self.statuses[after.name].digests.pop(task.key, None)
+            if done.digests[name] != before[task.key]:
+                self._look_again_after(name, task.key)
 
         self.tasks.expect(light=False)
         for shard, places in rows.items():
             digests = self._digests([node], shard)
-            task = PendingTask((name,), shard, then=follow)
-            self._submit(task, tasks.run_table, name, shard, digests, places)
+            task = PendingTask((name,), shard, then=follow, rows=len(places))
+            self._submit(task, tasks.run_table, name, shard, digests, {name: places})
         self.tasks.drain()
+
+    def _look_again_after(self, name: str, shard: int) -> None:
+        """Have the parts of a shard that depend on this stage's looked at again, and made if they
+        are not up to date."""
+        stale = {name}
+        for after in self.plan.nodes:
+            if stale.intersection((*after.upstream, *after.mask_upstream)):
+                stale.add(after.name)
+                self.statuses[after.name].digests.pop(shard, None)
 
     def _start(self, name: str) -> None:
         done = sum(self.index.shards[shard][0] for shard in self.statuses[name].digests)
@@ -154,6 +160,10 @@ class Driver:
         """Bring these stages' parts up to date; stages that they read must be so or among them."""
         for node in nodes:
             self._update_status(node)
+            for shard in self.again.get(node.name, ()):
+                self.statuses[node.name].digests.pop(shard, None)
+                self._look_again_after(node.name, shard)
+        for node in nodes:
             self._start(node.name)
             notice = node.stage.notice()
             if notice is not None and not self.statuses[node.name].current:
@@ -221,10 +231,11 @@ class Driver:
         nodes = [self.plan.by_name[name] for name in names]
         digests = self._digests(nodes, shard)
         task = PendingTask(names, shard, then=then)
+        again = {n: self.again[n][shard] for n in names if shard in self.again.get(n, ())}
         if isinstance(nodes[0].stage, PictureStage):
-            self._submit(task, tasks.run_pictures, names, shard, digests)
+            self._submit(task, tasks.run_pictures, names, shard, digests, again)
         else:
-            self._submit(task, tasks.run_table, names[0], shard, digests)
+            self._submit(task, tasks.run_table, names[0], shard, digests, again)
 
     # Stages that work on all shards at once.
 

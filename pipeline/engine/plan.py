@@ -155,8 +155,10 @@ def build_plan(run: Run, job: Job, shard_schema: Mapping[str, pa.DataType]) -> P
         own_masks = stage.masks(masks)
         asked = {makers[name] for mask in own_masks for name in mask.reads if name in makers}
         needed = {makers[name] for name in stage.reads if name in makers} | set(stage.after)
-        if stage.whole:  # its result depends on the masks that it reads its columns through
+        if isinstance(stage, WholeStage):  # the masks that it reads through change its result
             needed |= asked
+            if stage.reads_deaths:
+                needed |= {name for name, node in nodes.items() if not node.stage.whole}
         upstream = tuple(name for name in nodes if name in needed)
         mask_upstream = tuple(name for name in nodes if name in asked and name not in needed)
         recipe = stage.recipe({name: nodes[name].fingerprint for name in upstream})

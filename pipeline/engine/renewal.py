@@ -60,7 +60,7 @@ class Renewal:
         wanted = wanted_rows(plan, node, data)
         base = read_sidecar(_folder(plan, node), data.name) or salvage(plan, node, shard)
         stale = _stale_rows(plan, node, data, expected, base, wanted)
-        if again is not None:
+        if again:
             if stale is None:
                 raise PartError(f"{node.name}, shard {data.name}: the existing part is gone")
             stale = stale | (marked(len(wanted), again) & wanted)
@@ -83,11 +83,13 @@ class Renewal:
         assert self.base is not None
         return self._restamp(plan, self.base)
 
-    def commit(self, plan: Plan, output: Output, start: float) -> tuple[str, Output]:
+    def commit(
+        self, plan: Plan, output: Output, start: float, died: Mapping[int, str] | None = None
+    ) -> tuple[str, Output]:
         """Check the output's rows and columns and commit it; the part's digest and the output.
 
-        If there is a part to keep, only the stale rows are taken from `output`. PartError if rows
-        or columns are wrong.
+        `died` are rows on which the process died, and of what. If there is a part to keep, only
+        the stale rows are taken from `output`. PartError if rows or columns are wrong.
         """
         node, name = self.node, self.data.name
         place = f"{node.name}, shard {name}"
@@ -96,11 +98,15 @@ class Renewal:
             check_rows(own.to_pylist(), found.to_pylist(), place)
         output = replace(output, table=check_columns(node.stage.writes, output.table, place))
         asked, patches = self.wanted, []
+        killed = {str(row): cause for row, cause in (died or {}).items()}
         with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
             if self.base is not None:
                 rows = np.flatnonzero(self.stale).tolist()
                 output = patched(self.data, node.stage, output, rows, folder)
-                if is_same(self.data, node.name, self.base, output):
+                stay = {k: v for k, v in self.base.killed.items() if not self.stale[int(k)]}
+                killed |= stay
+                same = killed.keys() == self.base.killed.keys()
+                if same and is_same(self.data, node.name, self.base, output):
                     return self._restamp(plan, self.base), output
                 asked = self._asked()
                 patches = [*self.base.patches, {"base": self.base.digest, "rows": rows}]
@@ -110,7 +116,7 @@ class Renewal:
                 stage=node.name, fingerprint=node.fingerprint, inputs=self.expected.inputs,
                 rows=output.table.num_rows, seconds=time.monotonic() - start,
                 summary=output.summary, asked=pack_rows(asked), policy=self.expected.policy,
-                patches=patches,
+                patches=patches, killed=killed,
                 # Old pictures and measurements may be impossible or slow to get again.
                 aside=self.base is not None,
             )  # fmt: skip

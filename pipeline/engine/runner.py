@@ -150,10 +150,12 @@ def bring_up_to_date(
     reporter: Reporter,
     *,
     again: Mapping[int, Sequence[int]] | None = None,
+    measure: Mapping[str, Mapping[int, Sequence[int]]] | None = None,
     asked: bool = True,
     begin: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first.
+    """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first,
+    `measure` rows to measure once more, by stage and shard.
 
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
     that takes hours. `begin` is called before anything is written.
@@ -169,7 +171,8 @@ def bring_up_to_date(
     opening = functools.partial(open_executor, config, say=say, packages=packages)
     with contextlib.ExitStack() as stack:
         reached = stack.enter_context(contextlib.ExitStack())
-        if again or not all(statuses[product.name].current for product in keyed):
+        more = bool(again or measure)
+        if more or not all(statuses[product.name].current for product in keyed):
             reached.enter_context(asked_scheduler(config, say=say, packages=packages))
         begin()
         # The report's status depends on the job that is written now.
@@ -178,8 +181,9 @@ def bring_up_to_date(
         write_state(plan.run, products)
         driver = Driver(plan, products, reporter, opening, statuses)
         stack.enter_context(contextlib.closing(driver))
+        driver.again = measure or {}
         wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
-        if not again and all(statuses[product.name].current for product in wanted):
+        if not more and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
         else:

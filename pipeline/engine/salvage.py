@@ -78,7 +78,7 @@ def _without_lost_rows(plan: Plan, folder: Folder, record: Sidecar) -> Sidecar:
             summary=fetch_summary(table), asked=pack_rows(asked),
             policy={**(record.policy or {}), MARK: len(rows)},
             patches=[*record.patches, {"base": record.digest, "rows": rows}],
-            aside=True,
+            killed=record.killed, aside=True,
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -21,17 +21,20 @@ from pipeline.engine.merging import (
     with_merged,
     without_merge,
 )
+from pipeline.engine.pieces import measure_in_pieces
 from pipeline.engine.plan import Node, Plan
 from pipeline.engine.plan_file import load_plan
 from pipeline.engine.renewal import Renewal
+from pipeline.fetch.web.asking import call_with_limits
 from pipeline.measure.decoding import measure_pictures
-from pipeline.measure.stage import Output, PictureStage, TableStage, WholeStage
+from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP, read_parquet
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
 from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.table.sums import known_sums
+from pipeline.words.errors import DiedError
 
 P = ParamSpec("P")
 
@@ -86,17 +89,17 @@ def _open(
 @timed
 def run_table(
     run_url: str, plan_digest: str, name: str, shard: int, digests: Mapping[str, str],
-    again: Sequence[int] | None = None,
+    again: Mapping[str, Sequence[int]] | None = None,
 ) -> TaskResult:  # fmt: skip
     """Bring a table stage's part of one shard up to date.
 
-    `digests` are those of the shard and of the parts that the stage reads. `again` names rows to
-    measure once more though they are up to date.
+    `digests` are those of the shard and of the parts that the stage reads. `again` names rows, by
+    stage, to measure once more though they are up to date.
     """
     plan, start = _open(run_url, plan_digest, [name], shard, digests), time.monotonic()
     node = plan.by_name[name]
     assert isinstance(node.stage, TableStage)
-    renewal = Renewal.of(plan, node, shard, digests, again)
+    renewal = Renewal.of(plan, node, shard, digests, (again or {}).get(name))
     if not renewal.is_needed:
         digest = renewal.note(plan)
         return TaskResult({name: digest}, len(renewal.wanted), {}, (name,))
@@ -106,18 +109,21 @@ def run_table(
     counts = output.summary
     if renewal.base is not None:  # `output` does not count the rows that stay
         counts = {key: value for key, value in counts.items() if key not in ("skipped", "invalid")}
-    rows = len(renewal.wanted) if again is None else len(again)
     untouched = (name,) if renewal.base is not None and digest == renewal.base.digest else ()
-    return TaskResult({name: digest}, rows, counts, untouched)
+    return TaskResult({name: digest}, len(renewal.wanted), counts, untouched)
 
 
 @timed
 def run_pictures(
-    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str]
-) -> TaskResult:
+    run_url: str, plan_digest: str, names: Sequence[str], shard: int, digests: Mapping[str, str],
+    again: Mapping[str, Sequence[int]] | None = None,
+) -> TaskResult:  # fmt: skip
     """Bring picture stages' parts of one shard up to date, in one reading of its pictures."""
     plan, start = _open(run_url, plan_digest, names, shard, digests), time.monotonic()
-    renewals = [Renewal.of(plan, plan.by_name[name], shard, digests) for name in names]
+    more = again or {}
+    renewals = [
+        Renewal.of(plan, plan.by_name[name], shard, digests, more.get(name)) for name in names
+    ]
     needed = [renewal for renewal in renewals if renewal.is_needed]
     done = {r.node.name: r.note(plan) for r in renewals if not r.is_needed}
     untouched = list(done)
@@ -133,6 +139,57 @@ def run_pictures(
             if renewal.base is not None and done[name] == renewal.base.digest:
                 untouched.append(name)
     return TaskResult(done, len(renewals[0].wanted), counts, tuple(untouched))
+
+
+@timed
+def run_suspect(
+    run_url: str, plan_digest: str, stall: float | None, work: Callable[..., TimedResult],
+    *args: Any,
+) -> TaskResult:  # fmt: skip
+    """Run a task of one of these functions again, in a process of its own: it was on a worker that
+    died, by its own fault or by another's, or it hung twice: then `stall` is given.
+
+    If it dies again and measures rows, they are measured in pieces; so they are at once if it hung.
+    A process without progress for `stall` seconds is ended. DiedError if it is not known which rows
+    are at fault.
+    """
+    if stall is None:
+        try:
+            done = call_with_limits(work, run_url, plan_digest, *args)
+        except DiedError:
+            if not measures_rows(work):
+                raise
+        else:
+            return TaskResult(*(getattr(done, each.name) for each in fields(TaskResult)))
+    names, *rest = args
+    return _in_pieces(run_url, plan_digest, stall, [names] if work is run_table else names, *rest)
+
+
+def measures_rows(work: Callable[..., TimedResult]) -> bool:
+    """Whether tasks of this function measure the rows of a shard, each by itself."""
+    return work in (run_table, run_pictures)
+
+
+def _in_pieces(
+    run_url: str, plan_digest: str, stall: float | None, names: Sequence[str], shard: int,
+    digests: Mapping[str, str], again: Mapping[str, Sequence[int]] | None = None,
+) -> TaskResult:  # fmt: skip
+    """Bring stages' parts of one shard up to date, each by itself: only one may be at fault."""
+    plan, done, counts = _open(run_url, plan_digest, names, shard, digests), {}, {}
+    rows = 0
+    for name in names:
+        start = time.monotonic()
+        node, more = plan.by_name[name], (again or {}).get(name)
+        renewal = Renewal.of(plan, node, shard, digests, more)
+        rows = len(renewal.wanted)
+        if not renewal.is_needed:
+            done[name] = renewal.note(plan)
+            continue
+        with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+            output, died = measure_in_pieces(plan, renewal, folder, stall)
+            done[name], output = renewal.commit(plan, output, start, died)
+        counts[name] = output.summary
+    return TaskResult(done, rows, counts)
 
 
 @timed
@@ -153,7 +210,8 @@ def run_prepare(
         return TaskResult({name: part.digest}, part.rows, part.summary, (name,))
     if sidecar is not None and why_stale(sidecar, expected) is None:
         return TaskResult({name: sidecar.digest}, sidecar.rows, {}, finished=False)
-    prepared = stage.prepare(data)
+    prepare: Callable[..., Prepared] = stage.prepare
+    prepared = prepare(data, killed=data.killed()) if stage.reads_deaths else prepare(data)
     dealt = deal(prepared.dealt, stage.key)
     if dealt.num_rows:
         tables = {f"{target}.parquet": prepared.own, dealt_file(shard): dealt}

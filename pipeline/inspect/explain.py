@@ -17,7 +17,7 @@ from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
 from pipeline.table.tombstones import Tombstones
 from pipeline.words.errors import InputError
-from pipeline.words.reasons import FETCH, VOCABULARY, kind_of
+from pipeline.words.reasons import FETCH, MEASURE, VOCABULARY, kind_of
 
 MEMBERS = 20
 """Members of a duplicate group that are listed; the others are counted."""
@@ -55,6 +55,11 @@ def explain(run: Run, key: str) -> dict[str, Any]:
         rules = [{**rule, "values": {}} for rule in rules]
         measurements, passthrough = {}, {}
     takedowns = Tombstones.read(run.folder).took(sample["uid"])
+    died = {
+        part.name: part.sidecars[shard].killed[str(place)]
+        for part in parts
+        if shard in part.sidecars and str(place) in part.sidecars[shard].killed
+    }
     missing = [part.name for part in parts if shard not in part.sidecars]
     reason = sample["reason"]
     return {
@@ -67,7 +72,7 @@ def explain(run: Run, key: str) -> dict[str, Any]:
         "verdict": sample["verdict"],
         "reason": reason,
         "reasons": sample["reasons"] or [],
-        "summary": _summary(sample, rules, duplicates, missing, takedowns),
+        "summary": _summary(sample, rules, duplicates, missing, takedowns, died),
         "meaning": VOCABULARY[reason].text if reason in VOCABULARY else None,
         "measurements": measurements,
         "passthrough": passthrough,
@@ -229,7 +234,7 @@ def _members(
 def _summary(
     sample: Mapping[str, Any], rules: Sequence[Mapping[str, Any]],
     duplicates: Mapping[str, Any] | None, missing: Sequence[str],
-    takedowns: Sequence[Mapping[str, str]],
+    takedowns: Sequence[Mapping[str, str]], died: Mapping[str, str],
 ) -> str:  # fmt: skip
     verdict, reason = sample["verdict"], sample["reason"]
     if verdict == "unfinished":
@@ -240,6 +245,8 @@ def _summary(
         dates = ", ".join(f"{t['date'][:10]} by its {t['kind']}" for t in takedowns)
         return f"{kind_of(reason)}: {reason} — taken down on {dates}"
     because = _because(sample, reason, rules, duplicates)
+    if reason in MEASURE and died:
+        because = "; ".join(f"{stage}: the process died of {what}" for stage, what in died.items())
     return f"{kind_of(reason)}: {reason}" + (f" — {because}" if because else "")
 
 

@@ -12,7 +12,7 @@ from pipeline.engine.parts import Parts, columns_of, index_of, product_parts
 from pipeline.inspect.exported import exported
 from pipeline.inspect.tally import Tally, tally
 from pipeline.table.run import Run
-from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
+from pipeline.words.reasons import FETCH, INGEST, MEASURE, TAKEDOWN, VOCABULARY, kind_of
 
 STYLES = {"kept": "green", "dropped": "yellow", "failed": "red", "unfinished": "magenta"}
 
@@ -94,7 +94,8 @@ def _stage(part: Parts) -> dict[str, Any]:
 def _order(run: Run, found: set[str]) -> list[str]:
     """Those of reading and fetching first, then the job's rules in their order, then the rest."""
     rules = [rule["reason"] for rule in run.job.get("rules") or []]
-    known = dict.fromkeys([*INGEST, *TAKEDOWN, *FETCH, *rules, *VOCABULARY, *sorted(found)])
+    first = [*INGEST, *TAKEDOWN, *FETCH, *MEASURE]
+    known = dict.fromkeys([*first, *rules, *VOCABULARY, *sorted(found)])
     return [reason for reason in known if reason in found]
 
 

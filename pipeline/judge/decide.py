@@ -5,7 +5,7 @@ could be dropped as the duplicate of one that is dropped itself.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,10 @@ from pipeline.table.shard import Mask, ShardData, drawn_for_audit
 from pipeline.table.sql import columns_of, evaluate
 from pipeline.table.stored import STORED
 from pipeline.words.errors import InputError
+from pipeline.words.reasons import MEASURE
 
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
+(KILLED,) = MEASURE
 
 
 class DecideStage(WholeStage):
@@ -43,6 +45,7 @@ class DecideStage(WholeStage):
     name = "decide"
     light = True
     version = 3
+    reads_deaths = True
     key = "group"
 
     def __init__(self, job: Job, schema: Mapping[str, pa.DataType]) -> None:
@@ -108,13 +111,17 @@ class DecideStage(WholeStage):
             "prefer": list(self.job.dedup.prefer),
         }
 
-    def prepare(self, shard: ShardData) -> Prepared:
+    def prepare(self, shard: ShardData, killed: Collection[int] = ()) -> Prepared:
         """`reasons` but for `duplicate`; to the merge go the members of groups.
 
-        Of them it must know who they are, whether no other rule takes them, and their ranks.
+        A row in `killed` has failed, whatever else is known of it. Of the members the merge must
+        know who they are, whether no other rule takes them, and their ranks.
         """
         table = shard.table(*self.reads)
-        failed = pc.coalesce(table["input_error"], table["fetch_reason"]).combine_chunks()
+        died = np.zeros(table.num_rows, bool)
+        died[list(killed)] = True
+        word = pc.if_else(from_flags(died), KILLED, pa.scalar(None, pa.string()))
+        failed = pc.coalesce(table["input_error"], table["fetch_reason"], word).combine_chunks()
         has_failed = is_valid(failed)
         skipped = _codes(table["status"], ["skipped"]) == 0
         reasons = list(dict.fromkeys(rule.reason for rule in self.rules))

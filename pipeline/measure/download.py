@@ -22,11 +22,13 @@ from pipeline.table.part import file_digest, read_sidecar
 from pipeline.table.shard import Rows, ShardData
 from pipeline.table.stored import INTERNAL, STORED
 from pipeline.words.errors import InputError
+from pipeline.words.reasons import MEASURE
 
 if TYPE_CHECKING:
     from pipeline.fetch.lists import HashList
     from pipeline.fetch.writer import Fetched
 
+(KILLED,) = MEASURE
 HELD_BACK = "s held back by per_host and per_host_rate"
 """A count of the summary: seconds over all fetching threads, shown beside the bar."""
 
@@ -94,6 +96,16 @@ class DownloadStage(TableStage):
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
         return fetch_summary(table)
+
+    def with_killed(self, table: pa.Table, killed: Mapping[int, str]) -> pa.Table:
+        cells = {"status": "failed", "fetch_reason": KILLED}
+        for place, field in enumerate(table.schema):
+            if field.name in ("status", "fetch_reason", "error_message"):
+                values = table[field.name].to_pylist()
+                for row, cause in killed.items():
+                    values[row] = cells.get(field.name, f"the process died of {cause}")
+                table = table.set_column(place, field, pa.array(values, field.type))
+        return table
 
     def notice(self) -> str | None:
         if self.config.user_agent_contact is not None:

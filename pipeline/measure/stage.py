@@ -182,6 +182,10 @@ class Stage(ABC):
                 f"pip install {package}"
             ) from None
 
+    def with_killed(self, table: pa.Table, killed: Mapping[int, str]) -> pa.Table:
+        """A part's table, given on which rows its process died and of what; by default as it is."""
+        return table
+
     def summary(self, table: pa.Table) -> dict[str, Any]:
         """A few counts over a whole part, for its sidecar; empty if the stage has none."""
         return {}
@@ -263,6 +267,8 @@ class WholeStage(Stage):
     """
 
     whole = True
+    reads_deaths: ClassVar[bool] = False
+    """Whether its `prepare` gets `killed` as well: rows on which a process of any stage died."""
     key: ClassVar[str | None] = None
     """Column of the dealt rows; a row whose key is null takes no part. None: one partition."""
     rows_at_once: ClassVar[int] = 5_000_000

@@ -26,7 +26,7 @@ from pipeline.measure.registry import registered as stages
 from pipeline.models.heads.registry import GROUP as HEADS_GROUP
 from pipeline.models.heads.registry import registered as head_kinds
 from pipeline.table.columns import SHARD_COLUMNS, STORED_COLUMN, Column
-from pipeline.words.reasons import FETCH, INGEST, RULES, TAKEDOWN
+from pipeline.words.reasons import FETCH, INGEST, MEASURE, RULES, TAKEDOWN
 
 _MADE = "<!-- Made by `make docs` from the code; edit there. -->\n"
 
@@ -180,8 +180,8 @@ def reasons_page() -> str:
         "`winnow stats` recomputes it from the files. Own words in rules start with `x_`.\n",
     ]
     sections = (
-        ("Reading the list", INGEST), ("Fetching", FETCH), ("Taken down", TAKEDOWN),
-        ("Rules", RULES),
+        ("Reading the list", INGEST), ("Fetching", FETCH), ("Measuring", MEASURE),
+        ("Taken down", TAKEDOWN), ("Rules", RULES),
     )  # fmt: skip
     for title, words in sections:
         rows = "\n".join(f"| `{r.name}` | {r.kind} | {_cell(r.text)} |" for r in words.values())

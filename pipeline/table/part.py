@@ -63,6 +63,8 @@ class Sidecar:
     patches: list[dict[str, Any]] = field(default_factory=list)
     """The latest changes of the part, oldest first: `base`, the digest before the change, and
     `rows`, the row numbers in the shard whose cells changed."""
+    killed: dict[str, str] = field(default_factory=dict)
+    """Rows, by number, on which the process that measured them died, and what it died of."""
 
     def encode(self) -> bytes:
         values = asdict(self)
@@ -78,7 +80,7 @@ class Sidecar:
         number = name.partition(".")[0]
         if number.isdecimal() and int(number) != sidecar.shard:
             raise ValueError(f"the record of shard {sidecar.shard}")
-        if sidecar.digests and sidecar.digest != digest_of(sidecar.digests):
+        if sidecar.digests and sidecar.digest != part_digest(sidecar.digests, sidecar.killed):
             raise ValueError("the digest does not fit those of the files")
         return sidecar
 
@@ -112,6 +114,11 @@ def unpack_rows(text: str | None, count: int) -> npt.NDArray[np.bool_]:
 def digest_of(values: Any) -> str:
     """sha256, hex, over the canonical JSON of a value."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def part_digest(digests: Mapping[str, str], killed: Mapping[str, str]) -> str:
+    """The digest of a part: over its files, and over which rows have killed their process."""
+    return digest_of([digests, sorted(killed)] if killed else digests)
 
 
 def file_digest(path: Path) -> str:
@@ -148,6 +155,7 @@ def commit(
     asked: str | None = None,
     policy: Mapping[str, Any] | None = None,
     patches: Sequence[Mapping[str, Any]] = (),
+    killed: Mapping[str, str] | None = None,
     data: Folder | None = None,
     aside: bool = False,
     row_group: int = ROW_GROUP,
@@ -183,7 +191,7 @@ def commit(
         shard=shard,
         rows=rows,
         inputs=dict(inputs),
-        digest=digest_of(digests),
+        digest=part_digest(digests, killed or {}),
         files=sizes,
         digests=digests,
         seconds=round(seconds, 3),
@@ -193,6 +201,7 @@ def commit(
         policy=dict(policy) if policy else None,
         versions={} if aside else versions_of(data, sizes),
         patches=[dict(patch) for patch in patches[-PATCHES_KEPT:]],
+        killed=dict(killed or {}),
     )
     if not folder.is_local:
         note_sums(sidecar.digest, sidecar.digests)
@@ -250,16 +259,20 @@ def settle(folder: Folder, name: str) -> None:
 
 def read_sidecar(folder: Folder, name: str, *, data: Folder | None = None) -> Sidecar | None:
     """The sidecar, or None if it is missing or broken or a file does not have its size."""
-    try:
-        sidecar = Sidecar.decode(folder.read(f"{name}.json"), name)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-    data = data or folder
-    if any(data.size(target) != size for target, size in sidecar.files.items()):
+    sidecar, data = recorded(folder, name), data or folder
+    if sidecar is None or any(data.size(target) != size for target, size in sidecar.files.items()):
         return None
     if not folder.is_local:
         note_sums(sidecar.digest, sidecar.digests)
     return sidecar
+
+
+def recorded(folder: Folder, name: str) -> Sidecar | None:
+    """The sidecar, whether or not its files have their sizes; None without a valid one."""
+    try:
+        return Sidecar.decode(folder.read(f"{name}.json"), name)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def recorded_sums(folder: Folder, name: str, digest: str | None = None) -> Mapping[str, str]:
@@ -269,10 +282,8 @@ def recorded_sums(folder: Folder, name: str, digest: str | None = None) -> Mappi
     """
     if digest is not None and (known := known_sums(digest)) is not None:
         return known
-    try:
-        return Sidecar.decode(folder.read(f"{name}.json"), name).digests
-    except (FileNotFoundError, ValueError, TypeError):
-        return {}
+    record = recorded(folder, name)
+    return record.digests if record is not None else {}
 
 
 def read_sidecars(

@@ -15,9 +15,10 @@ from pipeline.table.arrays import Flags, from_flags, repeat
 from pipeline.table.checked import checked
 from pipeline.table.columns import SIGNALS, with_signals
 from pipeline.table.parquet import names_in, read_file
-from pipeline.table.part import recorded_sums, shard_name
+from pipeline.table.part import Sidecar, digest_of, recorded, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
+from pipeline.table.sums import known_sums
 
 Rows = Flags
 """One boolean per row of a shard, shape (rows,)."""
@@ -57,8 +58,8 @@ class ShardData:
     """Cached results of `lets_in`, by stage."""
     _cells: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False, repr=False)
     """Columns as they were read, by name."""
-    _sums: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
-    """Checksums of the shard's files, by folder."""
+    _records: dict[str, Sidecar | None] = field(default_factory=dict, compare=False, repr=False)
+    """Sidecars of the shard's parts, by folder."""
 
     @property
     def name(self) -> str:
@@ -118,18 +119,41 @@ class ShardData:
     @contextlib.contextmanager
     def _checked(self, folder: str, name: str) -> Iterator[Path]:
         """A local path of one of the shard's files. DamagedError if it is not as it was written."""
-        if folder not in self._sums:
-            self._sums[folder] = self._recorded(folder)
-        place = self.run.folder.sub(folder)
-        with checked(self.run.folder.url, place, name, self._sums[folder].get(name)) as path:
-            yield path
-
-    def _recorded(self, folder: str) -> Mapping[str, str]:
-        """The checksums on record of the shard's files in a folder."""
         if folder == "shards":
             sum_ = self.digests.get(folder) or self.run.sum_of_shard(self.shard)
-            return {f"{self.name}.parquet": sum_} if sum_ is not None else {}
-        return recorded_sums(self.run.folder.sub(folder), self.name, self.digests.get(folder))
+        else:
+            sum_ = self._sums(folder).get(name)
+        with checked(self.run.folder.url, self.run.folder.sub(folder), name, sum_) as path:
+            yield path
+
+    def _sums(self, folder: str) -> Mapping[str, str]:
+        """The checksums of the files of the shard's part, which this process may know already."""
+        digest = self.digests.get(folder)
+        if digest is not None and (known := known_sums(digest)) is not None:
+            return known
+        record = self._record(folder)
+        return record.digests if record is not None else {}
+
+    def _record(self, folder: str) -> Sidecar | None:
+        if folder not in self._records:
+            self._records[folder] = recorded(self.run.folder.sub(folder), self.name)
+        return self._records[folder]
+
+    def killed(self) -> set[int]:
+        """Rows on which a process that measured them died, unless a mask hides what it measured."""
+        found: set[int] = set()
+        for folder in self.folders.values():
+            digest = self.digests.get(folder)
+            if digest is not None and digest_of(known_sums(digest)) == digest:
+                continue  # the digest of a part with such rows covers them too
+            record = self._record(folder)
+            rows = {int(row) for row in record.killed} if record is not None else set()
+            own = {name for name, place in self.columns.items() if place == folder}
+            for mask in self.masks if rows else ():
+                if own & mask.hides:
+                    rows = {row for row in rows if self.lets_in(mask)[row]}
+            found |= rows
+        return found
 
     def array(self, stage: str, suffix: str) -> npt.NDArray[Any]:
         """A companion array, e.g. ("embed", "img.npy"): float16, shape (rows, dim)."""

@@ -28,8 +28,24 @@ class DamagedError(Exception):
 class StalledError(Exception):
     """A task made no progress for `cluster.stall_timeout`, twice, and was given up.
 
-    Its shard is quarantined; the job goes on and ends with exit code 3.
+    If the rows at fault are not found, its shard is quarantined; the job goes on and ends with exit
+    code 3.
     """
+
+
+class DiedError(Exception):
+    """The process of a task died, or could get no more memory, also when it ran by itself.
+
+    `cause` says of what, in words: memory, with its peak and limit, a signal or an exit code. The
+    task's shard is quarantined; the job goes on and ends with exit code 3.
+    """
+
+    def __init__(self, cause: str, of_memory: bool) -> None:
+        super().__init__(cause, of_memory)
+        self.cause, self.of_memory = cause, of_memory
+
+    def __str__(self) -> str:
+        return f"died of {self.cause}"
 
 
 class StoppedError(RuntimeError):

@@ -74,6 +74,12 @@ FETCH = _words(
     image_aspect_ratio="Longer over shorter side above `download.max_aspect_ratio`.",
 )
 
+MEASURE = _words(
+    "failed",
+    worker_killed="A process that fetched or measured this row alone died: it crashed, hung, or "
+    "memory ran out. `winnow retry` tries such rows again.",
+)
+
 TAKEDOWN = _words(
     "dropped",
     forgotten="Taken down by `winnow forget`; only uid and this reason are left of the row.",
@@ -100,7 +106,7 @@ RULES = _words(
 
 UNSHOWN = frozenset({"blocklisted", "forgotten"})
 """Reasons whose rows are only counted: no report shows their captions, URLs or pictures."""
-VOCABULARY: dict[str, Reason] = INGEST | FETCH | TAKEDOWN | RULES
+VOCABULARY: dict[str, Reason] = INGEST | FETCH | MEASURE | TAKEDOWN | RULES
 _CUSTOM = re.compile(r"x_[a-z0-9_]{1,40}")
 
 

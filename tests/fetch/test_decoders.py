@@ -59,19 +59,32 @@ def test_one_process_serves_one_picture_after_another(decoders):
     assert len(children() - before) == 1
 
 
-def test_a_killed_decoder_fails_only_its_own_picture(decoders):
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_killed_decoder_fails_only_its_own_picture_and_not_at_once(decoders, times):
     before = children()
     assert decoders.make(GOOD).reason is None
-    [pid] = children() - before
-    killer = threading.Timer(0.1, os.kill, (pid, signal.SIGKILL))
+    killed: list[Any] = [None]
+
+    def kill() -> None:
+        for pictures in [2, 1][:times]:  # sent to the first process, and to the next
+            while True:
+                child = decoders._slots[0]._child
+                if child not in killed and child._sent == pictures:
+                    break
+                time.sleep(0.001)
+            killed.append(child)
+            os.kill(child.process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
     killer.start()
 
     made = decoders.make(LARGE)
     killer.join()
 
-    assert (made.reason, made.detail) == ("decoder_crash", "the decoder died (signal 9)")
+    found = {1: (None, ""), 2: ("decoder_crash", "the decoder died (signal 9)")}
+    assert (made.reason, made.detail) == found[times]
     assert decoders.make(GOOD).jpeg == make_picture(GOOD, recipe()).jpeg
-    assert pid not in children()
+    assert not {child.process.pid for child in killed[1:]} & (children() - before)
 
 
 def test_a_decoder_that_died_while_idle_fails_no_picture(decoders):
@@ -85,7 +98,7 @@ def test_a_decoder_that_died_while_idle_fails_no_picture(decoders):
 
 
 @pytest.mark.slow
-def test_a_decoder_that_hangs_is_ended():
+def test_a_decoder_that_hangs_is_ended_and_its_picture_made_by_the_next():
     before, slow = children(), Decoders(recipe(), 1, 2.0)
     assert slow.make(GOOD).reason is None
     [pid] = children() - before
@@ -94,8 +107,8 @@ def test_a_decoder_that_hangs_is_ended():
 
     made = slow.make(GOOD)
 
-    assert (made.reason, made.detail) == ("decoder_crash", "no answer after 2 s")
-    assert 1.9 < time.monotonic() - started < 6
+    assert (made.reason, made.detail) == (None, "")
+    assert 1.9 < time.monotonic() - started < 12
     assert pid not in children()
     assert slow.make(GOOD).reason is None
     slow.close()

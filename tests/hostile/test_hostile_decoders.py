@@ -72,6 +72,27 @@ def test_pictures_during_and_after_a_decoder_crash_are_kept(broken):
     assert outcome.seconds + after.seconds < 12
 
 
+@pytest.mark.parametrize(("times", "reason"), [(1, None), (2, "decoder_crash")])
+@pytest.mark.parametrize("fault", ["segfault", "hang", "exhaust", "exit"])
+def test_a_decoder_that_failed_once_does_not_cost_its_picture(
+    tmp_path, serve, run, fault, times, reason
+):
+    shutil.copy(decoder_faults.__file__, tmp_path / "sitecustomize.py")
+    options = {
+        "user_agent_contact": tmp_path.as_uri(),
+        "decode_memory_mb": 256,
+        "decode_timeout": 1.0,
+        "decoders": 1,
+    }
+    site = serve({"/sick": picture(_faulty(f"{fault} {times}")), "/a": good, "/b": good})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        outcome = run([f"{site.base}/{name}" for name in ("a", "sick", "b")], options)
+
+    assert outcome.reasons == [None, reason, None], outcome.rows
+    assert (tmp_path / f"{fault}-asked").read_text() == "x" * 2
+
+
 def test_a_picture_beyond_the_decoders_memory(serve, run):
     site = serve({"/huge": picture(HUGE), "/a": good, "/b": good})
     options = LARGE | {"decode_memory_mb": 256}

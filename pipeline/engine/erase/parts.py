@@ -17,8 +17,8 @@ from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import (
     Sidecar,
-    digest_of,
     file_digest,
+    part_digest,
     part_folder,
     read_sidecar,
     shard_name,
@@ -178,11 +178,13 @@ def erase_part(
                 with folder.local(target) as source:
                     (_zeroed if kind == ".npy" else _without)(source, path, rows)
             sizes[target], digests[target] = path.stat().st_size, file_digest(path)
+    killed = {row: cause for row, cause in sidecar.killed.items() if int(row) not in rows}
     changed = replace(
         sidecar,
         files=sizes,
         digests=digests,
-        digest=digest_of(digests),
+        digest=part_digest(digests, killed),
+        killed=killed,
         versions=versions_of(folder, sizes),
         inputs=dict(inputs) if inputs is not None else sidecar.inputs,
         summary=fetch_summary(table) if sidecar.stage == "download" else sidecar.summary,

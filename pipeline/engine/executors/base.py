@@ -61,6 +61,11 @@ class Executor(ABC):
     def cancel(self) -> None:
         """Cancel all pending tasks: after the end of a run none of its tasks may write."""
 
+    def has_died(self, error: BaseException) -> bool:
+        """Whether the error says that the process died that was to run the task: by the task's
+        fault, or by that of another one that it ran or was to run."""
+        return False
+
     def fault(self, error: BaseException, every_shard: bool) -> StoppedError | None:
         """The StoppedError for an error that the executor caused; None if the task caused it.
 

@@ -113,6 +113,9 @@ class DaskExecutor(Executor):
         for future in flying.values():
             future.cancel()
 
+    def has_died(self, error: BaseException) -> bool:
+        return isinstance(error, KilledWorker)
+
     def fault(self, error: BaseException, every_shard: bool) -> ClusterLostError | None:
         return clusters_fault(error, every_shard)
 
@@ -173,6 +176,9 @@ def _settings() -> Iterator[None]:
         # `Watch` replaces silent workers and gives up waiting, on every scheduler alike.
         "distributed.scheduler.worker-ttl": None,
         "distributed.scheduler.no-workers-timeout": None,
+        # After these seconds without a worker of its name, Dask would end the nanny for good, even
+        # if it is just starting the next one.
+        "distributed.deploy.lost-worker-timeout": "1 day",
         "distributed.worker.memory.terminate": 0.95,
         "distributed.comm.timeouts.connect": "10s",
         # Errors reach the driver, which prints one line and logs the rest.

@@ -10,6 +10,7 @@ from typing import Any
 from distributed import Client, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
+from pipeline.words import memory
 from pipeline.words.heartbeat import last_beat
 
 _METRIC = "winnow_beats"
@@ -74,12 +75,14 @@ class PulsePlugin(SchedulerPlugin):
 
 
 class PulseWorkerPlugin(WorkerPlugin):
-    """Adds the beats of the running tasks, by key, to what a worker's heartbeat holds."""
+    """Adds the beats of the running tasks, by key, to what a worker's heartbeat holds, and tells
+    the worker's process its memory limit."""
 
     name = "winnow-pulse"
 
     def setup(self, worker: Worker) -> None:
         worker.metrics[_METRIC] = _beats
+        memory.set_worker_limit(worker.memory_manager.memory_limit)
 
 
 def _beats(worker: Worker) -> dict[str, float]:

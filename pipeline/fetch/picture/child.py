@@ -19,25 +19,10 @@ import cv2
 from pipeline.fetch.picture.make import Made, make_picture
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.words.failure import printable
+from pipeline.words.processes import read_frame, send_frame
 
 BLOBS = ("jpeg", "phash", "thumb", "plain_pdq")
 READY = b"ready"
-
-
-def read_exactly(connection: socket.socket, size: int) -> memoryview:
-    """`size` bytes; EOFError if the other side ends before."""
-    view, at = memoryview(bytearray(size)), 0
-    while at < size:
-        got = connection.recv_into(view[at:], 0, socket.MSG_WAITALL)
-        if not got:
-            raise EOFError
-        at += got
-    return view
-
-
-def read_frame(connection: socket.socket) -> memoryview:
-    """The bytes after their length."""
-    return read_exactly(connection, int.from_bytes(read_exactly(connection, 4), "big"))
 
 
 def _encode(made: Made) -> bytes:
@@ -68,7 +53,7 @@ def main(descriptor: int, recipe: Recipe) -> None:
     if sys.platform == "linux":
         _bound_memory(recipe.decode_memory_mb)
     with contextlib.suppress(OSError):  # the other side has ended meanwhile: so does the loop
-        connection.sendall(len(READY).to_bytes(4, "big") + READY)
+        send_frame(connection, READY)
     # Decoders print warnings about hostile pictures; they are of no use here.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)

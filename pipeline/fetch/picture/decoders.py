@@ -2,41 +2,26 @@
 
 import contextlib
 import json
-import os
 import queue
-import site
 import socket
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import pipeline
-from pipeline.fetch.picture.child import BLOBS, READY, read_exactly, read_frame
+from pipeline.fetch.picture.child import BLOBS, READY
 from pipeline.fetch.picture.make import Made
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.stopped import FetchStoppedError
 from pipeline.words.failure import printable
-from pipeline.words.interrupts import processes_of_ours
+from pipeline.words.processes import read_exactly, read_frame, send_frame, start_module
 from pipeline.words.reasons import FETCH
 
 _START = 120.0
 """Seconds that a decoder may take to start: on a busy machine its imports alone take several."""
+_TRIES = 2
+"""Processes that a picture may end before it is the picture's fault."""
 _BUFFER = 1 << 20
 _GREATEST = 1 << 30
 """Most bytes of a valid answer: those of a stored picture of the greatest size."""
-
-
-def _import_path() -> str:
-    """PYTHONPATH with which a process finds this package.
-
-    Where it is installed nothing is added: the folder of installed packages would come before the
-    standard library, and img2dataset installs a `dataclasses` of Python 3.6 there.
-    """
-    here = Path(pipeline.__file__).parents[1]
-    installed = {os.path.realpath(folder) for folder in site.getsitepackages()}
-    paths = [] if os.path.realpath(here) in installed else [str(here)]
-    return os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class _BystanderError(Exception):
@@ -50,12 +35,10 @@ class _Child:
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        command = [sys.executable, "-P", "-m", "pipeline.fetch.picture.child"]
-        with theirs, processes_of_ours():
-            self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), recipe.encode()],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": _import_path(), "OMP_NUM_THREADS": "1"},
+        with theirs:
+            self.process = start_module(
+                "pipeline.fetch.picture.child", theirs, recipe.encode(),
+                env={"OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         # One socket object for each direction, because a socket has one timeout for both. Sending
         # may wait until the picture before is done, and then until this one has been read.
@@ -103,7 +86,7 @@ class _Child:
     def _send(self, data: bytes) -> OSError | None:
         """The error if the other side is gone; `ask` finds out which picture was at fault."""
         try:
-            self._out.sendall(len(data).to_bytes(4, "big") + data)
+            send_frame(self._out, data)
         except OSError as error:
             return error
         return None
@@ -198,13 +181,20 @@ class Decoders:
     def make(self, data: bytes) -> Made:
         """`make_picture` in another process; `decoder_crash` if it dies, hangs or lacks memory.
 
+        A picture is tried `_TRIES` times, each time in another process: what ended the first may
+        have been the machine's want of memory or time, or what earlier pictures left in it.
+
         Waits for a free process. FetchStoppedError if none can be started.
         """
         slot = self._free.get()
         try:
+            tries = 0
             while True:
                 with contextlib.suppress(_BystanderError):
-                    return self._make(slot.child(), data)
+                    made = self._make(slot.child(), data)
+                    tries += 1
+                    if made.reason != "decoder_crash" or tries == _TRIES:
+                        return made
         finally:
             self._free.put(slot)
 

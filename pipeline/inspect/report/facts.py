@@ -11,9 +11,9 @@ from pipeline.inspect.plain import number
 from pipeline.inspect.rules import ShownRule
 from pipeline.inspect.view import literal, quote
 from pipeline.measure.registry import registered, step_of
-from pipeline.words.reasons import FETCH, INGEST, TAKEDOWN, VOCABULARY, kind_of
+from pipeline.words.reasons import FETCH, INGEST, MEASURE, TAKEDOWN, VOCABULARY, kind_of
 
-READING = INGEST | FETCH | TAKEDOWN
+READING = INGEST | FETCH | MEASURE | TAKEDOWN
 """Reasons that no rule gives: not to be read or fetched, refused by the fetch, or taken down."""
 LIMITS = {
     "timeout": ("connect_timeout", "first_byte_timeout", "timeout", "deadline"),
@@ -83,6 +83,8 @@ def _step(reason: str, rules: Sequence[ShownRule], stage_of: Mapping[str, str]) 
         return "Opted out"
     if reason in FETCH:
         return "Not fetched" if kind_of(reason) == "failed" else "Refused by the fetch"
+    if reason in MEASURE:
+        return "Not measurable"
     if reason == "duplicate":
         return step_of("dedup")
     if reason == "not_measured":
