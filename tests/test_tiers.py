@@ -23,5 +23,5 @@ def test_the_fast_tier_covers_most_test_files():
     assert fast < every
     assert len(fast) > len(every) / 2
     assert len(every) - len(fast) > 300
-    assert folders == {"demo", "fetch", "inspect", "pipeline", "train"}
+    assert folders == {"demo", "fetch", "inspect", "objects", "pipeline", "train"}
     assert len(files) > len(list(TESTS.rglob("test_*.py"))) / 2
