@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.table.arrays import from_numbers, to_numbers, whole
 from pipeline.table.checked import checked
 from pipeline.table.freshness import Expected, why_stale
-from pipeline.table.parquet import ROW_GROUP, read_file, read_parquet
+from pipeline.table.parquet import ROW_GROUP, Filter, read_file, read_parquet
 from pipeline.table.part import Sidecar, digest_of, read_sidecar, recorded_sums, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
@@ -91,13 +91,27 @@ def _hash(value: object) -> int:
     return int.from_bytes(blake2b(str(value).encode(), digest_size=4).digest(), "big")
 
 
-def read_partition(folder: Folder, shards: Sequence[int], partition: Partition) -> pa.Table:
+def read_prepared(
+    run: Run, folder: Folder, shard: int, name: str, filters: Sequence[Filter] = ()
+) -> pa.Table:
+    """One of the two tables that a stage prepared of a shard. DamagedError if it is not as it was
+    written; on an object store that is not compared, as only what is wanted of it is read."""
+    if not folder.is_local:
+        return read_parquet(folder, name, filters=filters)
+    sum_ = recorded_sums(folder, prepared_name(shard)).get(name)
+    with checked(run.folder.url, folder, name, sum_) as path:
+        return read_file(path, filters=filters)
+
+
+def read_partition(
+    run: Run, folder: Folder, shards: Sequence[int], partition: Partition
+) -> pa.Table:
     """A partition's rows of these shards, with a column `shard` (int32); one file at a time."""
     low, high = partition.bounds
     filters = [] if partition.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
     tables = []
     for shard in shards:
-        table = read_parquet(folder, dealt_file(shard), filters=filters)
+        table = read_prepared(run, folder, shard, dealt_file(shard), filters)
         if _HASH in table.column_names:
             table = table.drop_columns([_HASH])
         number = from_numbers(np.full(table.num_rows, shard, np.int32))
@@ -118,10 +132,8 @@ def read_merged(run: Run, folder: Folder, shard: int, digests: Mapping[int, str]
     mine, tables = [("shard", "=", shard)], []
     for one in partitions_for(len(digests)):
         name = f"{one.name}.parquet"
-        if folder.is_local:
-            tables.append(read_parquet(folder, name, filters=mine))
-            continue
-        # Every shard's task reads these, so that a worker does well to know them by their checksum.
+        # Every shard's task reads these: a process compares them once, and of an object store keeps
+        # them by their checksum.
         sum_ = recorded_sums(folder, one.name, digests[one.number]).get(name)
         with checked(run.folder.url, folder, name, sum_) as path:
             tables.append(read_file(path, filters=mine))

@@ -18,6 +18,7 @@ from pipeline.engine.merging import (
     prepared_name,
     read_merged,
     read_partition,
+    read_prepared,
     with_merged,
     without_merge,
 )
@@ -29,7 +30,7 @@ from pipeline.fetch.web.asking import call_with_limits
 from pipeline.measure.decoding import measure_pictures
 from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, WholeStage
 from pipeline.table.freshness import Expected, why_stale
-from pipeline.table.parquet import ROW_GROUP, read_parquet
+from pipeline.table.parquet import ROW_GROUP
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
 from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
@@ -234,7 +235,7 @@ def run_merge(
     stage = node.stage
     assert isinstance(stage, WholeStage)
     with plan.run.folder.hold():  # nothing that it reads is written while it runs
-        rows = read_partition(plan.run.folder.sub(node.folder), shards, partition)
+        rows = read_partition(plan.run, plan.run.folder.sub(node.folder), shards, partition)
         table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
     plan.run.folder.cover(f"{node.folder}/{partition.name}")
     tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
@@ -255,7 +256,7 @@ def run_whole(
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     mine = read_merged(plan.run, folder, shard, merged)
-    prepared = read_parquet(folder, f"{prepared_name(shard)}.parquet")
+    prepared = read_prepared(plan.run, folder, shard, f"{prepared_name(shard)}.parquet")
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)
     return _commit_whole(plan, node, data, output, expected, start)

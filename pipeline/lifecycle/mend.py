@@ -37,14 +37,14 @@ def verify(
     """Compare the run's files with their checksums; with `mend`, make the damaged ones again.
 
     The second value holds `checked` {files, bytes}, `damaged` [{file, what, product, key, rows,
-    record}], `not_checked` (files without a checksum), `mended` (whether all was made again) and
-    `left` (what is still damaged then, of the same form). The first is None without mending.
+    record, uids}], `not_checked` (files without a checksum), `mended` (whether all was made again)
+    and `left` (what is still damaged then, of the same form). The first is None without mending.
 
     InputError or DamagedError, before anything is changed, if what is damaged cannot be made from
     what is left.
     """
     reporter.say("verify: comparing files with their checksums")
-    damaged, checked = find_all_damage(run, export_only=export_only)
+    damaged, checked = find_all_damage(run, reporter, export_only=export_only)
     answer: dict[str, Any] = {
         "checked": checked,
         "damaged": [asdict(one) for one in damaged],
@@ -69,7 +69,7 @@ def verify(
         names = {one.product for one in damaged}
         dear = {p.name for p in products if isinstance(p, Single) and not p.follows}
         result = bring_up_to_date(plan, products, reporter, asked=bool(names & dear))
-    left, _ = find_all_damage(run, export_only=export_only)
+    left, _ = find_all_damage(run, reporter, export_only=export_only)
     answer["left"] = [asdict(one) for one in left]
     answer["mended"] = not left
     return result, answer
@@ -128,6 +128,9 @@ def lines(answer: dict[str, Any]) -> Sequence[str]:
 
 def _line(one: dict[str, Any]) -> str:
     rows = f", {one['rows']:,} rows" if one["rows"] is not None else ""
+    if one["uids"] is not None:
+        shown = ", ".join(one["uids"][:3]) + (", …" if len(one["uids"]) > 3 else "")
+        rows += f", pictures lost: {len(one['uids']):,}: {shown}"
     shard = f", shard {one['key']:05d}" if one["key"] is not None else ""
     place = f" ({one['product']}{shard}{rows})" if one["product"] else ""
     return f"  {one['file']}: {one['what']}{place}"

@@ -5,20 +5,24 @@ Nothing is made from `log.jsonl` and `job.yaml`, which have no checksum.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.merging import PREPARED
 from pipeline.export.finish import MANIFEST, OTHERS, Manifest
 from pipeline.ingest.restore import cut_shards, damaged_shards
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import UNFINISHED, Sidecar, digest_of, file_digest, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
+from pipeline.table.tars import row_of, whole_members
 from pipeline.table.tombstones import NAME as TOMBSTONES
 from pipeline.table.tombstones import Tombstones
 from pipeline.words.errors import DamagedError, InputError
+from pipeline.words.progress import Reporter
+from pipeline.words.sizes import size as size_text
 from pipeline.words.threads import worker_threads
 
 RECORDS = ("resolved.json", "state.json", "plan.json", "provenance.json")
@@ -32,7 +36,8 @@ NO_RECORD = "has no valid record"
 class Damage:
     """A damaged file. `key` is the number of the shard, or of the export's shard, that it belongs
     to; `rows` are those of its part, any of which may be touched. `record` is the file that says
-    how it should be, which has to go before the part can be made again."""
+    how it should be, which has to go before the part can be made again. `uids` are the rows whose
+    pictures are lost with a tar; of other files any row of the part may be touched (None)."""
 
     file: str
     what: str
@@ -40,6 +45,7 @@ class Damage:
     key: int | None = None
     rows: int | None = None
     record: str | None = None
+    uids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,15 @@ class _File:
     record: str
 
 
-def find_all_damage(run: Run, *, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
+def find_all_damage(
+    run: Run, reporter: Reporter, *, export_only: bool
+) -> tuple[list[Damage], dict[str, int]]:
     """Every damaged file, and how many `files` and `bytes` were compared with a checksum."""
     with run.folder.hold(copies=False):
-        return _find(run, export_only)
+        return _find(run, reporter, export_only)
 
 
-def _find(run: Run, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
+def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
     walk = _Walk(run)
     if not export_only:
         walk.records()
@@ -74,12 +82,34 @@ def _find(run: Run, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
         walk.export(name)
     files = {one.name: one for one in walk.expected}
     compared = {"files": len(files), "bytes": 0}
+    reporter.start("verify", len(files), unit="files")
     with ThreadPoolExecutor(worker_threads()) as pool:
         for size, found in pool.map(lambda one: _compare(run.folder, one), files.values()):
             compared["bytes"] += size
+            reporter.advance("verify", 1, size_text(compared["bytes"]))
             if found is not None:
                 walk.damaged.append(found)
-    return sorted(walk.damaged, key=lambda one: one.file), compared
+    damaged = {one.file: one for one in walk.damaged}
+    for file, one in damaged.items():
+        table = f"{file.removesuffix('.tar')}.parquet"
+        if one.product == "download" and file.endswith(".tar") and table not in damaged:
+            damaged[file] = replace(one, uids=_lost_pictures(run.folder, file, table))
+    return [damaged[file] for file in sorted(damaged)], compared
+
+
+def _lost_pictures(folder: Folder, tar: str, table: str) -> tuple[str, ...] | None:
+    """The uids of the pictures that a damaged tar has lost; None if the table is gone too."""
+    if not folder.exists(table):
+        return None
+    stored = read_parquet(folder, table, ["uid", "status"])
+    whole: set[int] = set()
+    if folder.exists(tar):
+        with folder.local(tar) as path:
+            whole = {row_of(name) for name, _ in whole_members(path)}
+    rows = zip(stored["uid"].to_pylist(), stored["status"].to_pylist(), strict=True)
+    return tuple(
+        uid for row, (uid, status) in enumerate(rows) if status == "success" and row not in whole
+    )
 
 
 def _compare(folder: Folder, file: _File) -> tuple[int, Damage | None]:

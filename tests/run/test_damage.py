@@ -6,6 +6,7 @@ import pytest
 from lab import Lab
 
 from pipeline.shell import cli
+from pipeline.words.errors import DamagedError
 
 COMMANDS = {
     "status": [], "stats": [], "sql": ["select * from samples"], "explain": [], "report": [],
@@ -154,3 +155,22 @@ def test_no_count_is_shown_over_a_table_that_is_not_as_it_was_written(damaged, w
 
     assert code == 2
     assert err.startswith(f"winnow: {file} was cut or changed from outside; `winnow verify ")
+
+
+@pytest.mark.parametrize("kind", ["dealt", "prepared"])
+def test_a_merge_reads_nothing_that_was_changed(kind, lab):
+    """What was prepared of a shard is merged again when the list grows."""
+    rows = lab.site.rows + lab.site.dead
+    lab.run(lab.job(rows[:30]))
+    folder = lab.folder / "runs" / "job"
+    (path,) = folder.glob(f"parts/dedup-*/00000.{kind}.parquet")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+    try:
+        said = lab.run(lab.job(rows)).quarantined[0]["error"]  # of the shard's own task
+    except DamagedError as error:
+        said = str(error)  # of the merge, without which there is nothing
+
+    assert f"00000.{kind}.parquet was cut or changed from outside; `winnow verify " in said

@@ -50,9 +50,13 @@ def test_a_flipped_picture_alone_is_fetched_again(which, part, moved, tmp_path, 
     data[info.offset_data + info.size // 2] ^= 4
     tar.write_bytes(data)
 
+    row = int(info.name.split(".")[0])
+    (uid,) = run.shard(int(SHARD), ["uid"])["uid"].to_pylist()[row : row + 1]
+    (damage,) = check(run, tmp_path)[1]["damaged"]
+    assert damage["uids"] == (uid,)
     result, answer = check(run, tmp_path, mend=True)
 
-    assert asked == [served(folder)[int(info.name.split(".")[0])]]
+    assert asked == [served(folder)[row]]
     assert (result.digest, answer["mended"]) == (digest, True)
     assert stats(run)["kept"] == 36
 

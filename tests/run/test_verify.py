@@ -179,7 +179,10 @@ def test_the_command_names_files_and_ends_with_3_until_they_are_mended(moved, la
 
     found = lab.winnow("verify", str(folder))
     assert found.returncode == 3
-    assert f"{tar.relative_to(folder)}: changed (download, shard 00001, 10 rows)" in found.stdout
+    assert (
+        f"{tar.relative_to(folder)}: changed (download, shard 00001, 10 rows, pictures lost: 1: "
+        in found.stdout
+    )
     mended = lab.winnow("verify", str(folder), "--mend", "--json")
     assert mended.returncode == 0, mended.stderr
     assert json.loads(mended.stdout)["mended"] is True
