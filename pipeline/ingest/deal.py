@@ -39,6 +39,7 @@ from pipeline.table.part import peak_memory, shard_name
 from pipeline.table.run import Dealt, Run, ShardIndex
 from pipeline.table.scratch import scratch
 from pipeline.table.stored import STORED
+from pipeline.table.tombstones import NAME as TOMBSTONES
 from pipeline.table.tombstones import Tombstones
 
 __all__ = ["Listing", "deal", "find_listing", "why_not_current"]
@@ -55,13 +56,15 @@ def deal(run: Run, job: Job, listing: Listing, progress: Callable[[int], None]) 
     with scratch(run.folder, job.cluster.scratch) as folder:
         buckets = Buckets(folder, listing.schema, _bucket_count(listing))
         rows_in = 0
-        for table in listed_rows(listing, Tombstones.read(run.folder), progress):
+        tombstones = Tombstones.read(run.folder)
+        for table in listed_rows(listing, tombstones, progress):
             buckets.add("new", table, rows_in)
             rows_in += table.num_rows
         existing = _reusable_index(run, job, listing, progress)
         kept: list[Dealt] = []
         for shard in range(len(existing.shards) if existing else 0):
             table = run.shard(shard)
+            tombstones.check_covers(table, run.folder.path(TOMBSTONES))
             # The digest of the file itself, because a killed deal may have left an older index.
             name = f"shards/{shard_name(shard)}.parquet"
             with run.folder.local(name) as path:

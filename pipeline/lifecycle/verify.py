@@ -3,6 +3,7 @@
 Nothing is made from `log.jsonl` and `job.yaml`, which have no checksum.
 """
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -149,9 +150,14 @@ class _Walk:
             if (what := _why_unreadable(self._run.folder, name)) is not None:
                 self._note(name, what)
         try:
-            Tombstones.read(self._run.folder)
+            tombstones = Tombstones.read(self._run.folder)
+            for shard in range(len(self._index or ())):
+                with contextlib.suppress(OSError, ValueError):  # a damaged shard is noted as one
+                    tombstones.check_covers(self._run.shard(shard, ["uid", "input_error"]), "")
         except (InputError, UnicodeDecodeError):
             self._note(TOMBSTONES, CHANGED)
+        except DamagedError:
+            self._note(TOMBSTONES, CUT if self._run.folder.exists(TOMBSTONES) else MISSING)
 
     def shards(self) -> None:
         run, index = self._run, self._index

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.table.storage import Folder
 from pipeline.words.domains import domain_above, host_of, parse_domain
-from pipeline.words.errors import InputError
+from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.failure import FetchError
 from pipeline.words.urls import check_url
 
@@ -131,6 +131,18 @@ class Tombstones:
         """uids of the tombstones that are done."""
         none: frozenset[str] = frozenset()
         return none.union(*(stone.uids for stone in self.stones if stone.done))
+
+    def check_covers(self, shard: pa.Table, path: str) -> None:
+        """DamagedError if rows of a shard were taken down by a tombstone that is not here.
+
+        Without it the list would bring them back. `path` is that of the file.
+        """
+        taken = shard.filter(pc.equal(shard["input_error"], "forgotten"))["uid"].to_pylist()
+        if lost := sorted(set(taken) - self.uids):
+            raise DamagedError(
+                f"{path} was cut, emptied or removed: row {lost[0]} was taken down, of which it says "
+                "nothing; restore a copy, or take such rows down again by their --uid"
+            )
 
     @property
     def undone(self) -> tuple[Tombstone, ...]:

@@ -8,9 +8,10 @@ import pytest
 from lab import Lab
 
 from pipeline.inspect.stats import stats
+from pipeline.lifecycle.forget import forget
 from pipeline.lifecycle.mend import verify
 from pipeline.table.run import Run
-from pipeline.words.errors import InputError
+from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.progress import Lines
 
 DAMAGE = {
@@ -156,6 +157,32 @@ def test_tombstones_that_nothing_can_replace_are_refused(moved, tmp_path):
     assert [one["file"] for one in answer["damaged"]] == ["tombstones.jsonl"]
     with pytest.raises(InputError, match="nothing else says which rows were taken down"):
         check(run, tmp_path, mend=True)
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "first line gone"])
+def test_lost_tombstones_bring_no_row_back(how, lab, tmp_path, asked):
+    rows = lab.site.rows + lab.site.dead
+    run = lab.run(lab.job(rows[:30])).run
+    for row in rows[:2]:
+        with (tmp_path / "said.txt").open("w") as stream:
+            forget(Run(run.folder.url), [("url", row["url"], "--url")], False, Lines(stream))
+    path = lab.folder / "runs" / "job" / "tombstones.jsonl"
+    left = {"deleted": None, "emptied": "", "first line gone": path.read_text().splitlines()[1]}[
+        how
+    ]
+    path.unlink() if left is None else path.write_text(left)
+    asked.clear()
+
+    _, answer = check(run, tmp_path)
+    found = [(one["file"], one["what"]) for one in answer["damaged"]]
+    assert found == [("tombstones.jsonl", "missing" if left is None else "cut")]
+    with pytest.raises(InputError, match="nothing else says which rows were taken down"):
+        check(run, tmp_path, mend=True)
+    with pytest.raises(DamagedError) as caught:
+        lab.run(lab.job(rows))  # a list that grew is dealt
+
+    assert "tombstones.jsonl was cut, emptied or removed: row " in str(caught.value)
+    assert asked == []
 
 
 def test_a_flipped_table_is_never_exported(moved, tmp_path, sound):
