@@ -140,8 +140,8 @@ class Tombstones:
         taken = shard.filter(pc.equal(shard["input_error"], "forgotten"))["uid"].to_pylist()
         if lost := sorted(set(taken) - self.uids):
             raise DamagedError(
-                f"{path} was cut, emptied or removed: row {lost[0]} was taken down, of which it says "
-                "nothing; restore a copy, or take such rows down again by their --uid"
+                f"{path} was cut, emptied or removed: row {lost[0]} was taken down, of which it "
+                "says nothing; restore a copy, or take such rows down again by their --uid"
             )
 
     @property
