@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from pipeline.engine.patches import marked
 from pipeline.engine.plan import Node, Plan
-from pipeline.fetch.gates import GATE_REASONS
 from pipeline.ingest.rows import blank
 from pipeline.measure.download import DownloadStage, fetch_summary
 from pipeline.table.checked import is_whole
@@ -114,6 +113,8 @@ def _recorded_again(plan: Plan, node: Node, shard: int) -> Sidecar | None:
     Nobody knows under which gates they were fetched. So rows that any gate may have refused count
     as not asked.
     """
+    from pipeline.fetch.gates import GATE_REASONS
+
     folder, name = plan.run.folder.sub(node.folder), shard_name(shard)
     sizes, digests = {}, {}
     for target in (f"{name}.parquet", f"{name}.tar"):

@@ -32,6 +32,7 @@ from pipeline.fetch.writer import Fetched, SampleWriter, Spool
 from pipeline.table.stored import parse_stored
 from pipeline.words.failure import FetchError, printable
 from pipeline.words.heartbeat import beat_for_this_thread
+from pipeline.words.interrupts import held_signals
 
 FILE = "path://"
 LOST = Fetched("download_internal", "img2dataset lost the row; its log on stderr says why")
@@ -184,7 +185,9 @@ def _download(
         # Ctrl-C interrupts it in this one.
         with installed(fetch), ThreadPoolExecutor(1) as thread:
             try:
-                thread.submit(downloader.download_shard, (0, str(rows))).result()
+                with held_signals():  # else a thread may run of which the pool does not know yet
+                    done = thread.submit(downloader.download_shard, (0, str(rows)))
+                done.result()
             except BaseException:
                 broken.append(FetchStoppedError("interrupted"))  # so that nothing more is requested
                 raise

@@ -29,7 +29,7 @@ def asked(run_folder: str, ask: Callable[[Run], T]) -> T:
         try:
             # An object store is listed once, and again for the next try.
             with run.folder.hold():
-                run.check_there()
+                run.check_there(run_folder)
                 before = _moment(run)
                 with watched(run):
                     return ask(run)

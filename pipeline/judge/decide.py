@@ -120,7 +120,8 @@ class DecideStage(WholeStage):
         table = shard.table(*self.reads)
         died = np.zeros(table.num_rows, bool)
         died[list(killed)] = True
-        word = pc.if_else(from_flags(died), KILLED, pa.scalar(None, pa.string()))
+        rows = table.num_rows
+        word = pc.if_else(from_flags(died), repeat(KILLED, rows), pa.nulls(rows, pa.string()))
         failed = pc.coalesce(table["input_error"], table["fetch_reason"], word).combine_chunks()
         has_failed = is_valid(failed)
         skipped = _codes(table["status"], ["skipped"]) == 0

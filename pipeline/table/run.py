@@ -115,12 +115,13 @@ class Run:
     def open(cls, url: str | os.PathLike[str]) -> "Run":
         """A run that exists; InputError names what is missing."""
         run = cls(url)
-        run.check_there()
+        run.check_there(str(url))
         return run
 
-    def check_there(self) -> None:
-        """InputError if this is no run folder, or one of another format."""
-        folder, url = self.folder, self.folder.url
+    def check_there(self, url: str | None = None) -> None:
+        """InputError if this is no run folder, or one of another format; `url` is its name in the
+        message, as the user gave it."""
+        folder, url = self.folder, url or self.folder.url
         if not folder.exists("resolved.json"):
             near = [n for n in folder.names() if folder.exists(f"{n}/resolved.json")]
             hint = (

@@ -54,9 +54,12 @@ def _made(place: Path) -> Iterator[Path]:
     while True:
         folder = place / f"{_PREFIX}{uuid.uuid4().hex[:12]}{_SUFFIX}"
         folder.mkdir(mode=0o700)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        # Until it is locked, another process may take it for unused and remove it.
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
         fcntl.flock(handle, fcntl.LOCK_EX)
-        # Another process may have taken it for unused before it was locked.
         if folder.exists():
             break
         os.close(handle)

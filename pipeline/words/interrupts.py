@@ -103,8 +103,9 @@ def held_signals() -> Iterator[None]:
         yield
     finally:
         _Heeded.held -= 1
-    if not _Heeded.held and threading.current_thread() is threading.main_thread():
-        _raise()
+        # In place of an error, which is the signal's consequence: all processes may have got it.
+        if not _Heeded.held and threading.current_thread() is threading.main_thread():
+            _raise()
 
 
 @contextlib.contextmanager

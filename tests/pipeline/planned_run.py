@@ -222,7 +222,7 @@ class PlannedRun:
         sliced = self.sliced()
         for number, slices in enumerate(sliced.slices):
             inputs = sliced.shard_inputs[number]
-            run_export(self.plan.run.folder.url, self.plan.digest, number, slices, inputs)
+            run_export(self.plan.run.folder.url, self.plan.digest, number, slices, inputs, {})
         reasons = [own["reason"] or "kept" for own in self.read("decide").values()]
         counts = {reason: reasons.count(reason) for reason in reasons}
         facts = {"winnow": "0", "models": {"clip: tiny": "ab" * 32}}
