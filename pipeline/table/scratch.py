@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.table.disk import writing
 from pipeline.table.recent import shared
 from pipeline.table.storage import Folder
+from pipeline.words.interrupts import held_signals
 
 _PREFIX, _SUFFIX = "winnow-", ".tmp"
 
@@ -49,6 +50,17 @@ def sharing(run: Folder, place: str | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _made(place: Path) -> Iterator[Path]:
+    with held_signals():  # one in here would leave the folder behind
+        folder, handle = _locked_folder(place)
+    try:
+        yield folder
+    finally:
+        with held_signals():
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
+def _locked_folder(place: Path) -> tuple[Path, int]:
     place.mkdir(parents=True, exist_ok=True)
     remove_unused(place)
     while True:
@@ -61,12 +73,7 @@ def _made(place: Path) -> Iterator[Path]:
             continue
         fcntl.flock(handle, fcntl.LOCK_EX)
         if folder.exists():
-            break
-        os.close(handle)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            return folder, handle
         os.close(handle)
 
 

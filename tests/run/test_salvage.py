@@ -6,7 +6,7 @@ import tarfile
 
 import pyarrow.parquet as pq
 import pytest
-from test_verify import DAMAGE, check, moved, sound  # noqa: F401 - fixtures
+from test_verify import DAMAGE, check, flip_a_picture, moved, sound  # noqa: F401 - fixtures
 
 from pipeline.config.load import load_job
 from pipeline.engine.runner import execute, prepare, replan
@@ -44,13 +44,9 @@ def served(folder):
 def test_a_flipped_picture_alone_is_fetched_again(which, part, moved, tmp_path, asked):  # noqa: F811
     run, folder, digest = moved
     tar = part[0] / f"{SHARD}.tar"
-    with tarfile.open(tar) as handle:
-        info = handle.getmembers()[which]
-    data = bytearray(tar.read_bytes())
-    data[info.offset_data + info.size // 2] ^= 4
-    tar.write_bytes(data)
+    name = flip_a_picture(tar, which)
 
-    row = int(info.name.split(".")[0])
+    row = int(name.split(".")[0])
     (uid,) = run.shard(int(SHARD), ["uid"])["uid"].to_pylist()[row : row + 1]
     (damage,) = check(run, tmp_path)[1]["damaged"]
     assert damage["uids"] == (uid,)

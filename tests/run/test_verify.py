@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 from itertools import product
 
 import pytest
@@ -35,6 +36,16 @@ RECORDS = (
     "parts/dedup-*/merged-000.json",
     "parts/export-*/00000.json", "parts/export-*/others.json",
 )  # fmt: skip
+
+
+def flip_a_picture(tar, which=0):
+    """Change a byte within a picture of a tar, and no header; the member's name."""
+    with tarfile.open(tar) as handle:
+        info = handle.getmembers()[which]
+    data = bytearray(tar.read_bytes())
+    data[info.offset_data + info.size // 2] ^= 4
+    tar.write_bytes(data)
+    return info.name
 
 
 @pytest.fixture(scope="module")
@@ -122,14 +133,14 @@ def test_two_files_that_changed_places_are_found_and_made_again(pattern, suffix,
 def test_only_the_damaged_part_is_made_again(moved, tmp_path, asked):
     run, folder, digest = moved
     (tar,) = folder.glob("parts/download-*/00001.tar")
-    tar.write_bytes(DAMAGE["flipped"](tar.read_bytes()))
+    flip_a_picture(tar)
     (table,) = folder.glob("parts/captions-*/00000.parquet")
     before = table.stat().st_mtime_ns
 
     result, _ = check(run, tmp_path, mend=True)
 
     assert result.digest == digest
-    assert 0 < len(asked) < 10  # fewer than the shard has, also if a header was hit
+    assert len(asked) == 1
     assert table.stat().st_mtime_ns == before
 
 
@@ -202,12 +213,12 @@ def test_a_flipped_table_is_never_exported(moved, tmp_path, sound):
 def test_the_command_names_files_and_ends_with_3_until_they_are_mended(moved, lab):
     _, folder, _ = moved
     (tar,) = folder.glob("parts/download-*/00001.tar")
-    tar.write_bytes(DAMAGE["flipped"](tar.read_bytes()))
+    flip_a_picture(tar)
 
     found = lab.winnow("verify", str(folder))
     assert found.returncode == 3
     assert (
-        f"{tar.relative_to(folder)}: changed (download, shard 00001, 10 rows, pictures lost: "
+        f"{tar.relative_to(folder)}: changed (download, shard 00001, 10 rows, pictures lost: 1: "
         in found.stdout
     )
     mended = lab.winnow("verify", str(folder), "--mend", "--json")
