@@ -31,7 +31,6 @@ from pipeline.table.part import (
     shard_name,
 )
 from pipeline.table.run import Run, ShardIndex
-from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder
 from pipeline.table.sums import to_tell
@@ -257,7 +256,7 @@ def run_export(
     export, start = Export(plan), time.monotonic()
     for place in (export.sidecars, export.place):
         place.cover(shard_name(number))
-    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+    with plan.scratch() as folder:
         parts = [(plan.masked(part.shard), part) for part in slices]
         tables, files, rows = write_shard(number, parts, folder)
         _check_written(tables, rows, slices)

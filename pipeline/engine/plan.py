@@ -2,8 +2,10 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +20,7 @@ from pipeline.measure.stage import Stage, WholeStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecars, shard_name
 from pipeline.table.run import Run
+from pipeline.table.scratch import scratch
 from pipeline.table.shard import Mask, ShardData
 from pipeline.words.errors import InputError
 
@@ -109,6 +112,10 @@ class Plan:
     def digest(self) -> str:
         fingerprints = [node.fingerprint for node in self.nodes]
         return digest_of([self.job.model_dump(mode="json"), fingerprints, self.shard_columns])
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A folder for a task's temporary files (`table/scratch.py`)."""
+        return scratch(self.run.folder, self.job.cluster.scratch)
 
     def data(self, shard: int, masks: tuple[Mask, ...] = ()) -> ShardData:
         """One shard with all columns that the plan's stages write, made already or not."""

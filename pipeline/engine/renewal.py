@@ -21,7 +21,6 @@ from pipeline.table.part import (
     settle,
     unpack_rows,
 )
-from pipeline.table.scratch import scratch
 from pipeline.table.shard import Rows, ShardData, drawn_for_audit
 from pipeline.table.storage import Folder
 from pipeline.words.errors import PartError
@@ -99,7 +98,7 @@ class Renewal:
         output = replace(output, table=check_columns(node.stage.writes, output.table, place))
         asked, patches = self.wanted, []
         killed = {str(row): cause for row, cause in (died or {}).items()}
-        with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+        with plan.scratch() as folder:
             if self.base is not None:
                 rows = np.flatnonzero(self.stale).tolist()
                 output = patched(self.data, node.stage, output, rows, folder)

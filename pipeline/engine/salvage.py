@@ -27,7 +27,6 @@ from pipeline.table.part import (
     shard_name,
     unpack_rows,
 )
-from pipeline.table.scratch import scratch
 from pipeline.table.shard import Rows
 from pipeline.table.storage import Folder
 from pipeline.table.tars import Member, row_of, whole_members, write_tar
@@ -64,7 +63,7 @@ def _without_lost_rows(plan: Plan, folder: Folder, record: Sidecar) -> Sidecar:
     name = shard_name(record.shard)
     stored = read_parquet(folder, f"{name}.parquet")
     had = {row for row, one in enumerate(stored["status"].to_pylist()) if one == "success"}
-    with scratch(plan.run.folder, plan.job.cluster.scratch) as place:
+    with plan.scratch() as place:
         tar = place / "whole.tar"
         lost = marked(len(stored), sorted(had - _keep_whole(folder, f"{name}.tar", tar, had)))
         asked = unpack_rows(record.asked, len(stored)) & ~lost

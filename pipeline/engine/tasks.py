@@ -32,7 +32,6 @@ from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, W
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
-from pipeline.table.scratch import scratch
 from pipeline.table.shard import ShardData
 from pipeline.table.sums import known_sums
 from pipeline.words.errors import DiedError
@@ -104,7 +103,7 @@ def run_table(
     if not renewal.is_needed:
         digest = renewal.note(plan)
         return TaskResult({name: digest}, len(renewal.wanted), {}, (name,))
-    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+    with plan.scratch() as folder:
         output = node.stage.run(replace(renewal.data, scratch=folder), renewal.measured)
         digest, _ = renewal.commit(plan, output, start)
     counts = output.summary
@@ -131,7 +130,7 @@ def run_pictures(
     stages = [r.node.stage for r in needed if isinstance(r.node.stage, PictureStage)]
     masks = {r.node.name: r.measured for r in needed}
     counts = {}
-    with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+    with plan.scratch() as folder:
         outputs = measure_pictures(plan.data(shard), stages, masks, folder)
         for renewal in needed:
             name = renewal.node.name
@@ -186,7 +185,7 @@ def _in_pieces(
         if not renewal.is_needed:
             done[name] = renewal.note(plan)
             continue
-        with scratch(plan.run.folder, plan.job.cluster.scratch) as folder:
+        with plan.scratch() as folder:
             output, died = measure_in_pieces(plan, renewal, folder, stall)
             done[name], output = renewal.commit(plan, output, start, died)
         counts[name] = output.summary

@@ -50,14 +50,16 @@ def sharing(run: Folder, place: str | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _made(place: Path) -> Iterator[Path]:
-    with held_signals():  # one in here would leave the folder behind
-        folder, handle = _locked_folder(place)
+    made: tuple[Path, int] | None = None
     try:
-        yield folder
+        with held_signals():  # one in here would leave the folder behind
+            made = _locked_folder(place)
+        yield made[0]
     finally:
         with held_signals():
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(handle)
+            if made is not None:
+                shutil.rmtree(made[0], ignore_errors=True)
+                os.close(made[1])
 
 
 def _locked_folder(place: Path) -> tuple[Path, int]:

@@ -34,6 +34,14 @@ def _start(lab: Lab, *words: str, before=_usual) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def _run(script: str) -> tuple[int, str]:
+    """The exit code and stderr of a script in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=_usual
+    )
+    return ended.returncode, ended.stderr
+
+
 def _ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -108,11 +116,8 @@ with endings():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(9)
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=_usual
-    )
 
-    assert (ended.returncode, ended.stderr) == (130, f"winnow: stopped at once; {GOES_ON}\n")
+    assert _run(script) == (130, f"winnow: stopped at once; {GOES_ON}\n")
 
 
 def test_a_command_that_does_not_end_is_ended(tmp_path):
@@ -129,11 +134,8 @@ with endings():
     except BaseException:
         time.sleep(9)
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=_usual
-    )
 
-    assert (ended.returncode, ended.stderr) == (143, f"winnow: stopped at once; {GOES_ON}\n")
+    assert _run(script) == (143, f"winnow: stopped at once; {GOES_ON}\n")
 
 
 def test_an_error_that_a_signal_caused_is_no_bug(tmp_path):
@@ -148,11 +150,8 @@ with endings():
     except KeyboardInterrupt as error:
         raise RuntimeError("Error calling __set_name__") from error
 """
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=_usual
-    )
 
-    assert (ended.returncode, ended.stderr) == (130, f"winnow: stopped; {GOES_ON}\n")
+    assert _run(script) == (130, f"winnow: stopped; {GOES_ON}\n")
 
 
 def test_a_terminal_that_is_gone_is_no_broken_disk(slow_site, tmp_path):  # noqa: F811
