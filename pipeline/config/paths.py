@@ -20,9 +20,9 @@ _PATHS = (
 def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     """The job with every relative path of a file or folder replaced by the absolute path.
 
-    It is looked for in `folder`, that of the job file, and then in the working folder; `output` in
-    the latter alone. `~` is the home folder. Values that name no existing file (a model's name, a
-    pretrained tag) stay as they are. InputError for one that is in both.
+    It is looked for in `folder`, that of the job file, and then in the working folder; `output` and
+    `cluster.scratch` in the latter alone. `~` is the home folder. Values that name no existing file
+    (a model's name, a pretrained tag) stay as they are. InputError for one that is in both.
     """
     captions, images = _absolute(job.captions, folder), job.images
     if captions.toxicity is not None:
@@ -38,6 +38,9 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     changed["download"] = download.model_copy(update={"allow_paths": folders})
     if job.output.startswith("~"):
         changed["output"] = str(_expanded(job.output, "output"))
+    if job.cluster.scratch is not None:
+        place = str(_expanded(job.cluster.scratch, "cluster.scratch").absolute())
+        changed["cluster"] = job.cluster.model_copy(update={"scratch": place})
     _check_output(str(changed.get("output", job.output)))
     if folder is not None:
         found = tuple(_found(one, folder, "input") for one in job.inputs())

@@ -95,3 +95,12 @@ def test_a_pattern_beside_a_job_in_a_folder_with_signs_of_patterns(places):
     (odd / "x.csv").write_text("url,caption\nhttps://a.example/1.jpg,a cat\n")
     found = job(odd, input="*.csv")
     assert [source.url for source in find_sources(found)] == [f"file://{odd}/x.csv"]
+
+
+def test_the_folder_for_temporary_files_is_that_of_the_working_folder(places):
+    """A worker has another working folder."""
+    jobs, here = places
+    (jobs / "list.csv").write_text("url,caption\n")
+    assert job(jobs, cluster={"scratch": "scratch"}).cluster.scratch == str(here / "scratch")
+    home = here.parent / "home"
+    assert job(jobs, cluster={"scratch": "~/scratch"}).cluster.scratch == str(home / "scratch")
