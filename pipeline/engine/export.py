@@ -18,16 +18,15 @@ from pipeline.engine.tasks import TaskResult, timed
 from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, export_fingerprint, slice_rows, write_shard
 from pipeline.judge.decide import DecideStage
-from pipeline.table.checked import checked
+from pipeline.table.checked import read_recorded
 from pipeline.table.freshness import INGEST, Expected, why_stale
-from pipeline.table.parquet import read_file, read_parquet
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
     Sidecar,
     commit,
     digest_of,
     part_folder,
     read_sidecar,
-    recorded_sums,
     shard_name,
 )
 from pipeline.table.run import Run, ShardIndex
@@ -241,9 +240,7 @@ def _reasons(run: Run, folder: str, name: str) -> pa.ChunkedArray:
     place, file = run.folder.sub(folder), f"{name}.parquet"
     if run.folder.is_local:
         return read_parquet(place, file, ["reason"])["reason"]
-    sum_ = recorded_sums(place, name).get(file)
-    with checked(run.folder.url, place, file, sum_) as path:
-        return read_file(path, ["reason"])["reason"]
+    return read_recorded(run.folder.url, place, name, file, ["reason"])["reason"]
 
 
 @timed

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.table.arrays import from_numbers, to_numbers, whole
-from pipeline.table.checked import checked
+from pipeline.table.checked import read_recorded
 from pipeline.table.freshness import Expected, why_stale
-from pipeline.table.parquet import ROW_GROUP, Filter, read_file, read_parquet
-from pipeline.table.part import Sidecar, digest_of, read_sidecar, recorded_sums, shard_name
+from pipeline.table.parquet import ROW_GROUP, Filter, read_parquet
+from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
 
@@ -98,9 +98,7 @@ def read_prepared(
     written; on an object store that is not compared, as only what is wanted of it is read."""
     if not folder.is_local:
         return read_parquet(folder, name, filters=filters)
-    sum_ = recorded_sums(folder, prepared_name(shard)).get(name)
-    with checked(run.folder.url, folder, name, sum_) as path:
-        return read_file(path, filters=filters)
+    return read_recorded(run.folder.url, folder, prepared_name(shard), name, filters=filters)
 
 
 def read_partition(
@@ -134,9 +132,10 @@ def read_merged(run: Run, folder: Folder, shard: int, digests: Mapping[int, str]
         name = f"{one.name}.parquet"
         # Every shard's task reads these: a process compares them once, and of an object store keeps
         # them by their checksum.
-        sum_ = recorded_sums(folder, one.name, digests[one.number]).get(name)
-        with checked(run.folder.url, folder, name, sum_) as path:
-            tables.append(read_file(path, filters=mine))
+        digest = digests[one.number]
+        tables.append(
+            read_recorded(run.folder.url, folder, one.name, name, filters=mine, digest=digest)
+        )
     return pa.concat_tables(tables, promote_options="default")
 
 

@@ -6,11 +6,14 @@ A file is hashed once in a process, and again only if its size or its times of c
 import contextlib
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.table.part import file_digest
+import pyarrow as pa
+
+from pipeline.table.parquet import Filter, read_file
+from pipeline.table.part import file_digest, recorded_sums
 from pipeline.table.recent import recent
 from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError
@@ -70,6 +73,26 @@ def checked(run_url: str, folder: Folder, name: str, sha256: str | None) -> Iter
                 raise DamagedError(damage_line(run_url, folder.path(name)))
             folder.remember(path, sha256)
         yield path
+
+
+def read_recorded(
+    run_url: str,
+    folder: Folder,
+    record: str,
+    file: str,
+    columns: Sequence[str] | None = None,
+    filters: Sequence[Filter] = (),
+    *,
+    digest: str | None = None,
+) -> pa.Table:
+    """`read_file` of a file that the sidecar `record` names; `digest` is that of its part, if it
+    is known.
+
+    Raises DamagedError if it is not as it was written.
+    """
+    sum_ = recorded_sums(folder, record, digest).get(file)
+    with checked(run_url, folder, file, sum_) as path:
+        return read_file(path, columns, filters)
 
 
 def damage_line(run_url: str, path: str) -> str:

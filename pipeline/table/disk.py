@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,10 +50,8 @@ def full(error: BaseException, folder: str | None) -> StorageError | None:
 def free_space(path: str) -> int | None:
     """Bytes that may still be written to the disk of a folder, which may have to be made first;
     None if that is not known."""
-    for place in (Path(path), *Path(path).parents):
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(place).free
-    return None
+    found = _disk(path)
+    return None if found is None else found.f_bavail * found.f_frsize
 
 
 def _storage_error(error: BaseException, where: str, what: str | None) -> StorageError | None:
@@ -72,7 +69,8 @@ def _storage_error(error: BaseException, where: str, what: str | None) -> Storag
         elif code is None and _SHORT.search(str(one)):
             code = errno.ENOSPC
         if code in _FULL:
-            if where and _has_no_inodes(where):
+            disk = _disk(where) if where else None
+            if disk is not None and disk.f_files > 0 and disk.f_favail == 0:
                 why = f"{os.strerror(code)}: it can hold no more files (inodes)"
                 return StorageError(problem, why, "remove some files")
             free = free_space(where) if where else None
@@ -84,12 +82,12 @@ def _storage_error(error: BaseException, where: str, what: str | None) -> Storag
     return None
 
 
-def _has_no_inodes(folder: str) -> bool:
+def _disk(folder: str) -> os.statvfs_result | None:
+    """The disk of a folder that may not be there yet."""
     for place in (Path(folder), *Path(folder).parents):
         with contextlib.suppress(OSError):
-            found = os.statvfs(place)
-            return found.f_files > 0 and found.f_favail == 0
-    return False
+            return os.statvfs(place)
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

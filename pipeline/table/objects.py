@@ -64,12 +64,17 @@ class Objects:
         self._deep.add(prefix)
 
     def _is_known(self, path: str) -> bool:
-        return _parent(path) in self._flat or any(path.startswith(prefix) for prefix in self._deep)
+        return _parent(path) in self._flat or self._is_deep(path)
+
+    def _is_deep(self, path: str) -> bool:
+        """Whether all that begins with the path is known, if it ends with a slash; else whether
+        the path itself is."""
+        return any(path.startswith(prefix) for prefix in self._deep)
 
     def _look(self, folder: str) -> None:
         """Have a folder listed, within `hold`: with the whole run if a page of names holds it."""
         with self._lock:  # threads that ask at once list it once
-            if folder in self._flat or any(f"{folder}/".startswith(one) for one in self._deep):
+            if folder in self._flat or self._is_deep(f"{folder}/"):
                 return
             if not self._is_large and f"{folder}/".startswith(f"{self.root}/"):
                 if (found := self.store.page(f"{self.root}/")) is not None:
@@ -107,7 +112,7 @@ class Objects:
         if folder in self._flat:
             return self._flat[folder]
         below = f"{folder}/"
-        if any(below.startswith(prefix) for prefix in self._deep):
+        if self._is_deep(below):
             inside = (path[len(below) :] for path in list(self._seen) if path.startswith(below))
             return sorted({path.partition("/")[0] for path in inside})
         files, folders = self.store.children(folder)
@@ -118,9 +123,9 @@ class Objects:
         below = f"{folder}/"
         if self._held:
             self._look(folder)
-            if not any(below.startswith(prefix) for prefix in self._deep):
+            if not self._is_deep(below):
                 self.cover(below)
-        if any(below.startswith(prefix) for prefix in self._deep):
+        if self._is_deep(below):
             return {path: one for path, one in self._seen.items() if path.startswith(below)}
         return self.store.find(below)
 
