@@ -1,6 +1,7 @@
 """No package imports one of a higher layer, and no two import each other in a circle."""
 
 import ast
+import os
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -135,3 +136,19 @@ def test_files_are_short():
         if (lines := len(path.read_text().splitlines())) > 300
     }
     assert long == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "tests" / "bench").glob("*.py")), ids=lambda p: p.name
+)
+def test_a_script_that_nobody_imports_can_be_imported(script):
+    """A name that moved would be noticed by whoever runs it next, months later."""
+    run = f"import runpy; runpy.run_path({str(script)!r}, run_name='imported')"
+    paths = f"{script.parent}{os.pathsep}{ROOT}"
+    ended = subprocess.run(
+        [sys.executable, "-c", run], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+
+    assert ended.returncode == 0, ended.stderr

@@ -33,7 +33,7 @@ from PIL import Image
 
 from pipeline.config.load import load_job
 from pipeline.engine import tasks
-from pipeline.engine.plan import save_plan
+from pipeline.engine.plan_file import save_plan
 from pipeline.engine.runner import Prepared, prepare
 from pipeline.ingest.deal import deal
 from pipeline.measure.download import DownloadStage, fetch_summary
@@ -185,6 +185,10 @@ def main() -> None:
     print(f"the run: {seconds:,.0f} s, {done:,} tasks, {done / seconds:,.1f} tasks/s")
     print(
         f"CPU time of the driver, its scheduler included: {1000 * watch.cpu / done:,.1f} ms a task"
+    )
+    took = sorted(one["end"] - one["start"] for one in map(json.loads, log) if "end" in one)
+    print(
+        f"seconds of workers: {took[-1]:,.0f} of the longest task, {sum(took[:-1]):,.0f} of others"
     )
     print("MiB in memory, by tenths of the run:")
     for name, tenths in watch.tenths(seconds).items():

@@ -100,6 +100,7 @@ CEILINGS = {
 @pytest.mark.parametrize("command", CEILINGS)
 def test_a_command_sends_few_requests_for_each_shard(run: Stored, command: str) -> None:
     asked = run.asked[command]
+    print(f"{command}: {asked.total()} requests, {dict(asked)}")  # with -s, for docs/performance.md
     assert asked.total() > 0
     assert asked.total() / SHARDS <= CEILINGS[command], dict(asked)
 
