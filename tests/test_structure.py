@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+BENCH = sorted((ROOT / "tests" / "bench").glob("*.py"))
 
 # Lowest first. A package may import from its own layer and lower ones, but not in a circle.
 LAYERS = (
