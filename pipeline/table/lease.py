@@ -58,7 +58,7 @@ class Lease:
                 condition = NEW
             lease._write(condition)
         except LateError:
-            raise InputError(_held(url, holder(objects))) from None
+            raise _held(url, holder(objects)) from None
         if not lease._is_exclusive():
             lease._store.not_conditional()
             say(
@@ -96,7 +96,7 @@ class Lease:
                 if found.version != first.version or (
                     found.version is None and _read(self._store, self._path) != owner
                 ):
-                    raise InputError(_held(self._url, owner))
+                    raise _held(self._url, owner)
         return found.version or ANY
 
     def _write(self, condition: str) -> None:
@@ -191,8 +191,13 @@ def _named(owner: dict[str, Any] | None) -> str:
     return f"process {owner.get('process', 'unknown')} on {owner.get('host', 'unknown')}"
 
 
-def _held(url: str, owner: dict[str, Any] | None) -> str:
-    return (
-        f"{url} is locked by a running winnow ({_named(owner)}); "
+def _held(url: str, owner: dict[str, Any] | None) -> InputError:
+    return is_locked(url, _named(owner))
+
+
+def is_locked(url: str, by: str) -> InputError:
+    """The error for a run folder that another winnow works on."""
+    return InputError(
+        f"{url} is locked by a running winnow ({by}); "
         "wait for it, or give this job another `name` or `output`"
     )

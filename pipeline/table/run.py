@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.table.lease import Lease
+from pipeline.table.lease import Lease, is_locked
 from pipeline.table.links import append_to, check_links
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import shard_name
@@ -211,10 +211,7 @@ class Run:
             handle.seek(0)
             owner = handle.read().strip() or "unknown"
             handle.close()
-            raise InputError(
-                f"{self.folder.url} is locked by a running winnow (process {owner}); "
-                "wait for it, or give this job another `name` or `output`"
-            ) from None
+            raise is_locked(self.folder.url, f"process {owner}") from None
         try:
             os.ftruncate(handle.fileno(), 0)
             os.write(handle.fileno(), str(os.getpid()).encode())
