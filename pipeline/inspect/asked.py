@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pipeline.engine.damage import watched
 from pipeline.inspect.status import lock_owner
+from pipeline.table.disk import mark_of
 from pipeline.table.run import Run
 from pipeline.words.errors import InputError, PlanMismatchError, StoppedError
 
@@ -25,7 +27,7 @@ def asked(run_folder: str, ask: Callable[[Run], T]) -> T:
     """
     for attempt in range(_TRIES):
         run = Run(run_folder)
-        before: list[bytes | None] = []
+        before: list[object] = []
         try:
             # An object store is listed once, and again for the next try.
             with run.folder.hold():
@@ -49,11 +51,13 @@ def asked(run_folder: str, ask: Callable[[Run], T]) -> T:
     raise AssertionError("the last try returns or raises")
 
 
-def _moment(run: Run) -> list[bytes | None]:
-    found: list[bytes | None] = []
+def _moment(run: Run) -> list[object]:
+    """What differs after a change. Of files on a disk no byte is read: the index may be large."""
+    found: list[object] = []
     for name in _TOLD_BY:
         try:
-            found.append(run.folder.read(name))
+            path = Path(run.folder.path(name))
+            found.append(mark_of(path) if run.folder.is_local else run.folder.read(name))
         except FileNotFoundError:
             found.append(None)
     return found

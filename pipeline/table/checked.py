@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.table.disk import mark_of
 from pipeline.table.parquet import Filter, read_file
 from pipeline.table.part import file_digest, recorded_sums
 from pipeline.table.recent import recent
@@ -27,8 +28,7 @@ _lock = threading.Lock()
 
 def digest_once(path: Path) -> str:
     """sha256, hex, over a local file's bytes."""
-    found = path.stat()
-    key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    key = (str(path), *mark_of(path))
     if (digest := _known.get(key)) is None:
         digest = file_digest(path)
         with _lock:

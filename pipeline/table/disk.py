@@ -47,6 +47,12 @@ def full(error: BaseException, folder: str | None) -> StorageError | None:
     return _storage_error(error, min(places, key=lambda place: free_space(place) or 0), None)
 
 
+def mark_of(path: Path) -> tuple[int, int, int, int]:
+    """What is another once a file was written again or replaced. FileNotFoundError."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def free_space(path: str) -> int | None:
     """Bytes that may still be written to the disk of a folder, which may have to be made first;
     None if that is not known."""

@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.table.disk import mark_of
 from pipeline.table.lease import Lease, is_locked
 from pipeline.table.links import append_to, check_links
 from pipeline.table.parquet import read_parquet
@@ -146,10 +147,9 @@ class Run:
         """
         path = self.folder.path("shards/index.json")
         try:
-            found = Path(path).stat() if self.folder.is_local else None
+            key = mark_of(Path(path)) if self.folder.is_local else None
         except FileNotFoundError:
             return None
-        key = found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if key is None or self._sums is None or self._sums[0] != key:
             index = self.index
             self._sums = (key, [one.sha256 for one in index.dealt] if index else [])
