@@ -1,11 +1,11 @@
 """Reads CSV, TSV, JSON lines and Parquet into batches of rows, including the invalid rows."""
 
 from collections import ChainMap, Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 import fsspec
@@ -29,6 +29,7 @@ from pipeline.ingest.types import NUMBERS, json_type, kept_type
 from pipeline.table.stored import INTERNAL, InTable
 from pipeline.words.errors import InputError
 
+T = TypeVar("T")
 BATCH = 10_000
 _LINES_TRIED = 100
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -170,64 +171,54 @@ def _unquoted(cell: bytes | None) -> bytes | None:
 
 
 def _read_lines(source: Source) -> Iterator[Raw]:
-    rows: list[dict[str, Any]] = []
-    broken: list[str] = []
-    size = 0
-
-    with source.open() as handle:
-        for line in lines_of(handle, LONGEST):
-            if isinstance(line, LongLine):
-                broken.append(str(line))
-                continue
-            if not line.removeprefix(BOM).strip():
-                continue
-            row = parse_object(line)
-            if row is None:
-                broken.append(line.decode(errors="replace").rstrip("\r\n"))
-            else:
-                rows.append(row)
-            size += len(line)
-            if len(rows) + len(broken) >= BATCH or size >= bounds.AT_ONCE:
-                yield _of_rows(rows, broken)
-                rows, broken, size = [], [], 0
-    if rows or broken:
+    for rows, broken in _batches(_json_lines(source)):
         yield _of_rows(rows, broken)
 
 
+def _json_lines(source: Source) -> Iterator[tuple[dict[str, Any] | str, int]]:
+    """The objects and, as texts, the lines that hold none; and the bytes of each."""
+    with source.open() as handle:
+        for line in lines_of(handle, LONGEST):
+            if isinstance(line, LongLine):
+                yield str(line), 0
+            elif line.removeprefix(BOM).strip():
+                row = parse_object(line)
+                text = line.decode(errors="replace").rstrip("\r\n") if row is None else ""
+                yield text if row is None else row, len(line)
+
+
 def _read_document(source: Source) -> Iterator[Raw]:
-    rows: list[dict[str, Any]] = []
-    broken: list[str] = []
-    total = 0
-    for row, size in read_document(source):
-        if isinstance(row, str):
-            broken.append(row)
-        else:
-            rows.append(row)
-        total += size
-        if len(rows) + len(broken) >= BATCH or total >= bounds.AT_ONCE:
-            yield _of_rows(rows, broken)
-            rows, broken, total = [], [], 0
-    if rows or broken:
+    for rows, broken in _batches(read_document(source)):
         yield _of_rows(rows, broken)
 
 
 def _read_samples(source: Source) -> Iterator[Raw]:
     samples = (read_tar if source.format == "webdataset" else read_folder)(source)
-    most = FIRST
-    found: list[Sample] = []
+    sized = ((one, 0 if isinstance(one, str) else one.size) for one in samples)
+    for found, broken in _batches(sized, FIRST):
+        yield _of_samples(found, broken)
+
+
+def _batches(
+    found: Iterable[tuple[T | str, int]], most: int | None = None
+) -> Iterator[tuple[list[T], list[str]]]:
+    """Rows and, as texts, what is broken, in batches of bounded size; `found` gives their bytes,
+    too. The first batch has at most `most` of them, if that is given, and others `BATCH`."""
+    most = most or BATCH
+    rows: list[T] = []
     broken: list[str] = []
-    size = 0
-    for one in samples:
+    total = 0
+    for one, size in found:
         if isinstance(one, str):
             broken.append(one)
         else:
-            found.append(one)
-            size += one.size
-        if len(found) + len(broken) >= most or size >= bounds.AT_ONCE:
-            yield _of_samples(found, broken)
-            found, broken, size, most = [], [], 0, BATCH
-    if found or broken:
-        yield _of_samples(found, broken)
+            rows.append(one)
+        total += size
+        if len(rows) + len(broken) >= most or total >= bounds.AT_ONCE:
+            yield rows, broken
+            rows, broken, total, most = [], [], 0, BATCH
+    if rows or broken:
+        yield rows, broken
 
 
 def _of_samples(found: Sequence[Sample], broken: list[str]) -> Raw:
