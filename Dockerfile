@@ -32,13 +32,13 @@ FROM ${BASE}
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 1000 --home-dir /home/winnow winnow \
-    && install --directory --mode 1777 /home/winnow
+    && useradd --uid 1000 --home-dir /srv/winnow winnow \
+    && install --directory --mode 1777 /srv/winnow
 COPY --from=build /opt/winnow /opt/winnow
-ENV HOME=/home/winnow PATH=/opt/winnow/bin:$PATH
+ENV HOME=/srv/winnow PATH=/opt/winnow/bin:$PATH
 # Any user id will do (`docker run --user`); this one is for those who give none.
 USER 1000
-WORKDIR /home/winnow
+WORKDIR /srv/winnow
 # As Ctrl-C: a run ends in one line, and the same command goes on from there.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["winnow"]

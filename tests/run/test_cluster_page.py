@@ -57,7 +57,7 @@ def test_the_key(tmp_path: Path) -> None:
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("*.pem")}
     assert modes == {"cert.pem": "0o600", "key.pem": "0o600"}
     settings = yaml.safe_load(
-        adapted(block("distributed:", "yaml"), **{"/home/me/tls": str(tmp_path)})
+        adapted(block("distributed:", "yaml"), **{"/shared/tls": str(tmp_path)})
     )
     (tmp_path / "tls.yaml").write_text(yaml.safe_dump(settings))
     show = "from distributed import Security; print(*Security().get_tls_config_for_role('worker'))"
