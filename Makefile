@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c "$(FITS)" >/dev/null 2>&1 && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check bench soak docs openclipart demo-models clean
+.PHONY: help setup demo test test-fast check bench quality soak docs openclipart demo-models clean
 
 help:  ## Show these lines
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ check: $(READY)  ## Lint, format and types
 bench: $(READY)  ## Measure the cheap path, and fetching against img2dataset (40 minutes on 2 cores)
 	$(BIN)/python tests/bench/cheap.py
 	$(BIN)/python tests/bench/fetch.py
+
+quality: $(READY)  ## Measure how often the filters are right, into docs/quality.md
+	$(BIN)/python tests/quality/run.py
 
 soak: $(READY)  ## A run over 1,000 shards of generated parts: is its memory flat? (15 minutes on 2 cores)
 	$(BIN)/python tests/bench/soak.py
