@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.plan import Plan
 from pipeline.engine.plan_file import save_plan
 from pipeline.engine.product import Product, Single
@@ -19,7 +20,7 @@ from pipeline.engine.runner import (
 )
 from pipeline.engine.salvage import salvage
 from pipeline.engine.singles import registered
-from pipeline.export.finish import MANIFEST
+from pipeline.export.finish import MANIFEST, OTHERS
 from pipeline.lifecycle.damaged import NO_RECORD, Damage
 from pipeline.lifecycle.exports import heal_record
 from pipeline.lifecycle.loose import heal_loose, unchecked
@@ -133,8 +134,8 @@ def _take_out(run: Run, damaged: Sequence[Damage]) -> None:
         if one.file in KEPT:
             continue
         if one.product == "export":
-            name = one.file.split("/")[1].removeprefix("export-")
-            run.folder.remove(f"export/{name}/{MANIFEST}")
+            name = one.file.split("/")[1].removeprefix(EXPORT)
+            run.folder.remove(f"export/{name}/{MANIFEST}", f"parts/{EXPORT}{name}/{OTHERS}.json")
         if one.record is not None and one.record != one.file:
             run.folder.remove(one.record)
         if one.file != INDEX:  # with a damaged index the shards tell what it held

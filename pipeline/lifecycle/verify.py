@@ -63,7 +63,9 @@ def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage]
         walk.singles()
     for name in run.folder.names("export"):
         walk.export(name)
-    files = {one.name: one for one in walk.expected}
+    files: dict[str, Expected] = {}
+    for one in walk.expected:  # an export's statistics are named by their shard's record first
+        files.setdefault(one.name, one)
     compared = {"files": len(files), "bytes": 0}
     reporter.start("verify", len(files), unit="files")
     with ThreadPoolExecutor(worker_threads()) as pool:

@@ -1,4 +1,4 @@
-"""Each file of a trained run, damaged in each way: found, and made again or done without in a line."""
+"""Each file of a trained run, damaged in each way: found, and made again or done without."""
 
 import json
 import shutil
@@ -30,6 +30,13 @@ MADE_AGAIN = (
     "train/train.json", "samples/grid.png", "samples/grid-2-*.png", "samples/samples.jsonl",
     "samples/sample.json", "report.html", "report.json",
 )  # fmt: skip
+WAYS = {"train/model/": ("flipped", "deleted"), "train/model/unet/d": tuple(DAMAGE)}
+"""All model files are treated alike, and each costs a training."""
+CASES = [
+    (pattern, how)
+    for pattern in MADE_AGAIN
+    for how in next((w for p, w in reversed(WAYS.items()) if pattern.startswith(p)), DAMAGE)
+]
 DONE_WITHOUT = {
     "train/done.json": "written again from the model's own notes: nothing is lost",
     "train/log.jsonl": "the losses of this training are lost, the model stands",
@@ -93,8 +100,7 @@ def test_a_sound_trained_run_has_no_damage(moved, tmp_path):
         assert len(recorded(Run(moved).folder.sub(folder), kind).digests) >= 3
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize("pattern", MADE_AGAIN)
+@pytest.mark.parametrize(("pattern", "how"), CASES)
 def test_a_damaged_file_is_named_and_made_again(pattern, how, moved, tmp_path):
     before = content(moved)
     (file,) = moved.glob(pattern)
@@ -149,6 +155,9 @@ def test_pictures_are_not_drawn_with_a_damaged_model(moved, tmp_path):
     damage(weights, "flipped")
     (moved / "samples" / "sample.json").unlink()
     plan = replan(Run(moved))
-    with (tmp_path / "said.txt").open("w") as stream, plan.run.locked():
-        with pytest.raises(DamagedError, match=r"safetensors was cut or changed from outside"):
-            bring_up_to_date(plan, products_of(plan), Lines(stream))
+    with (
+        (tmp_path / "said.txt").open("w") as stream,
+        plan.run.locked(),
+        pytest.raises(DamagedError, match=r"safetensors was cut or changed from outside"),
+    ):
+        bring_up_to_date(plan, products_of(plan), Lines(stream))
