@@ -64,8 +64,8 @@ def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage]
     for name in run.folder.names("export"):
         walk.export(name)
     files: dict[str, Expected] = {}
-    for one in walk.expected:  # an export's statistics are named by their shard's record first
-        files.setdefault(one.name, one)
+    for each in walk.expected:  # an export's statistics are named by their shard's record first
+        files.setdefault(each.name, each)
     compared = {"files": len(files), "bytes": 0}
     reporter.start("verify", len(files), unit="files")
     with ThreadPoolExecutor(worker_threads()) as pool:

@@ -1,8 +1,11 @@
 """How many requests a command sends to an object store: ceilings for each shard of a run of 8."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ from pipeline.demo.world import caption, draw, random_scene
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SHARDS, ROWS = 8, 40
 FEW = [{"reason": "duplicate", "when": "dup_group is not null"}]
 MORE = [*FEW, {"reason": "x_short", "when": "length(caption) < 20"}]
@@ -162,3 +166,42 @@ def test_the_processes_of_one_machine_share_what_they_read(run: Stored) -> None:
     first = run.first  # type: ignore[attr-defined]
     assert done["kept"] == first["kept"]
     assert done["reasons"] == first["reasons"]
+
+
+@contextlib.contextmanager
+def workers(folder: Path, count: int) -> Iterator[Path]:
+    """A scheduler and workers that share no folder, as on machines of their own; its file."""
+    file = folder / "scheduler.json"
+    started = []
+
+    def start(what: str, *words: str) -> None:
+        code = f"from distributed.cli.dask_{what} import main; main()"
+        command = [sys.executable, "-c", code, "--scheduler-file", str(file), "--no-dashboard"]
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        started.append(subprocess.Popen([*command, *words], env=path, stderr=subprocess.DEVNULL))
+
+    try:
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        for _ in range(count):
+            start("worker", "--nthreads", "1", "--no-nanny")
+        for _ in range(600):
+            if file.exists():
+                break
+            time.sleep(0.1)
+        yield file
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_workers_that_share_nothing_read_a_shard_once_each(run: Stored, tmp_path: Path) -> None:
+    output = f"{run.values['output']}-alone"
+    with workers(tmp_path, 3) as file:
+        job = run.job(output=output, cluster={"scheduler": str(file)})
+        done = run.winnow("run on workers apart", "run", job, "--json")
+    asked = run.asked["run on workers apart"]
+    print(f"run on workers apart: {asked.total()} requests, {dict(asked)}")
+    first = run.first  # type: ignore[attr-defined]
+    assert (done["kept"], done["reasons"]) == (first["kept"], first["reasons"])
+    assert asked.total() / SHARDS <= CEILINGS["run, workers apart"], dict(asked)
