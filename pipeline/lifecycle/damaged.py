@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from pipeline.engine.salvage import stored_rows, whole_pictures
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import file_digest
 from pipeline.table.storage import Folder
-from pipeline.table.tars import row_of, whole_members
 
 MISSING, CUT, CHANGED = "missing", "cut", "changed"
 NO_RECORD = "has no valid record"
@@ -45,14 +45,9 @@ def lost_pictures(folder: Folder, tar: str, table: str) -> tuple[str, ...] | Non
     if not folder.exists(table):
         return None
     stored = read_parquet(folder, table, ["uid", "status"])
-    whole: set[int] = set()
-    if folder.exists(tar):
-        with folder.local(tar) as path:
-            whole = {row_of(name) for name, _ in whole_members(path)}
-    rows = zip(stored["uid"].to_pylist(), stored["status"].to_pylist(), strict=True)
-    return tuple(
-        uid for row, (uid, status) in enumerate(rows) if status == "success" and row not in whole
-    )
+    had = stored_rows(stored)
+    lost = had - {row for row, _ in whole_pictures(folder, tar, had)}
+    return tuple(stored["uid"].take(sorted(lost)).to_pylist())
 
 
 def compare(folder: Folder, file: Expected) -> tuple[int, Damage | None]:

@@ -73,7 +73,7 @@ def verify(
     with run.locked(reporter.say):
         tidy(run, reporter)
         said, rest = _heal(run, damaged)
-        _take_out(run, [one for one in rest if not _is_salvaged(plan, one)])
+        _take_out(run, _without_salvaged(plan, rest))
         save_plan(plan)
         note_provenance(plan)
         result = bring_up_to_date(plan, products, reporter, asked=_dear(products, rest))
@@ -120,12 +120,21 @@ def _plan(run: Run, read_list: bool) -> tuple[Plan, Sequence[Product]]:
     return prepared.plan, prepared.products
 
 
-def _is_salvaged(plan: Plan, one: Damage) -> bool:
-    """Whether what is whole of a download part stays, and with it its record."""
-    node = plan.by_name.get(one.product or "")
-    if node is None or one.key is None or not one.file.startswith(f"{node.folder}/"):
-        return False
-    return salvage(plan, node, one.key) is not None
+def _without_salvaged(plan: Plan, damaged: Sequence[Damage]) -> list[Damage]:
+    """The damage but that of download parts of which what is whole stays, and with it the record.
+    A part is looked at once, however many of its files are damaged."""
+    salvaged: dict[tuple[str, int], bool] = {}
+    left = []
+    for one in damaged:
+        node = plan.by_name.get(one.product or "")
+        if node is not None and one.key is not None and one.file.startswith(f"{node.folder}/"):
+            key = (node.name, one.key)
+            if key not in salvaged:
+                salvaged[key] = salvage(plan, node, one.key) is not None
+            if salvaged[key]:
+                continue
+        left.append(one)
+    return left
 
 
 def _take_out(run: Run, damaged: Sequence[Damage]) -> None:
