@@ -290,8 +290,8 @@ class Driver:
             self._submit(task, tasks.run_merge, node.name, partition, sorted(rest), inputs, sums)
         self.tasks.drain()
         for shard in rest:
-            task = PendingTask((node.name,), shard)
-            self._submit(task, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
+            task, told = PendingTask((node.name,), shard), {**digests[shard], **merge.told}
+            self._submit(task, tasks.run_whole, node.name, shard, told, merge.digests)
         self.tasks.drain()
 
 

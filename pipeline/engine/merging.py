@@ -183,6 +183,11 @@ class Merge:
         return merge
 
     @property
+    def told(self) -> dict[str, str]:
+        """The partitions' checksums, as `sums.to_tell` gives them to the tasks that read them."""
+        return to_tell({Partition(k, 0).name: digest for k, digest in self.digests.items()})
+
+    @property
     def missing(self) -> list[Partition]:
         return [partition for partition in self.partitions if partition.number not in self.digests]
 

@@ -34,7 +34,7 @@ from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
 from pipeline.table.shard import ShardData
-from pipeline.table.sums import known_sums
+from pipeline.table.sums import Record, known_record, known_sums
 from pipeline.words.errors import DiedError
 
 P = ParamSpec("P")
@@ -63,6 +63,8 @@ class TimedResult(TaskResult):
     end: float = 0.0
     sums: dict[str, dict[str, str]] = field(default_factory=dict)
     """On an object store: checksums of the files of the parts, by the parts' digests."""
+    records: dict[str, Record] = field(default_factory=dict)
+    """Likewise their sidecars."""
 
 
 def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
@@ -72,7 +74,9 @@ def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
         done = work(*args, **kwargs)
         known = {digest: known_sums(digest) for digest in done.digests.values()}
         sums = {digest: dict(found) for digest, found in known.items() if found is not None}
-        return TimedResult(**vars(done), start=start, end=time.time(), sums=sums)
+        told = {digest: known_record(digest) for digest in done.digests.values()}
+        records = {digest: found for digest, found in told.items() if found is not None}
+        return TimedResult(**vars(done), start=start, end=time.time(), sums=sums, records=records)
 
     return run
 
