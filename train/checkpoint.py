@@ -1,14 +1,18 @@
-"""Training states on disk: written whole or not at all, newest kept."""
+"""Training states on disk: written whole or not at all, newest kept, and read only if whole."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from train.states import RECORD, damage_of, remove_state, states, write_record
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -22,7 +26,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], limit: int) -> Path:
-    """Write `step-00000100.pt` with fsync and rename, then drop all but the newest `limit`."""
+    """Write `step-00000100.pt` and its record, then drop all but the newest `limit`."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:08d}.pt"
     temporary = target.with_suffix(".pt.tmp")
@@ -30,16 +34,39 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], limit: int) 
         torch.save({"step": step, **state}, file)
         file.flush()
         os.fsync(file.fileno())
+    # The record comes first: one without its state is harmless.
+    write_atomically(target.with_suffix(RECORD), write_record(temporary, step))
     temporary.replace(target)
-    for old in sorted(folder.glob("step-*.pt"))[:-limit]:
-        old.unlink()
+    for old in states(folder)[:-limit]:
+        remove_state(old)
     return target
 
 
-def newest_checkpoint(folder: Path, last_step: int) -> dict[str, Any] | None:
-    """The newest state up to `last_step`, on the CPU, or None. Loaded without unpickling code."""
-    found = [p for p in sorted(folder.glob("step-*.pt")) if int(p.stem[5:]) <= last_step]
-    return torch.load(found[-1], map_location="cpu", weights_only=True) if found else None
+def newest_checkpoint(
+    folder: Path, last_step: int, say: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """The newest whole state up to `last_step`, on the CPU, or None.
+
+    Damaged ones that are newer are removed, and `say` gets a line for each. Loaded without
+    unpickling code.
+    """
+    for path in reversed([one for one in states(folder) if int(one.stem[5:]) <= last_step]):
+        if (state := _read(path)) is not None:
+            return state
+        remove_state(path)
+        say(f"{path} was cut or changed from outside and is not used")
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A state; None if it is damaged or that of another step."""
+    if damage_of(path) is not None:
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
+        return None
+    return state if state.get("step") == int(path.stem[5:]) else None
 
 
 def replace_folder(new: Path, target: Path) -> None:

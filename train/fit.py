@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -34,11 +35,18 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called as progress(step, max_train_steps, {"loss", "lr", "img_per_s"}) after every log line."""
 
 
-def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambda *_: None) -> Path:
+def fit(
+    export: Path,
+    out: Path,
+    config: TrainConfig,
+    progress: Progress = lambda *_: None,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Path:
     """Train on an export and return `out/model`; also writes `out/done.json` and `out/log.jsonl`.
 
-    If it is killed and called again, it continues from its newest checkpoint and ends with the same
-    weights (on one machine, CPU). Called again when done, it does no work.
+    If it is killed and called again, it continues from its newest whole checkpoint and ends with
+    the same weights (on one machine, CPU); `say` gets a line for each that is damaged. Called again
+    when done, it does no work.
     Raises InputError before any work for a wrong base or export, and when the loss diverges.
     """
     data = open_export(export)
@@ -66,11 +74,14 @@ def fit(export: Path, out: Path, config: TrainConfig, progress: Progress = lambd
     if config.resume == "never":
         shutil.rmtree(checkpoints, ignore_errors=True)
     start = 0
-    if state := newest_checkpoint(checkpoints, config.max_train_steps):
+    damaged: list[str] = []
+    if state := newest_checkpoint(checkpoints, config.max_train_steps, damaged.append):
         start = state["step"]
         net.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
         average = {name: value.to(device) for name, value in state["average"].items()}
+    for line in damaged:
+        say(f"train: {line}; training goes on from step {start}")
     keep_log(out / "log.jsonl", trajectory, start)
 
     passes = config.gradient_accumulation_steps

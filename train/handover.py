@@ -12,12 +12,16 @@ from pipeline.config.training import SampleConfig, TrainConfig
 from pipeline.engine.product import Made, Single, Status, Work, digest_in
 from pipeline.export.finish import Manifest
 from pipeline.models.clip import check_clip, clip_digest
+from pipeline.table.checked import damage_line, damaged_files
+from pipeline.table.part import file_digest, recorded
 from pipeline.table.run import Run
 from pipeline.table.sql import names_in
-from pipeline.words.errors import InputError
+from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.extras import need_extra
 from pipeline.words.progress import Reporter
+from train import healing
 from train.folder import base_digest
+from train.healing import LOG, MARKER, TRAIN
 
 UNSAFE = ("nsfw", "graphic")
 """Reasons whose rules say which measurements judge drawn pictures."""
@@ -46,9 +50,9 @@ class _Local(Single):
 class Train(_Local):
     """`train/model`: the job's diffusion model, trained on the export."""
 
-    name = "train"
+    name = TRAIN
     rank = 10
-    place = "train"
+    place = TRAIN
 
     @classmethod
     def of(cls, run: Run, job: Job) -> "Train | None":
@@ -73,14 +77,25 @@ class Train(_Local):
         from train.fit import fit
 
         folder = self.run.state["products"]["export"]["folder"]
-        progress = _Progress(self.name, work.reporter)
-        fit(Path(self.run.folder.path(folder)), self.root, self.config, progress)
+        progress, say = _Progress(self.name, work.reporter), work.reporter.say
+        fit(Path(self.run.folder.path(folder)), self.root, self.config, progress, say)
         manifest = Manifest.read(self.run.folder.sub(folder))
         rows = int(manifest.values["rows"]) if manifest is not None else 0
-        return Made(self.files("model", "done.json"), rows, {"steps": progress.done})
+        # A damaged log must not make the model stale, so it is not one of its files.
+        log = self.root / LOG
+        sums = {LOG: file_digest(log)} if log.is_file() else {}
+        return Made(self.files("model", MARKER), rows, {"steps": progress.done, **sums})
 
     def paths(self) -> dict[str, str]:
         return {"model": str(self.root / "model")}
+
+    @classmethod
+    def damage(cls, run: Run) -> dict[str, str]:
+        return healing.damage(run)
+
+    @classmethod
+    def heal(cls, run: Run, file: str) -> str | None:
+        return healing.heal(run, file)
 
     @classmethod
     def holding(cls, run: Run, uids: Sequence[str]) -> dict[str, Any]:
@@ -133,13 +148,18 @@ class Sample(_Local):
         from train.judges import load_judges
         from train.sample import sample
 
-        model = Path(self.run.folder.path("train/model"))
+        folder = self.run.folder.sub(Train.place)
+        record = recorded(folder, Train.name)
+        if record and (name := next(damaged_files(folder, record.digests), None)) is not None:
+            raise DamagedError(damage_line(self.run.folder.url, folder.path(name)))
+        model = Path(folder.path("model"))
         progress = _Progress(self.name, work.reporter)
         judges = load_judges(self.job, judge_names(self.job))
         export = work.statuses["export"].content
         sample(model, self.root, self.config, export, progress, judges)
         drawn = len((self.root / "samples.jsonl").read_text(encoding="utf-8").splitlines())
-        return Made(self.files("grid.png", "samples.jsonl"), drawn)
+        sheets = sorted(path.name for path in self.root.glob("grid*.png"))
+        return Made(self.files(*sheets, "samples.jsonl"), drawn)
 
     def paths(self) -> dict[str, str]:
         return {"grid": str(self.root / "grid.png"), "samples": str(self.root / "samples.jsonl")}

@@ -42,8 +42,13 @@ def fingerprint(config: TrainConfig, export: Export, base: str) -> str:
 
     Models are covered by their content, not by their names or paths.
     """
+    return fingerprint_of(config, export.fingerprint, base)
+
+
+def fingerprint_of(config: TrainConfig, export: str, base: str) -> str:
+    """`fingerprint`, of an export with this fingerprint."""
     recipe = {name: value for name, value in config.recipe().items() if name not in NAMES}
-    made_of = [TRAIN_VERSION, recipe, export.fingerprint, base]
+    made_of = [TRAIN_VERSION, recipe, export, base]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 

@@ -11,19 +11,19 @@ import torch
 
 from train.checkpoint import replace_folder, write_atomically
 from train.folder import digest
+from train.healing import MARKER, NOTES
 from train.model import Diffusion, save
-
-MARKER = "done.json"
 
 
 def finished_model(out: Path, fingerprint: str) -> Path | None:
     """`out/model` if its marker has this fingerprint and its files have the marker's digest."""
-    marker, model = out / MARKER, out / "model"
-    if not marker.is_file():
-        return None
-    said = json.loads(marker.read_text(encoding="utf-8"))
-    if said["fingerprint"] != fingerprint or digest(model) != said["digest"]:
-        return None
+    model = out / "model"
+    try:
+        said = json.loads((out / MARKER).read_bytes())
+        if said["fingerprint"] != fingerprint or digest(model) != said["digest"]:
+            return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # no marker, or one that was cut
     return model
 
 
@@ -41,6 +41,15 @@ def commit(
     save(model, weights, fresh, notes)
     (out / MARKER).unlink(missing_ok=True)
     replace_folder(fresh, target)
-    marker = {"fingerprint": fingerprint, "digest": digest(target), **notes}
-    write_atomically(out / MARKER, json.dumps(marker, indent=2) + "\n")
+    write_atomically(out / MARKER, _marker(target, fingerprint, notes))
     return target
+
+
+def marker_again(model: Path, fingerprint: str) -> str:
+    """The marker's text as `commit` wrote it, from the model's own notes. OSError or ValueError."""
+    return _marker(model, fingerprint, json.loads((model / NOTES).read_bytes()))
+
+
+def _marker(model: Path, fingerprint: str, notes: dict[str, Any]) -> str:
+    marker = {"fingerprint": fingerprint, "digest": digest(model), **notes}
+    return json.dumps(marker, indent=2) + "\n"

@@ -98,7 +98,7 @@ class TrainConfig(Section):
     checkpoints_total_limit: int = tuning(2, "Checkpoints kept, newest first.", ge=1)
     resume: Literal["auto", "never"] = tuning(
         "auto",
-        "`auto` continues from the newest checkpoint of the same settings and data; "
+        "`auto` continues from the newest whole checkpoint of the same settings and data; "
         "`never` starts again.",
     )
     dataloader_threads: int = tuning(2, "Threads that decode pictures.", ge=1)

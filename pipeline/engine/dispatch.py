@@ -16,7 +16,7 @@ from pipeline.engine.product import Keys, Status
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
 from pipeline.table.runlog import Log
-from pipeline.table.sums import note_sums
+from pipeline.table.sums import note_records, note_sums
 from pipeline.words.errors import (
     GOES_ON,
     DiedError,
@@ -181,6 +181,7 @@ class Dispatcher:
     def _note(self, task: PendingTask, done: tasks.TimedResult) -> None:
         for digest, sums in done.sums.items():
             note_sums(digest, sums)
+        note_records(done.records)
         rows = done.rows if task.rows is None else task.rows
         for name, digest in done.digests.items():
             if name not in task.names or task.key is None or not done.finished:

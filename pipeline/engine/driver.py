@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.engine import tasks
 from pipeline.engine.dispatch import Dispatcher, PendingTask
 from pipeline.engine.executors.base import Executor
+from pipeline.engine.merging import tell_prepared
 from pipeline.engine.plan import SHARD_FILE, Node, Plan, current_whole, merge_of
 from pipeline.engine.product import Product, Status
 from pipeline.measure.stage import PictureStage
@@ -263,8 +264,14 @@ class Driver:
 
     def _merge_and_run(self, node: Node, expected: dict[int, Expected]) -> None:
         digests = {shard: self._digests([node], shard) for shard in expected}
+        known: dict[int, str] = {}
+
+        def note(into: dict[int, str], key: int, _: PendingTask, done: tasks.TimedResult) -> None:
+            into[key] = done.digests[node.name]
+
         for shard in expected:
-            task = PendingTask((node.name,), shard, "prepare")
+            then = functools.partial(note, known, shard)
+            task = PendingTask((node.name,), shard, "prepare", then)
             self._submit(task, tasks.run_prepare, node.name, shard, digests[shard])
         self.tasks.drain()
         expected = {shard: expected[shard] for shard in self.shards}
@@ -272,23 +279,19 @@ class Driver:
         rest = [shard for shard in expected if shard not in self.statuses[node.name].digests]
         if not rest:
             return
+        sums = tell_prepared(known, digests)
         with self.plan.run.folder.hold():
             merge = merge_of(self.plan, node, expected, self.index.rows)
 
-        def note(number: int, _: PendingTask, done: tasks.TimedResult) -> None:
-            merge.digests[number] = done.digests[node.name]
-
         for partition in merge.missing:
-            number = partition.number
-            task = PendingTask(
-                (node.name,), None, f"merge {number}", functools.partial(note, number)
-            )
+            then = functools.partial(note, merge.digests, partition.number)
+            task = PendingTask((node.name,), None, f"merge {partition.number}", then)
             inputs = merge.expected.inputs
-            self._submit(task, tasks.run_merge, node.name, partition, sorted(rest), inputs)
+            self._submit(task, tasks.run_merge, node.name, partition, sorted(rest), inputs, sums)
         self.tasks.drain()
         for shard in rest:
-            task = PendingTask((node.name,), shard)
-            self._submit(task, tasks.run_whole, node.name, shard, digests[shard], merge.digests)
+            task, told = PendingTask((node.name,), shard), {**digests[shard], **merge.told}
+            self._submit(task, tasks.run_whole, node.name, shard, told, merge.digests)
         self.tasks.drain()
 
 

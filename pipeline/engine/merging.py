@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.table.arrays import from_numbers, to_numbers, whole
-from pipeline.table.checked import read_recorded
+from pipeline.table.checked import checked, read_recorded
 from pipeline.table.freshness import Expected, why_stale
-from pipeline.table.parquet import ROW_GROUP, Filter, read_parquet
-from pipeline.table.part import Sidecar, digest_of, read_sidecar, shard_name
+from pipeline.table.parquet import ROW_GROUP, Filter, read_file
+from pipeline.table.part import Sidecar, digest_of, read_sidecar, recorded_sums, shard_name
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
+from pipeline.table.sums import to_tell
 
 MERGED, PREPARED = "merged", "prepared"
 NOTHING = "nothing"
@@ -92,24 +93,43 @@ def _hash(value: object) -> int:
 
 
 def read_prepared(
-    run: Run, folder: Folder, shard: int, name: str, filters: Sequence[Filter] = ()
-) -> pa.Table:
-    """One of the two tables that a stage prepared of a shard. DamagedError if it is not as it was
-    written; on an object store that is not compared, as only what is wanted of it is read."""
-    if not folder.is_local:
-        return read_parquet(folder, name, filters=filters)
-    return read_recorded(run.folder.url, folder, prepared_name(shard), name, filters=filters)
+    run: Run, folder: Folder, shard: int, name: str, filters: Sequence[Filter] = (),
+    *, sum_: str | None = None,
+) -> pa.Table:  # fmt: skip
+    """One of the two tables that a stage prepared of a shard; `sum_` is its sha256, if it is known
+    without its record. DamagedError if it is not as it was written."""
+    if sum_ is None:
+        sum_ = recorded_sums(folder, prepared_name(shard)).get(name)
+    with checked(run.folder.url, folder, name, sum_) as path:
+        return read_file(path, filters=filters)
+
+
+def tell_prepared(
+    known: Mapping[int, str], digests: Mapping[int, dict[str, str]]
+) -> dict[int, str]:
+    """On an object store: add the checksums of what was prepared of each shard to the `digests`
+    that go with its task; those of the dealt tables by shard. `known` are the prepared digests."""
+    dealt = {}
+    for shard, digest in known.items():
+        told = to_tell({PREPARED: digest})
+        if (sum_ := told.get(f"{PREPARED}/{dealt_file(shard)}")) is not None:
+            dealt[shard] = sum_
+            digests[shard].update(told)
+    return dealt
 
 
 def read_partition(
-    run: Run, folder: Folder, shards: Sequence[int], partition: Partition
-) -> pa.Table:
-    """A partition's rows of these shards, with a column `shard` (int32); one file at a time."""
+    run: Run, folder: Folder, shards: Sequence[int], partition: Partition,
+    sums: Mapping[int, str],
+) -> pa.Table:  # fmt: skip
+    """A partition's rows of these shards, with a column `shard` (int32); one file at a time. `sums`
+    are the files' sha256, as far as they are known."""
     low, high = partition.bounds
     filters = [] if partition.count == 1 else [(_HASH, ">=", low), (_HASH, "<", high)]
     tables = []
     for shard in shards:
-        table = read_prepared(run, folder, shard, dealt_file(shard), filters)
+        name, sum_ = dealt_file(shard), sums.get(shard)
+        table = read_prepared(run, folder, shard, name, filters, sum_=sum_)
         if _HASH in table.column_names:
             table = table.drop_columns([_HASH])
         number = from_numbers(np.full(table.num_rows, shard, np.int32))
@@ -161,6 +181,11 @@ class Merge:
             if sidecar is not None and why_stale(sidecar, own) is None:
                 merge.digests[partition.number] = sidecar.digest
         return merge
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The partitions' checksums, as `sums.to_tell` gives them to the tasks that read them."""
+        return to_tell({Partition(k, 0).name: digest for k, digest in self.digests.items()})
 
     @property
     def missing(self) -> list[Partition]:

@@ -151,6 +151,17 @@ class Product(ABC):
         """
 
     @classmethod
+    def damage(cls, run: Run) -> dict[str, str]:
+        """What is wrong with damaged files that no record of a part names, by path in the run."""
+        return {}
+
+    @classmethod
+    def heal(cls, run: Run, file: str) -> str | None:
+        """Do without a damaged file, or write it again from others, if the product can be used as
+        it is then: a line that says what is lost. None: the product has to be made again."""
+        return None
+
+    @classmethod
     def erasure_notes(cls, held: Mapping[str, Any]) -> list[str]:
         """What the erasure does not remove, in words for a user."""
         return []

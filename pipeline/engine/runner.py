@@ -3,7 +3,8 @@
 import contextlib
 import datetime
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from pipeline.measure.registry import resolve
 from pipeline.table.copies import copy_records
 from pipeline.table.freshness import INGEST
 from pipeline.table.part import ASIDE, part_folder, settle
-from pipeline.table.run import FORMAT, Run
+from pipeline.table.run import FORMAT, JOB_SUM, NOT_SETTINGS, Run
 from pipeline.table.scratch import sharing
 from pipeline.table.sealed import seal
 from pipeline.words.errors import DamagedError, InputError
@@ -97,7 +98,7 @@ def products_of(plan: Plan, listing: Listing | None = None) -> tuple[Product, ..
 
 def recorded_job(run: Run, scheduler: str | None = None) -> Job:
     """The last run's job, from its folder; with another `cluster.scheduler` if one is given."""
-    values = {key: value for key, value in run.job.items() if key not in ("job_file", "format")}
+    values = {key: value for key, value in run.job.items() if key not in NOT_SETTINGS}
     if scheduler is not None:
         values["cluster"] = {**values.get("cluster", {}), "scheduler": scheduler}
     return parse_job(values, f"{run.folder.url}/resolved.json")
@@ -151,14 +152,14 @@ def bring_up_to_date(
     *,
     again: Mapping[int, Sequence[int]] | None = None,
     measure: Mapping[str, Mapping[int, Sequence[int]]] | None = None,
-    asked: bool = True,
+    asked: bool | Collection[str] = True,
     begin: Callable[[], None] = lambda: None,
 ) -> Result:
     """Make what is stale, under the lock; `again` are rows, by shard, to fetch once more first,
     `measure` rows to measure once more, by stage and shard.
 
     If not `asked` (after a retry or a takedown), no model is trained and no picture drawn, because
-    that takes hours. `begin` is called before anything is written.
+    that takes hours; or only those of these names. `begin` is called before anything is written.
 
     InputError, before that: work for the job's scheduler, and it cannot be used.
     """
@@ -182,7 +183,9 @@ def bring_up_to_date(
         driver = Driver(plan, products, reporter, opening, statuses)
         stack.enter_context(contextlib.closing(driver))
         driver.again = measure or {}
-        wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
+        dear = {p.name for p in products if isinstance(p, Single) and not p.follows}
+        left_out = dear - (dear if asked is True else set(asked or ()))
+        wanted = [product for product in products if product.name not in left_out]
         if not more and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
@@ -255,12 +258,14 @@ def claim(run: Run, job_file: Path | None) -> None:
 
 def _write_job(run: Run, job: Job, job_file: Path | None) -> None:
     resolved = job.model_dump(mode="json") | {"format": FORMAT}
-    if job_file is not None:
+    data = job_file.read_bytes() if job_file is not None else None
+    if job_file is not None and data is not None:
         resolved["job_file"] = str(job_file.resolve())
+        resolved[JOB_SUM] = hashlib.sha256(data).hexdigest()
     # Written first, because `claim` recognises a run folder by this file.
     run.write_job(resolved)
-    if job_file is not None:
-        run.folder.write("job.yaml", job_file.read_bytes())
+    if data is not None:
+        run.folder.write("job.yaml", data)
 
 
 def write_state(

@@ -62,7 +62,7 @@ def _without_lost_rows(plan: Plan, folder: Folder, record: Sidecar) -> Sidecar:
     """Commit the part with the tar's whole pictures; the rows of the others count as not asked."""
     name = shard_name(record.shard)
     stored = read_parquet(folder, f"{name}.parquet")
-    had = {row for row, one in enumerate(stored["status"].to_pylist()) if one == "success"}
+    had = stored_rows(stored)
     with plan.scratch() as place:
         tar = place / "whole.tar"
         lost = marked(len(stored), sorted(had - _keep_whole(folder, f"{name}.tar", tar, had)))
@@ -84,18 +84,28 @@ def _keep_whole(folder: Folder, name: str, target: Path, rows: set[int]) -> set[
     """Write the whole pictures of these rows to `target`; the rows that are in it."""
     kept = set()
 
-    def noted(path: Path) -> Iterator[Member]:
-        for member, data in whole_members(path):
-            if (row := row_of(member)) in rows:
-                kept.add(row)
-                yield member, data
+    def noted() -> Iterator[Member]:
+        for row, member in whole_pictures(folder, name, rows):
+            kept.add(row)
+            yield member
 
-    if folder.exists(name):
-        with folder.local(name) as path:
-            write_tar(target, noted(path), sums=True)
-    else:
-        write_tar(target, ())
+    write_tar(target, noted(), sums=True)
     return kept
+
+
+def whole_pictures(folder: Folder, name: str, rows: set[int]) -> Iterator[tuple[int, Member]]:
+    """What is whole of a damaged tar that should hold these rows' pictures: row and member."""
+    if not folder.exists(name):
+        return
+    with folder.local(name) as path:
+        for member in whole_members(path, sorted(rows)):
+            if (row := row_of(member[0])) in rows:
+                yield row, member
+
+
+def stored_rows(stored: pa.Table) -> set[int]:
+    """The rows of a download part whose pictures its tar holds."""
+    return {row for row, one in enumerate(stored["status"].to_pylist()) if one == "success"}
 
 
 def _not_asked(stored: pa.Table, lost: Rows) -> pa.Table:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.merging import (
+    PREPARED,
     Partition,
     by_shard,
     deal,
@@ -33,7 +34,7 @@ from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name
 from pipeline.table.shard import ShardData
-from pipeline.table.sums import known_sums
+from pipeline.table.sums import Record, known_record, known_sums
 from pipeline.words.errors import DiedError
 
 P = ParamSpec("P")
@@ -62,6 +63,8 @@ class TimedResult(TaskResult):
     end: float = 0.0
     sums: dict[str, dict[str, str]] = field(default_factory=dict)
     """On an object store: checksums of the files of the parts, by the parts' digests."""
+    records: dict[str, Record] = field(default_factory=dict)
+    """Likewise their sidecars."""
 
 
 def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
@@ -71,7 +74,9 @@ def timed(work: Callable[P, TaskResult]) -> Callable[P, TimedResult]:
         done = work(*args, **kwargs)
         known = {digest: known_sums(digest) for digest in done.digests.values()}
         sums = {digest: dict(found) for digest, found in known.items() if found is not None}
-        return TimedResult(**vars(done), start=start, end=time.time(), sums=sums)
+        told = {digest: known_record(digest) for digest in done.digests.values()}
+        records = {digest: found for digest, found in told.items() if found is not None}
+        return TimedResult(**vars(done), start=start, end=time.time(), sums=sums, records=records)
 
     return run
 
@@ -226,15 +231,16 @@ def run_prepare(
 @timed
 def run_merge(
     run_url: str, plan_digest: str, name: str, partition: Partition, shards: Sequence[int],
-    inputs: Mapping[str, str],
+    inputs: Mapping[str, str], sums: Mapping[int, str],
 ) -> TaskResult:  # fmt: skip
-    """Merge one partition over all shards; `inputs` are those of the merged table."""
+    """Merge one partition over all shards; `inputs` are those of the merged table, `sums` the
+    checksums of what was dealt of each shard, as far as the driver knows them."""
     plan, start = load_plan(run_url, plan_digest), time.monotonic()
     node = plan.by_name[name]
     stage = node.stage
     assert isinstance(stage, WholeStage)
     with plan.run.folder.hold():  # nothing that it reads is written while it runs
-        rows = read_partition(plan.run, plan.run.folder.sub(node.folder), shards, partition)
+        rows = read_partition(plan.run, plan.run.folder.sub(node.folder), shards, partition, sums)
         table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
     plan.run.folder.cover(f"{node.folder}/{partition.name}")
     tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
@@ -255,7 +261,9 @@ def run_whole(
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     mine = read_merged(plan.run, folder, shard, merged)
-    prepared = read_prepared(plan.run, folder, shard, f"{prepared_name(shard)}.parquet")
+    own = f"{prepared_name(shard)}.parquet"
+    sum_ = digests.get(f"{PREPARED}/{own}")
+    prepared = read_prepared(plan.run, folder, shard, own, sum_=sum_)
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)
     return _commit_whole(plan, node, data, output, expected, start)

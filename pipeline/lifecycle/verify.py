@@ -1,24 +1,31 @@
-"""`winnow verify`: compares every file of a run with its checksum, and finds the damaged ones.
-
-Nothing is made from `log.jsonl` and `job.yaml`, which have no checksum.
-"""
+"""`winnow verify`: compares every file of a run with its checksum, and finds the damaged ones."""
 
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.merging import PREPARED
+from pipeline.engine.singles import registered
 from pipeline.export.finish import MANIFEST, OTHERS, Manifest
 from pipeline.ingest.restore import cut_shards, damaged_shards
-from pipeline.table.parquet import read_parquet
-from pipeline.table.part import UNFINISHED, Sidecar, digest_of, file_digest, shard_name
+from pipeline.lifecycle.damaged import (
+    CHANGED,
+    CUT,
+    MISSING,
+    NO_RECORD,
+    Damage,
+    Expected,
+    compare,
+    lost_pictures,
+)
+from pipeline.lifecycle.loose import LOOSE
+from pipeline.table.part import UNFINISHED, Sidecar, digest_of, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sealed import unseal
 from pipeline.table.storage import Folder
-from pipeline.table.tars import row_of, whole_members
 from pipeline.table.tombstones import NAME as TOMBSTONES
 from pipeline.table.tombstones import Tombstones
 from pipeline.words.errors import DamagedError, InputError
@@ -27,39 +34,7 @@ from pipeline.words.sizes import size as size_text
 from pipeline.words.threads import worker_threads
 
 RECORDS = ("resolved.json", "state.json", "plan.json", "provenance.json")
-NOT_CHECKED = ("log.jsonl", "job.yaml")
 INDEX, RECIPE = "shards/index.json", "recipe.json"
-MISSING, CUT, CHANGED = "missing", "cut", "changed"
-NO_RECORD = "has no valid record"
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A damaged file. `key` is the number of the shard, or of the export's shard, that it belongs
-    to; `rows` are those of its part, any of which may be touched. `record` is the file that says
-    how it should be, which has to go before the part can be made again. `uids` are the rows whose
-    pictures are lost with a tar; of other files any row of the part may be touched (None)."""
-
-    file: str
-    what: str
-    product: str | None = None
-    key: int | None = None
-    rows: int | None = None
-    record: str | None = None
-    uids: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file and how it should be."""
-
-    name: str
-    size: int | None
-    sha256: str
-    product: str
-    key: int | None
-    rows: int | None
-    record: str
 
 
 def find_all_damage(
@@ -68,6 +43,13 @@ def find_all_damage(
     """Every damaged file, and how many `files` and `bytes` were compared with a checksum."""
     with run.folder.hold(copies=False):
         return _find(run, reporter, export_only)
+
+
+def unfinished_exports(run: Run) -> list[str]:
+    """Folders of exports without a manifest: nobody takes them for a dataset, and what their shards
+    should be is known of those alone that have a record."""
+    names = run.folder.names("export")
+    return [name for name in names if Manifest.read(run.folder.sub(f"export/{name}")) is None]
 
 
 def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage], dict[str, int]]:
@@ -81,11 +63,13 @@ def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage]
         walk.singles()
     for name in run.folder.names("export"):
         walk.export(name)
-    files = {one.name: one for one in walk.expected}
+    files: dict[str, Expected] = {}
+    for each in walk.expected:  # an export's statistics are named by their shard's record first
+        files.setdefault(each.name, each)
     compared = {"files": len(files), "bytes": 0}
     reporter.start("verify", len(files), unit="files")
     with ThreadPoolExecutor(worker_threads()) as pool:
-        for size, found in pool.map(lambda one: _compare(run.folder, one), files.values()):
+        for size, found in pool.map(lambda one: compare(run.folder, one), files.values()):
             compared["bytes"] += size
             reporter.advance("verify", 1, size_text(compared["bytes"]))
             if found is not None:
@@ -94,36 +78,8 @@ def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage]
     for file, one in damaged.items():
         table = f"{file.removesuffix('.tar')}.parquet"
         if one.product == "download" and file.endswith(".tar") and table not in damaged:
-            damaged[file] = replace(one, uids=_lost_pictures(run.folder, file, table))
+            damaged[file] = replace(one, uids=lost_pictures(run.folder, file, table))
     return [damaged[file] for file in sorted(damaged)], compared
-
-
-def _lost_pictures(folder: Folder, tar: str, table: str) -> tuple[str, ...] | None:
-    """The uids of the pictures that a damaged tar has lost; None if the table is gone too."""
-    if not folder.exists(table):
-        return None
-    stored = read_parquet(folder, table, ["uid", "status"])
-    whole: set[int] = set()
-    if folder.exists(tar):
-        with folder.local(tar) as path:
-            whole = {row_of(name) for name, _ in whole_members(path)}
-    rows = zip(stored["uid"].to_pylist(), stored["status"].to_pylist(), strict=True)
-    return tuple(
-        uid for row, (uid, status) in enumerate(rows) if status == "success" and row not in whole
-    )
-
-
-def _compare(folder: Folder, file: _File) -> tuple[int, Damage | None]:
-    def damage(what: str) -> Damage:
-        return Damage(file.name, what, file.product, file.key, file.rows, file.record)
-
-    size = folder.size(file.name)
-    if size is None:
-        return 0, damage(MISSING)
-    if file.size is not None and size != file.size:
-        return 0, damage(CUT)
-    with folder.local(file.name) as path:
-        return size, None if file_digest(path) == file.sha256 else damage(CHANGED)
 
 
 def _why_unreadable(folder: Folder, name: str) -> str | None:
@@ -143,11 +99,14 @@ class _Walk:
         self._run, self._index = run, run.index
         self._products = _products(run)
         self.damaged: list[Damage] = []
-        self.expected: list[_File] = []
+        self.expected: list[Expected] = []
 
     def records(self) -> None:
         for name in RECORDS:
             if (what := _why_unreadable(self._run.folder, name)) is not None:
+                self._note(name, what)
+        for name, find in LOOSE.items():
+            if (what := find(self._run)) is not None:
                 self._note(name, what)
         try:
             tombstones = Tombstones.read(self._run.folder)
@@ -198,20 +157,26 @@ class _Walk:
                 self._note(f"{path}/{file}", NO_RECORD, stage)
 
     def singles(self) -> None:
-        for name, noted in self._products.items():
-            if noted["keys"] != "one":
-                continue
-            path = str(noted["folder"])
+        """Products in one piece, those that the last job did not name included."""
+        kinds = registered()
+        places = {name: kind.place for name, kind in kinds.items()}
+        noted = {name: one for name, one in self._products.items() if one["keys"] == "one"}
+        for name, path in (
+            {name: str(one["folder"]) for name, one in noted.items()} | places
+        ).items():
             record = f"{path}/{name}.json" if path else f"{name}.json"
             try:
                 sidecar = Sidecar.decode(self._run.folder.read(record), name)
             except FileNotFoundError:
-                if noted.get("current"):
+                if noted.get(name, {}).get("current"):
                     self._note(record, MISSING, name)
             except (ValueError, TypeError):
                 self._note(record, CHANGED, name)
             else:
                 self._expect(sidecar, path, record, name, None)
+        for name, kind in kinds.items():
+            for file, what in kind.damage(self._run).items():
+                self._note(file, what, name)
 
     def export(self, name: str) -> None:
         path, records = f"export/{name}", f"parts/{EXPORT}{name}"
@@ -238,7 +203,7 @@ class _Walk:
             self._note(f"{records}/{own}", MISSING, "export", number, shard["rows"])
             for file, sum_ in ((shard["tar"], "sha256"), (shard["parquet"], "parquet_sha256")):
                 self.expected.append(
-                    _File(f"{path}/{file}", None, shard[sum_], "export", number, shard["rows"],
+                    Expected(f"{path}/{file}", None, shard[sum_], "export", number, shard["rows"],
                           record)
                 )  # fmt: skip
 
@@ -273,7 +238,7 @@ class _Walk:
         """Have the files of a sidecar compared."""
         for file, sum_ in sidecar.digests.items():
             name, size = f"{path}/{file}" if path else file, sidecar.files.get(file)
-            self.expected.append(_File(name, size, sum_, product, key, sidecar.rows, record))
+            self.expected.append(Expected(name, size, sum_, product, key, sidecar.rows, record))
 
 
 def _record_of(file: str) -> str:

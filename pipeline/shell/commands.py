@@ -99,7 +99,7 @@ def verify_run(run_folder: str, export_only: bool, mend: bool, as_json: bool) ->
     else:
         for line in lines(answer):
             print(line)
-    return INCOMPLETE if answer["left"] or answer["quarantined"] else DONE
+    return INCOMPLETE if answer["left"] or answer["lost"] or answer["quarantined"] else DONE
 
 
 def _exported(run: Run) -> str | None:

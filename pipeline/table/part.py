@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipeline.table.parquet import ROW_GROUP, write_parquet
 from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
-from pipeline.table.sums import known_sums, note_sums
+from pipeline.table.sums import known_sums, note_record, note_sums
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
@@ -208,8 +208,11 @@ def commit(
     if aside:
         data.write(f"{name}.json", sidecar.encode())
         settle(folder, name)
-    else:
-        folder.write(f"{name}.json", sidecar.encode())
+        return sidecar
+    record, encoded = f"{name}.json", sidecar.encode()
+    folder.write(record, encoded)
+    if not folder.is_local:
+        note_record(sidecar.digest, folder.path(record), folder.version(record), encoded)
     return sidecar
 
 

@@ -24,6 +24,12 @@ FORMAT = 3
 """Version of the run folder's layout; raised when folders of earlier versions cannot be used."""
 
 
+JOB_SUM = "job_yaml"
+"""The key of `resolved.json` with the sha256 of `job.yaml`."""
+NOT_SETTINGS = ("job_file", "format", JOB_SUM)
+"""Keys of `resolved.json` that are not the job's."""
+
+
 class Dealt(NamedTuple):
     """A shard: `digest` covers its rows, `bytes` and `sha256` are those of its file or unknown."""
 

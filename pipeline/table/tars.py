@@ -5,12 +5,12 @@ for the owner's name: so that of a damaged tar the other pictures can be kept (`
 """
 
 import io
-import os
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from pathlib import Path
+from typing import BinaryIO
 
 Member = tuple[str, bytes]
 
@@ -35,25 +35,76 @@ def write_tar(path: Path, found: Iterable[Member], *, sums: bool = False) -> Non
             tar.addfile(info, io.BytesIO(data))
 
 
-def whole_members(path: Path) -> Iterator[Member]:
-    """Those members of a damaged tar that have their checksums, up to the first damaged header.
+def whole_members(path: Path, rows: Sequence[int] = ()) -> Iterator[Member]:
+    """Those members of a damaged tar that have their checksums.
 
-    What comes after that is not searched: a picture may hold bytes that look like members.
+    `rows` are those that the tar held, in order. Behind a damaged header the next one is looked
+    for: a block that is the header of a later row, from which the members of all rows after it
+    follow to the end of the tar. Bytes in a picture that look like members cannot be that, because
+    the members that do follow it are not those of the rows after theirs. Without `rows`, or where
+    there is no such block, nothing after the first damaged header is read.
     """
+    end, place, passed = path.stat().st_size, 0, 0
     with path.open("rb") as handle:
-        while len(block := handle.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
-            try:
-                info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-            except tarfile.HeaderError:
-                return
+        while place < end:
+            if (info := _header(handle, place)) is None:
+                found = _header_after(handle, place, end, rows[passed:])
+                if found is None:
+                    return
+                place, rows = found, ()
+                continue
             data = handle.read(info.size)
-            handle.seek(-info.size % tarfile.BLOCKSIZE, os.SEEK_CUR)
             if len(data) == info.size and info.uname == _sum(data):
                 yield info.name, data
+            passed += passed < len(rows) and info.name == _name_of(rows[passed])
+            place = _behind(place, info)
+
+
+def _header(handle: BinaryIO, place: int) -> tarfile.TarInfo | None:
+    """The header at this place, and the handle behind it; None if there is none that has its
+    checksum."""
+    handle.seek(place)
+    try:
+        return tarfile.TarInfo.frombuf(handle.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+
+
+def _behind(place: int, info: tarfile.TarInfo) -> int:
+    """The place of the header after this one."""
+    return place + tarfile.BLOCKSIZE + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _header_after(handle: BinaryIO, place: int, end: int, rows: Sequence[int]) -> int | None:
+    """The place of the first header behind a damaged one at `place`, which was that of `rows[0]`
+    or of a row after it; see `whole_members`."""
+    following = {_name_of(row).encode(): number for number, row in enumerate(rows) if number}
+    width = len(next(iter(following), b""))
+    for start in range(place + tarfile.BLOCKSIZE, end if following else 0, tarfile.BLOCKSIZE):
+        handle.seek(start)
+        number = following.get(handle.read(width))
+        if number is not None and _leads_to_end(handle, start, end, rows[number:]):
+            return start
+    return None
+
+
+def _leads_to_end(handle: BinaryIO, place: int, end: int, rows: Sequence[int]) -> bool:
+    """Whether members of exactly these rows follow from here on, and then nothing."""
+    for row in rows:
+        info = _header(handle, place)
+        if info is None or info.name != _name_of(row):
+            return False
+        place = _behind(place, info)
+    handle.seek(place)
+    return place < end and not any(handle.read())
 
 
 def _sum(data: bytes) -> str:
     return f"crc32:{zlib.crc32(data):08x}"
+
+
+def _name_of(row: int) -> str:
+    return f"{row:06d}.jpg"
 
 
 def row_of(name: str) -> int:

@@ -37,7 +37,9 @@ class S3:
 
 def _kind(line: str) -> str:
     method, _, rest = line.partition(" ")
-    query = rest.partition("?")[2]
+    path, _, query = rest.partition("?")
+    if method == "PUT" and path.endswith("/.lock"):
+        return "lease"  # once in 15 seconds
     if method == "GET" and "list-type" in query:
         return "LIST"
     return "DELETE" if method == "POST" and query.startswith("delete") else method

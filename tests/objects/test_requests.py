@@ -1,8 +1,12 @@
 """How many requests a command sends to an object store: ceilings for each shard of a run of 8."""
 
+import contextlib
+import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,9 +21,13 @@ import pytest
 import yaml
 
 from pipeline.demo.world import caption, draw, random_scene
+from pipeline.engine.merging import Partition, dealt_file, read_partition
+from pipeline.table.run import Run
+from pipeline.words.errors import DamagedError
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SHARDS, ROWS = 8, 40
 FEW = [{"reason": "duplicate", "when": "dup_group is not null"}]
 MORE = [*FEW, {"reason": "x_short", "when": "length(caption) < 20"}]
@@ -91,6 +99,8 @@ def run(s3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     return stored
 
 
+APART = 70
+"""Of a run on three workers that share nothing: several of them read a shard's files once each."""
 CEILINGS = {
     "run": 50, "run, nothing to do": 6, "run, a new threshold": 28, "plan": 1, "stats": 5,
     "status": 1, "report": 12, "explain": 5, "verify": 40,
@@ -153,6 +163,37 @@ def test_a_table_that_was_changed_from_outside_is_named(run: Stored) -> None:
     run.winnow("stats", "stats", run.url)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_prepared_table_that_was_changed_is_not_merged(run: Stored, told: bool) -> None:
+    """Its checksum goes with the task; else one more request reads the record."""
+    fs, one = run.s3.fs, Partition(0, 1)
+    (path,) = fs.glob(f"{run.url}/parts/dedup-*/{dealt_file(2)}")
+    place, data = path.split("/job/")[1].rpartition("/")[0], fs.cat_file(path)
+    sums = {2: hashlib.sha256(data).hexdigest()} if told else {}
+
+    def read() -> pa.Table:
+        found = Run(run.url)
+        run.s3.asked()
+        return read_partition(found, found.folder.sub(place), [2], one, sums)
+
+    fs.pipe_file(path, data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    with pytest.raises(DamagedError, match=r"00002.dealt.parquet was cut or changed from outside"):
+        read()
+    fs.pipe_file(path, data)
+    assert read().num_rows == 5
+    assert run.s3.asked() == {"GET": 1 if told else 2}
+
+
+def test_the_log_of_a_store_holds_every_run(run: Stored) -> None:
+    lines = run.s3.fs.cat_file(f"{run.url}/log.jsonl").decode().splitlines()
+    done = [json.loads(line) for line in lines]
+    assert [one["time"] for one in done] == sorted(one["time"] for one in done)
+    fetched = [one for one in done if one["stages"] == ["download"]]
+    judged = [one for one in done if one["stages"] == ["decide"]]
+    assert len(fetched) == SHARDS
+    assert len(judged) >= 2 * SHARDS  # once for each of the two thresholds
+
+
 def test_the_processes_of_one_machine_share_what_they_read(run: Stored) -> None:
     """Dask's workers would otherwise read each other's files from the store."""
     output = f"{run.values['output']}-dask"
@@ -162,3 +203,42 @@ def test_the_processes_of_one_machine_share_what_they_read(run: Stored) -> None:
     first = run.first  # type: ignore[attr-defined]
     assert done["kept"] == first["kept"]
     assert done["reasons"] == first["reasons"]
+
+
+@contextlib.contextmanager
+def workers(folder: Path, count: int) -> Iterator[Path]:
+    """A scheduler and workers that share no folder, as on machines of their own; its file."""
+    file = folder / "scheduler.json"
+    started = []
+
+    def start(what: str, *words: str) -> None:
+        code = f"from distributed.cli.dask_{what} import main; main()"
+        command = [sys.executable, "-c", code, "--scheduler-file", str(file), "--no-dashboard"]
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        started.append(subprocess.Popen([*command, *words], env=path, stderr=subprocess.DEVNULL))
+
+    try:
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        for _ in range(count):
+            start("worker", "--nthreads", "1", "--no-nanny")
+        for _ in range(600):
+            if file.exists():
+                break
+            time.sleep(0.1)
+        yield file
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_workers_that_share_nothing_read_a_shard_once_each(run: Stored, tmp_path: Path) -> None:
+    output = f"{run.values['output']}-alone"
+    with workers(tmp_path, 3) as file:
+        job = run.job(output=output, cluster={"scheduler": str(file)})
+        done = run.winnow("run on workers apart", "run", job, "--json")
+    asked = run.asked["run on workers apart"]
+    print(f"run on workers apart: {asked.total()} requests, {dict(asked)}")
+    first = run.first  # type: ignore[attr-defined]
+    assert (done["kept"], done["reasons"]) == (first["kept"], first["reasons"])
+    assert (asked.total() - asked["lease"]) / SHARDS <= APART, dict(asked)

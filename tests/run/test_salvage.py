@@ -57,6 +57,70 @@ def test_a_flipped_picture_alone_is_fetched_again(which, part, moved, tmp_path, 
     assert stats(run)["kept"] == 36
 
 
+def flip_in_headers(tar, *which):
+    """Change a byte in the headers of these members; their rows."""
+    with tarfile.open(tar) as handle:
+        found = [handle.getmembers()[number] for number in which]
+    data = bytearray(tar.read_bytes())
+    for info in found:
+        data[info.offset + 5] ^= 1
+    tar.write_bytes(data)
+    return [int(info.name.split(".")[0]) for info in found]
+
+
+@pytest.mark.parametrize("which", [0, 4, -2, -1])
+def test_behind_a_damaged_header_all_pictures_are_kept(which, part, moved, tmp_path, asked):  # noqa: F811
+    run, folder, digest = moved
+    tar = part[0] / f"{SHARD}.tar"
+    (row,) = flip_in_headers(tar, which)
+    (uid,) = run.shard(int(SHARD), ["uid"])["uid"].to_pylist()[row : row + 1]
+
+    (damage,) = check(run, tmp_path)[1]["damaged"]
+    assert damage["uids"] == (uid,)
+    result, answer = check(run, tmp_path, mend=True)
+
+    assert asked == [served(folder)[row]]
+    assert (result.digest, answer["mended"]) == (digest, True)
+
+
+def test_of_several_damaged_headers_what_is_between_is_fetched_again(
+    part,
+    moved,  # noqa: F811
+    tmp_path,
+    asked,
+):
+    run, folder, digest = moved
+    tar = part[0] / f"{SHARD}.tar"
+    first, last = flip_in_headers(tar, 2, -3)
+
+    result, _ = check(run, tmp_path, mend=True)
+
+    between = {path for path in served(folder)[first : last + 1] if "gone" not in path}
+    assert (set(asked), len(asked)) == (between, part[1] - 2 - 2)
+    assert result.digest == digest
+
+
+def test_a_part_is_looked_at_once_however_many_of_its_files_are_damaged(
+    part,
+    moved,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    run, _, digest = moved
+    for path in (part[0] / f"{SHARD}.tar", part[0] / f"{SHARD}.parquet"):
+        path.write_bytes(DAMAGE["flipped"](path.read_bytes()))
+    looked = []
+    monkeypatch.setattr(
+        "pipeline.lifecycle.mend.salvage",
+        lambda plan, node, shard: looked.append(shard) or salvage(plan, node, shard),
+    )
+
+    result, answer = check(run, tmp_path, mend=True)
+
+    assert looked == [int(SHARD)]
+    assert (result.digest, answer["left"]) == (digest, [])
+
+
 def test_of_a_cut_tar_the_pictures_before_the_cut_stay(part, moved, tmp_path, asked):  # noqa: F811
     run, _, digest = moved
     tar = part[0] / f"{SHARD}.tar"
@@ -175,6 +239,9 @@ def test_a_picture_that_looks_like_members_is_no_place_to_look_for_them(tmp_path
     tar.write_bytes(data)
 
     assert list(whole_members(tar)) == [("000001.jpg", b"one")]
+    # Where the rows are known, what follows the members in the picture tells that it is none.
+    whole = [("000001.jpg", b"one"), ("000005.jpg", b"five")]
+    assert list(whole_members(tar, [1, 2, 5])) == whole
 
 
 def test_the_checksums_in_headers_are_read_by_others_as_the_owners_name(tmp_path):

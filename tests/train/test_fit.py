@@ -91,6 +91,27 @@ def test_a_training_killed_and_called_again_ends_with_the_same_weights(
     assert [line["step"] for line in log_of(out)] == [2, 4, 6, 8, 10, 12]
 
 
+def test_a_damaged_checkpoint_is_not_gone_on_from(
+    export: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """The state before it is, that is said, and the weights are those of a whole training."""
+    fit(export, tmp_path, SCRATCH)
+    (tmp_path / "done.json").write_bytes(b"")
+    (newest,) = tmp_path.glob("checkpoints/*/step-00000008.pt")
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    seen: list[int] = []
+    said: list[str] = []
+    fit(export, tmp_path, SCRATCH, lambda step, *_: seen.append(step), said.append)
+    assert seen == [6, 8, 10, 12]
+    assert said == [
+        f"train: {newest} was cut or changed from outside and is not used; "
+        "training goes on from step 4"
+    ]
+    assert digest(tmp_path / "model") == digest(undisturbed / "model")
+
+
 def test_a_model_whose_files_were_changed_is_trained_again(export: Path, tmp_path: Path) -> None:
     short = SCRATCH.model_copy(update={"max_train_steps": 2})
     model = fit(export, tmp_path, short)

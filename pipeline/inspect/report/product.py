@@ -9,7 +9,7 @@ from pipeline.config.job import Job
 from pipeline.engine.parts import recorded
 from pipeline.engine.product import Made, Single, Status, Work
 from pipeline.table.part import digest_of, file_digest
-from pipeline.table.run import Run
+from pipeline.table.run import JOB_SUM, Run
 from pipeline.table.tombstones import Tombstones
 from pipeline.words.errors import InputError
 
@@ -45,7 +45,9 @@ class Report(Single):
         """Digests of all that the page shows, without the time of the last run."""
         made = {name: one.content for name, one in before.items() if name != self.name}
         files = {name: _digest(self.run, name) for name in SHOWN}
-        job = self.run.job if self.run.folder.exists("resolved.json") else None
+        job = None
+        if self.run.folder.exists("resolved.json"):  # comments in a job file change no page
+            job = {name: value for name, value in self.run.job.items() if name != JOB_SUM}
         shown = [job, self.run.state.get("quarantined")]
         return {**made, **files, "job": digest_of(shown)}
 

@@ -25,7 +25,7 @@ from pipeline.inspect.stats import account, law
 from pipeline.inspect.tally import keep
 from pipeline.inspect.view import connect
 from pipeline.table.part import shard_name
-from pipeline.table.run import Run
+from pipeline.table.run import JOB_SUM, Run
 from pipeline.table.sealed import unseal
 
 GRID_SIDE = 1_000
@@ -107,7 +107,7 @@ def _gather(run: Run, seed: int, beside: ThreadPoolExecutor) -> dict[str, Any]:
         "balance": counted.balances,
         "models": _models(run.state),
         "provenance": _json(run, "provenance.json"),
-        "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file")}),
+        "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file", JOB_SUM)}),
         **training(run),
     }
 
