@@ -15,8 +15,8 @@ from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Kind
-from pipeline.engine.executors.changes import Changes
 from pipeline.engine.executors.pulse import Pulse, ask
+from pipeline.words.changes import Changes
 from pipeline.words.errors import GOES_ON, ClusterLostError
 
 EVERY = 5.0
