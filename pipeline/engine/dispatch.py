@@ -282,7 +282,7 @@ class Dispatcher:
         keys = self.keys[task.names[0]]
         if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
-        stage = "+".join(task.names)
+        stage = " ".join(["+".join(task.names), *task.step.split()])
         self.lost[keys].add(task.key)
         self.quarantined.append({"stage": stage, "shard": task.key, "error": text})
         lines = traceback.format_exception(type(error), error, answer.trace)

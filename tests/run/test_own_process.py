@@ -115,8 +115,8 @@ def test_a_row_that_hangs_in_one_process(lab, sick, counts):
 
     missing = 2 - place[0]
     assert last == (
-        f"winnow: letters, shard {shard}: no progress for {STALL} s (cluster.stall_timeout), so the "
-        f"run ends; left: letters ({missing} of 2 shards), download (2 of 2 shards), dedup, "
+        f"winnow: letters, shard {shard}: no progress for {STALL} s (cluster.stall_timeout), so "
+        f"the run ends; left: letters ({missing} of 2 shards), download (2 of 2 shards), dedup, "
         "decide, export, report; the same command goes on from here"
     )
     assert json.loads((lab.folder / f"runs/job/running/letters-{shard}.json").read_text()) == {
@@ -188,7 +188,8 @@ def test_what_the_driver_makes_itself_is_watched_too(alone, tmp_path, monkeypatc
     last = ended_with(alone, job, 3)[-1]
 
     assert last.startswith(
-        f"winnow: {name}: no progress for {STALL} s (cluster.stall_timeout), so the run ends; left: "
+        f"winnow: {name}: no progress for {STALL} s (cluster.stall_timeout), so the run ends; "
+        "left: "
     )
     assert last.endswith("; the same command goes on from here")
     (tmp_path / "site" / "sitecustomize.py").unlink()
