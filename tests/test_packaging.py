@@ -55,6 +55,15 @@ def test_every_imported_package_is_declared():
     assert missing == set()
 
 
+def test_every_declared_package_has_a_pin():
+    """So that each extra, too, is installed in the version that was resolved with the others."""
+    extras = PROJECT["optional-dependencies"].values()
+    declared = {plain(one) for some in (PROJECT["dependencies"], *extras) for one in some}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {plain(line) for line in lines if "==" in line}
+    assert declared - pinned - {plain(PROJECT["name"])} == set()
+
+
 def test_a_missing_extra_is_one_line_with_the_command():
     with pytest.raises(InputError) as caught:
         need_extra("train", "train", "json", "no_such_package")

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.table.checked import damaged_files
 from pipeline.table.storage import Folder
 from pipeline.words.errors import InputError
+from pipeline.words.heartbeat import beat
 
 IMAGE_KEYS = ("jpg", "jpeg", "png", "webp")
 SHUFFLE_BUFFER = 5000
@@ -129,6 +130,7 @@ def decoded(
         window: deque[tuple[Future[np.ndarray], str]] = deque()
         try:
             for sample in samples:
+                beat()
                 window.append((pool.submit(decode, sample, resolution), sample.caption))
                 if len(window) > 16 * threads:
                     future, caption = window.popleft()

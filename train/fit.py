@@ -16,6 +16,7 @@ import torch
 
 from pipeline.config.training import TrainConfig
 from pipeline.words.errors import InputError
+from pipeline.words.heartbeat import beat
 from train.checkpoint import keep_log, newest_checkpoint, save_checkpoint
 from train.data import Batch, batches, open_export
 from train.diffusion import add_noise, loss_weights, stratified_timesteps, target, weighted_loss
@@ -107,6 +108,7 @@ def fit(
             loss = batch_loss(model, encode, next(stream), config, generator, device)
             (loss / passes).backward()
             losses.append(loss.item())
+            beat()
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), config.max_grad_norm)
         if not math.isfinite(losses[-1]) or not math.isfinite(norm.item()):
             raise InputError(

@@ -256,7 +256,8 @@ class ClusterConfig(Section):
         3600.0,
         "Seconds without any progress after which Dask ends a task's worker and the task is run "
         "again; the second time its rows are measured in pieces, to find those at fault, or else "
-        "its shard is quarantined. 0: never.",
+        "its shard is quarantined. What hangs in the driver's own process (`executor: inline`, "
+        "training, the report) ends the run with exit code 3. 0: never.",
         ge=0,
     )
     worker_timeout: float = tuning(

@@ -11,12 +11,15 @@ from typing import Any
 from pipeline.engine import tasks
 from pipeline.engine.damage import find_damage
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
+from pipeline.engine.marks import Mark, left_in, run_marked
 from pipeline.engine.plan import Plan
 from pipeline.engine.product import Keys, Status
+from pipeline.engine.remedies import for_memory
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
 from pipeline.table.runlog import Log
 from pipeline.table.sums import note_records, note_sums
+from pipeline.words.doing import waiting
 from pipeline.words.errors import (
     GOES_ON,
     DiedError,
@@ -34,9 +37,6 @@ SHOWN = (
 )  # fmt: skip
 """Counts of a task's summary that are shown beside its progress bar."""
 
-
-BATCHES = {"embed": "embed.batch_size", "toxicity": "captions.toxicity.batch_size"}
-"""Keys of the job that say how many rows a stage measures at once."""
 MOST_ALONE = 5
 """Times that a task is submitted to run by itself, if the worker dies each time."""
 
@@ -55,11 +55,17 @@ class PendingTask:
     then: "Callable[[PendingTask, tasks.TimedResult], None] | None" = None
     rows: int | None = None
     """The rows that it works on, if these are not all of the shard."""
+    is_risky: bool = False
+    """Whether its rows have ended a process before, so that it is run by itself at once."""
 
     def describe(self, one: str) -> str:
         """For messages; `one` is what a key counts."""
         where = f", {one} {self.key:05d}" if self.key is not None else ""
         return f"{'+'.join(self.names)}{' ' + self.step if self.step else ''}{where}"
+
+    @property
+    def mark(self) -> Mark:
+        return Mark(self.names, self.step, self.key)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,8 @@ class Dispatcher:
         self._deadly: set[tuple[str, ...]] = set()
         """Products of whose tasks one died of more than a few rows. All later ones are run by
         themselves at once: each would end a worker four times before."""
+        self._marks = left_in(self.plan.run.folder)
+        """Tasks that an earlier run's own process was at when it died."""
         self._executor: Executor | None = None
         self._light = False
         self._log = Log(self.plan.run.folder)
@@ -113,7 +121,8 @@ class Dispatcher:
     @property
     def executor(self) -> Executor:
         if self._executor is None:
-            self._executor = self._stack.enter_context(self.opening(self._light))
+            with waiting():
+                self._executor = self._stack.enter_context(self.opening(self._light))
             if self._executor.dashboard is not None:
                 self.reporter.say(f"the tasks can be watched at {self._executor.dashboard}")
         return self._executor
@@ -143,7 +152,16 @@ class Dispatcher:
         kind: Kind = "compute",
     ) -> None:
         """Submit `work(run, plan digest, *args)` as this task. StoppedError, see `check_lock`."""
-        self._submit(_Call(task, work, args, kind, int(task.names in self._deadly)))
+        call = _Call(task, work, args, kind, int(task.is_risky or task.names in self._deadly))
+        left = next((mark for mark in self._marks if mark.is_of(task.mark)), None)
+        if left is None:
+            self._submit(call)
+            return
+        why = "was running when the last run died"
+        if left.has_hung:
+            why = f"did not get on for {self.plan.job.cluster.stall_timeout:g} s in the last run"
+            call = replace(call, hung=StalledError(why))
+        self._suspect(call, why)
 
     def _submit(self, call: _Call) -> None:
         self.plan.run.check_lock()
@@ -151,6 +169,9 @@ class Dispatcher:
         if call.alone:
             stall = self.plan.job.cluster.stall_timeout / 2 if call.hung is not None else None
             work, args = tasks.run_suspect, (stall, work, *args)
+        if self.executor.is_own_process:
+            mark = replace(task.mark, has_hung=call.hung is not None)
+            work, args = run_marked, (mark, self._name(task), work, *args)
         place = min(map([*self.keys].index, task.names))
         priority = -(place * 1_000_000 + (task.key or 0))
         handle = self.executor.submit(
@@ -167,12 +188,14 @@ class Dispatcher:
         while self._pending or self._suspects:
             if self._suspects and not any(call.alone for call in self._pending.values()):
                 self._submit(self._suspects.popleft())
-            handle, answer = self.executor.next()
+            with waiting():
+                handle, answer = self.executor.next()
             call = self._pending.pop(handle)
             if not isinstance(answer, Failed):
                 self._note(call.task, answer)
             elif not self._is_suspect(call, answer.error):
-                if call.hung is not None and isinstance(answer.error, DiedError):
+                is_of_rows = tasks.measures_rows(call.work)
+                if call.hung is not None and is_of_rows and isinstance(answer.error, DiedError):
                     answer = Failed(call.hung, None)  # no row of it was found that does it
                 self._fail(call.task, answer)
                 if on_lost is not None:
@@ -223,11 +246,22 @@ class Dispatcher:
             why, hung = "did not get on twice", error
         if not why:
             return False
+        self._suspect(replace(call, hung=call.hung or hung), why)
+        return True
+
+    def _suspect(self, call: _Call, why: str) -> None:
+        """Have a task run by itself, when its turn comes."""
         if not call.alone:
             self.reporter.say(f"{self._name(call.task)} {why}; it is run again by itself")
-        self._suspects.append(replace(call, alone=call.alone + 1, hung=call.hung or hung))
+        self._suspects.append(replace(call, alone=call.alone + 1))
         self._log.write(event="suspect", stages=call.task.names, shard=call.task.key)
-        return True
+
+    def forget_marks(self) -> None:
+        """At the end of a run: of what an earlier one died, without tasks that died again."""
+        keys = set().union(*self.lost.values())
+        for mark in self._marks:
+            if mark.key not in keys:
+                mark.remove(self.plan.run.folder)
 
     def _fail(self, task: PendingTask, answer: Failed) -> None:
         """Quarantine the task's key and go on; raise an error that concerns every key."""
@@ -238,7 +272,9 @@ class Dispatcher:
             raise stopped from error
         text = f"{type(error).__name__}: {error}"
         if isinstance(error, DiedError):
-            text = f"{error}{self._next_step(task, error)}"
+            text = str(error)
+            if error.of_memory:
+                text += f"; {for_memory(task.names, self.plan.job.cluster)}"
             self._deadly.add(task.names)
             if task.key is None:
                 raise StoppedError(f"{self._name(task)} {text}; {GOES_ON}") from error
@@ -247,25 +283,10 @@ class Dispatcher:
         keys = self.keys[task.names[0]]
         if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
-        stage = "+".join(task.names)
+        stage = " ".join(["+".join(task.names), *task.step.split()])
         self.lost[keys].add(task.key)
         self.quarantined.append({"stage": stage, "shard": task.key, "error": text})
         lines = traceback.format_exception(type(error), error, answer.trace)
         self._log.write(event="failed", stages=task.names, shard=task.key, error=lines)
         one = keys.removesuffix("s")
         self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}: {text}")
-
-    def _next_step(self, task: PendingTask, error: DiedError) -> str:
-        """What a user can do about a process that died, after its message."""
-        if not error.of_memory:
-            return ""
-        cluster = self.plan.job.cluster
-        steps = ["start fewer compute workers (`cluster.compute_workers`)"]
-        if cluster.scheduler is not None:
-            steps = ["give its workers more memory (`dask worker --memory-limit`)"]
-        elif cluster.executor == "inline":
-            steps = ["free memory on this machine"]
-        else:
-            steps.append("give them more memory (`cluster.memory_limit`)")
-        steps += [f"lower `{BATCHES[name]}`" for name in task.names if name in BATCHES]
-        return f"; {', or '.join(steps)}"

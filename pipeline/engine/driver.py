@@ -15,11 +15,12 @@ from pipeline.engine.dispatch import Dispatcher, PendingTask
 from pipeline.engine.executors.base import Executor
 from pipeline.engine.merging import tell_prepared
 from pipeline.engine.plan import SHARD_FILE, Node, Plan, current_whole, merge_of
-from pipeline.engine.product import Product, Status
+from pipeline.engine.product import Product, Status, what_is_left
 from pipeline.measure.stage import PictureStage
 from pipeline.table.freshness import INGEST, Expected
 from pipeline.table.run import ShardIndex
 from pipeline.table.sums import to_tell
+from pipeline.words.doing import doing
 from pipeline.words.progress import Reporter
 
 LIGHT_ROWS = 5_000_000
@@ -63,6 +64,10 @@ class Driver:
         assert index is not None
         return index
 
+    def left(self) -> str:
+        """What is not up to date yet, in words."""
+        return what_is_left(self.tasks.keys, self.statuses)
+
     @property
     def shards(self) -> list[int]:
         """Shards that are not quarantined."""
@@ -87,12 +92,13 @@ class Driver:
         if product.keys == "one":
             # No task follows, and what is made in this process needs the workers' cores and memory.
             self.tasks.release()
-        self.statuses[name] = product.make(self)
+        with doing(name, helped=True):
+            self.statuses[name] = product.make(self)
 
     def _update_status(self, product: Product) -> None:
         """Find what is up to date, unless nothing has changed since that was last looked at."""
         if self.remade or product.name not in self.statuses:
-            with self.plan.run.folder.hold():
+            with self.plan.run.folder.hold(), doing(f"the files of {product.name}", helped=True):
                 self.statuses[product.name] = product.status(self.plan, self.statuses)
 
     def make_parts(self, node: Node) -> Status:
@@ -231,8 +237,8 @@ class Driver:
     ) -> None:
         nodes = [self.plan.by_name[name] for name in names]
         digests = self._digests(nodes, shard)
-        task = PendingTask(names, shard, then=then)
         again = {n: self.again[n][shard] for n in names if shard in self.again.get(n, ())}
+        task = PendingTask(names, shard, then=then, is_risky=bool(again))
         if isinstance(nodes[0].stage, PictureStage):
             self._submit(task, tasks.run_pictures, names, shard, digests, again)
         else:

@@ -58,6 +58,19 @@ class Status:
         return self.content if self.current else None
 
 
+def what_is_left(products: Mapping[str, Keys], statuses: Mapping[str, Status]) -> str:
+    """Which of these products are not up to date, with how many of their keys, in words."""
+    left = []
+    for name, keys in products.items():
+        status = statuses.get(name)
+        if status is None or status.current:
+            continue
+        missing = (status.total or 0) - len(status.digests)
+        counted = missing > 0 and keys != "one"
+        left.append(f"{name} ({missing} of {status.total} {keys})" if counted else name)
+    return ", ".join(left)
+
+
 def digest_in(before: Mapping[str, Status], name: str) -> str | None:
     """The product's digest; None if the run has no such product or it is not up to date."""
     return before[name].digest if name in before else None

@@ -43,6 +43,7 @@ from pipeline.table.scratch import sharing
 from pipeline.table.sealed import seal
 from pipeline.words.errors import DamagedError, InputError
 from pipeline.words.progress import Reporter
+from pipeline.words.quiet import watching
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,12 @@ def replan(run: Run, scheduler: str | None = None) -> Plan:
 
 def execute(prepared: Prepared, job_file: Path | None, reporter: Reporter) -> Result:
     """Bring the run up to date: only what is stale is done, and nothing twice."""
-    run = prepared.run
-    claim(run, job_file)
-    with run.locked(reporter.say), sharing(run.folder, prepared.job.cluster.scratch):
+    run, config = prepared.run, prepared.job.cluster
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(watching(reporter.say, config.stall_timeout))
+        claim(run, job_file)
+        stack.enter_context(run.locked(reporter.say))
+        stack.enter_context(sharing(run.folder, config.scratch))
         claim(run, job_file)  # again, since another job may have taken the folder meanwhile
         tidy(run, reporter)
         begin = functools.partial(_write_job, run, prepared.job, job_file)
@@ -186,6 +190,7 @@ def bring_up_to_date(
         dear = {p.name for p in products if isinstance(p, Single) and not p.follows}
         left_out = dear - (dear if asked is True else set(asked or ()))
         wanted = [product for product in products if product.name not in left_out]
+        stack.enter_context(watching(say, config.stall_timeout, driver.left))
         if not more and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
@@ -205,6 +210,7 @@ def bring_up_to_date(
             write_state(plan.run, products, driver, finished=True)
             driver.make([product for product in singles if product.shows_end])
         write_state(plan.run, products, driver, finished=True)
+        driver.tasks.forget_marks()
     exported = [part_folder(one.name, one.fingerprint) for one in products if one.name == "export"]
     copy_records(plan.run.folder, [*(product.folder for product in products), *exported])
     paths: dict[str, str] = {}
@@ -228,7 +234,8 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
         opening = functools.partial(open_executor, job.cluster, say=reporter.say)
         with contextlib.closing(Driver(plan, [product], reporter, opening, statuses)) as driver:
             statuses.pop(product.name, None)
-            driver.make([product])
+            with watching(reporter.say, job.cluster.stall_timeout, driver.left):
+                driver.make([product])
             state = run.state
             state["products"][product.name] = _noted(product, driver)
             run.folder.write("state.json", seal(state))

@@ -151,16 +151,16 @@ def run_suspect(
     run_url: str, plan_digest: str, stall: float | None, work: Callable[..., TimedResult],
     *args: Any,
 ) -> TaskResult:  # fmt: skip
-    """Run a task of one of these functions again, in a process of its own: it was on a worker that
-    died, by its own fault or by another's, or it hung twice: then `stall` is given.
+    """Run a task again, in a process of its own: its process died, by its own fault or by another
+    task's, or it hung: then `stall` is given.
 
     If it dies again and measures rows, they are measured in pieces; so they are at once if it hung.
     A process without progress for `stall` seconds is ended. DiedError if it is not known which rows
     are at fault.
     """
-    if stall is None:
+    if stall is None or not measures_rows(work):
         try:
-            done = call_with_limits(work, run_url, plan_digest, *args)
+            done = call_with_limits(work, run_url, plan_digest, *args, stall=stall)
         except DiedError:
             if not measures_rows(work):
                 raise

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.table.parquet import write_parquet
 from pipeline.table.part import file_digest, shard_name
 from pipeline.table.run import Dealt, Run
+from pipeline.words.heartbeat import beat
 
 ORDER, SHARD = "_order", "_shard"
 """Columns of rows while they are dealt: their position in the list or shard, and the shard."""
@@ -51,6 +52,7 @@ class Buckets:
             writer.close()
 
     def table(self, group: str, bucket: int) -> pa.Table:
+        beat()
         if (group, bucket) not in self._writers:
             return self._schema.empty_table()
         with pa.memory_map(str(self._folder / f"{group}-{bucket}.arrows")) as handle:

@@ -28,6 +28,7 @@ from pipeline.ingest.tars import read_tar
 from pipeline.ingest.types import NUMBERS, json_type, kept_type
 from pipeline.table.stored import INTERNAL, InTable
 from pipeline.words.errors import InputError
+from pipeline.words.heartbeat import beat
 
 T = TypeVar("T")
 BATCH = 10_000
@@ -94,6 +95,7 @@ def read_batches(source: Source) -> Iterator[Raw]:
     as a whole cannot be read."""
     with reading(source):
         for raw in _READERS[source.format](source):
+            beat()
             constant: Any = {name: [value] * raw.rows for name, value in source.partition}
             both: Mapping[str, Sequence[Any]] = ChainMap(cast(Any, raw.columns), constant)
             yield replace(raw, columns=both) if constant else raw

@@ -11,6 +11,7 @@ from pipeline.engine.parts import Parts, index_of
 from pipeline.inspect.alignment import aligned_parts
 from pipeline.inspect.view import connect
 from pipeline.table.run import Run
+from pipeline.words.heartbeat import beat
 from pipeline.words.threads import worker_threads
 
 ROWS = 250_000
@@ -43,7 +44,9 @@ def each_chunk(
         # With one thread the rows come in their order, so that the same files give the same counts.
         aligned = aligned_parts(run, parts, shards)
         with connect(run, shards, parts, own=True, threads=1, aligned=aligned) as db:
-            return count(db)
+            counted = count(db)
+        beat()
+        return counted
 
     pool = ThreadPoolExecutor(workers)
     try:

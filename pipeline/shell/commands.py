@@ -11,9 +11,14 @@ from pipeline.table.run import Run
 from pipeline.words.endings import DONE, INCOMPLETE
 from pipeline.words.errors import InputError
 from pipeline.words.progress import console, reporter
+from pipeline.words.quiet import watching
 
 if TYPE_CHECKING:
     from pipeline.lifecycle.forget import Named
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
@@ -23,7 +28,8 @@ def run_all(job: Job, job_file: Path | None) -> tuple[int, dict[str, Any]]:
     from pipeline.inspect.asked import asked
     from pipeline.inspect.stats import stats
 
-    prepared = prepare(job)
+    with watching(_say, job.cluster.stall_timeout, what="the checks before any work"):
+        prepared = prepare(job)
     with watched(prepared.run), reporter() as reporting:
         result = execute(prepared, job_file, reporting)
     counts = asked(result.run.folder.url, stats)

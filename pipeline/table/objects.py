@@ -7,7 +7,7 @@ to (`cover`). Where a listing tells a file's version, its bytes are read once by
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ class Objects:
         self._seen: dict[str, Entry] = {}
         self._deep: set[str] = set()
         """Prefixes below which all is in `_seen`."""
+        self._covered: set[str] = set()
+        """Those of them that are known for good, and not for the block of a `hold` alone."""
         self._flat: dict[str, list[str]] = {}
         """Folders of which all direct files are in `_seen`, with their names and subfolders."""
         self._held = 0
@@ -45,14 +47,17 @@ class Objects:
 
         Without `copies`, every file that is asked for is read from the store itself.
         """
+        before = self._uses_copies
         self._held += 1
-        self._uses_copies = copies and (self._held == 1 or self._uses_copies)
+        self._uses_copies = copies and before
         try:
             yield
         finally:
             self._held -= 1
+            self._uses_copies = before
             if not self._held:
-                self._seen, self._deep, self._flat, self._copies = {}, set(), {}, None
+                self._deep, self._flat, self._copies = set(self._covered), {}, None
+                self._seen = {path: one for path, one in self._seen.items() if self._is_deep(path)}
 
     def cover(self, prefix: str) -> None:
         """List what begins with the prefix, of which this task is the only writer.
@@ -60,8 +65,17 @@ class Objects:
         From here on it is known without a request, and a write there is refused (LateError) if
         another writer came first.
         """
-        self._seen.update(self.store.find(prefix))
+        self._list(prefix)
+        self._covered.add(prefix)
+
+    def _list(self, prefix: str) -> None:
+        self._see(self.store.find(prefix))
         self._deep.add(prefix)
+
+    def _see(self, found: Mapping[str, Entry]) -> None:
+        """Have what was listed known; of what is covered the first listing counts."""
+        covered = tuple(self._covered)
+        self._seen.update({p: one for p, one in found.items() if not p.startswith(covered)})
 
     def _is_known(self, path: str) -> bool:
         return _parent(path) in self._flat or self._is_deep(path)
@@ -78,12 +92,12 @@ class Objects:
                 return
             if not self._is_large and f"{folder}/".startswith(f"{self.root}/"):
                 if (found := self.store.page(f"{self.root}/")) is not None:
-                    self._seen.update(found)
+                    self._see(found)
                     self._deep.add(f"{self.root}/")
                     return
                 self._is_large = True
             files, folders = self.store.children(folder)
-            self._seen.update({f"{folder}/{name}": entry for name, entry in files.items()})
+            self._see({f"{folder}/{name}": entry for name, entry in files.items()})
             self._flat[folder] = sorted({*files, *folders})
 
     def entry(self, path: str) -> Entry | None:
@@ -124,7 +138,7 @@ class Objects:
         if self._held:
             self._look(folder)
             if not self._is_deep(below):
-                self.cover(below)
+                self._list(below)
         if self._is_deep(below):
             return {path: one for path, one in self._seen.items() if path.startswith(below)}
         return self.store.find(below)

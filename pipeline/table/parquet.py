@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.table.storage import Folder
+from pipeline.words.heartbeat import beat
 
 ROW_GROUP = 100_000
 """Rows of a Parquet row group, the smallest unit that a filtered read can skip."""
@@ -52,6 +53,7 @@ def read_file(
     that is not Parquet and for a column that it lacks.
     """
     wanted = list(columns) if columns is not None else None
+    beat()
     # Not by `pq.read_table`: it imports pyarrow.dataset and with it pandas, which takes 0.5 s.
     with pq.ParquetFile(path) as file:
         if filters:

@@ -25,6 +25,7 @@ from pipeline.table.parquet import ROW_GROUP, write_parquet
 from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
 from pipeline.table.sums import known_sums, note_record, note_sums
+from pipeline.words.heartbeat import beat
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
@@ -127,6 +128,7 @@ def file_digest(path: Path) -> str:
     with path.open("rb") as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
+            beat()
     return digest.hexdigest()
 
 

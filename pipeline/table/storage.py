@@ -15,6 +15,7 @@ from pipeline.table.links import refuse_links
 from pipeline.table.objects import Objects
 from pipeline.table.recent import recent
 from pipeline.table.stores import SMALL
+from pipeline.words.heartbeat import beat
 
 
 class Folder:
@@ -93,6 +94,7 @@ class Folder:
             self.objects.cover(self.path(name))
 
     def read(self, name: str) -> bytes:
+        beat()
         if self.is_local:
             return Path(self.path(name)).read_bytes()
         return self.objects.read(self.path(name))
@@ -140,6 +142,7 @@ class Folder:
         """
         with self._writing(name), self._create(name) as path:
             yield path
+        beat()
 
     @contextlib.contextmanager
     def _writing(self, name: str) -> Iterator[None]:
@@ -191,6 +194,7 @@ class Folder:
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
         """A local path to read: the file itself, or a temporary copy from the store."""
+        beat()
         if self.is_local:
             yield Path(self.path(name))
             return

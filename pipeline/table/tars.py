@@ -12,6 +12,8 @@ from heapq import merge
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.words.heartbeat import beat
+
 Member = tuple[str, bytes]
 
 
@@ -21,6 +23,7 @@ def members(path: Path) -> Iterator[Member]:
         for info in tar:
             handle = tar.extractfile(info)
             if handle is not None:
+                beat()
                 yield info.name, handle.read()
 
 

@@ -4,8 +4,9 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from pipeline.words.errors import (
@@ -28,11 +29,16 @@ LONGEST = 2_000
 """Characters of an error that are printed: a path has at most 4,096, most errors a hundred."""
 _END = 500
 """Those of them from the end of the message, where the next step stands."""
+_LAST_WORDS = 10.0
+"""Seconds for the line of a command that is ended from another thread: what it writes to may be
+what hangs."""
+_commands: list[bool] = []
 
 
 @contextlib.contextmanager
 def endings() -> Iterator[None]:
     """Run a command in the block; an error that is not a bug becomes one line and an exit code."""
+    _commands.append(True)
     try:
         with heeding_signals():
             try:
@@ -49,6 +55,32 @@ def endings() -> Iterator[None]:
         if (found := _code_and_line(error)) is not None:
             _end(*found)
         raise
+    finally:
+        _commands.pop()
+
+
+def is_command() -> bool:
+    """Whether this process is a command of ours, which may end it."""
+    return bool(_commands)
+
+
+def end_at_once(code: int, message: Callable[[], str]) -> NoReturn:
+    """End this process from any thread, as a kill would, after the line of `message`.
+
+    If that hangs, the process ends without it.
+    """
+
+    def last_words() -> None:
+        line = f"winnow: {one_line(message())}\n".encode(errors="replace")
+        # A bar of progress may have hidden the cursor.
+        shown = b"\n\x1b[?25h" if os.isatty(2) else b""
+        with contextlib.suppress(OSError):
+            os.write(2, shown + line)
+
+    speaker = threading.Thread(target=last_words, daemon=True)
+    speaker.start()
+    speaker.join(_LAST_WORDS)
+    os._exit(code)
 
 
 def _leave_closed_output() -> NoReturn:

@@ -21,6 +21,8 @@ from rich.progress import ProgressColumn as _ProgressColumn
 from rich.table import Column
 from rich.text import Text
 
+from pipeline.words.heartbeat import beat
+
 
 class _Screen(Console):
     def on_broken_pipe(self) -> None:
@@ -93,6 +95,7 @@ class Bars:
             self._progress.update(self._tasks[stage], total=total, completed=done)
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
+        beat()
         self._progress.update(self._tasks[stage], advance=rows, note=note)
 
     def say(self, line: str) -> None:
@@ -119,6 +122,7 @@ class Lines:
             self.say(f"{stage}: {done:,} {unit} up to date")
 
     def advance(self, stage: str, rows: int, note: str = "") -> None:
+        beat()
         self._done[stage] += rows
         now = time.monotonic()
         done, total = self._done[stage], self._total[stage]

@@ -82,6 +82,17 @@ def test_a_worker_thought_dead_overwrites_nothing(place, before: str) -> None:
     assert stored(place) == kept
 
 
+def test_what_is_covered_stays_so_when_a_listing_is_held_and_let_go(place) -> None:
+    """The version that counts is the one from before the work, not one that was listed since."""
+    late, other = place(), place(covers=False)
+    other.write("00003.json", b"of the other")
+    with late.hold():
+        late.names()
+    with pytest.raises(LateError, match="written by another process meanwhile"):
+        late.write("00003.json", b"late")
+    assert other.read("00003.json") == b"of the other"
+
+
 def test_a_late_worker_is_stopped_at_the_file_after_which_the_other_came(place) -> None:
     """It had written the table and not the tar when the other began."""
     late = place()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from lab import DASK, Lab, Site
+from sick import Sick
 from takedown import OTHER_RULE, SETTINGS, SMALL
 
 from pipeline.demo.web import Route, _Site, serve, write_site
@@ -18,6 +20,7 @@ from pipeline.demo.world import caption, draw, random_scene
 from pipeline.engine.runner import Result
 from pipeline.inspect.report.product import Report
 from pipeline.inspect.report.write import write_report
+from pipeline.measure import registry as stages
 
 if TYPE_CHECKING:
     from clusters import Cluster
@@ -102,6 +105,18 @@ def cluster(tmp_path: Path) -> Iterator["Cluster"]:
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def sick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sick]:
+    """Stages of another package, some of whose rows end their process."""
+    found = Sick(tmp_path / "sick-stages")
+    monkeypatch.syspath_prepend(found.site)
+    monkeypatch.setenv("PYTHONPATH", str(found.site), prepend=":")
+    stages.registered.cache_clear()
+    yield found
+    stages.registered.cache_clear()
+    sys.modules.pop("sick_stages", None)
 
 
 @pytest.fixture(scope="session")

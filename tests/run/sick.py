@@ -127,6 +127,7 @@ class Rank(WholeStage):
 
     def prepare(self, shard):
         table = shard.table("caption")
+        strike("prepare", table["caption"].to_pylist())
         return Prepared(table.select(["uid"]), table)
 
     def merge(self, shards, rows):
@@ -135,6 +136,7 @@ class Rank(WholeStage):
         return pa.table({"shard": rows["shard"], "uid": rows["uid"], "place": place})
 
     def run(self, shard, prepared, merged):
+        strike("share", shard.table("caption")["caption"].to_pylist())
         return Output(merged.select(["uid", "place"]))
 '''
 POINTS = """[winnow.stages]
@@ -159,7 +161,8 @@ class Sick:
         self.order()
 
     def order(self, **faults: dict[str, str]) -> None:
-        """Which captions end the process, and how, by what is done: caption, picture, merge."""
+        """Which captions end the process, and how, by what is done: caption, picture,
+        prepare, merge, share (the `run` of a stage over all shards)."""
         (self.site / "faults.json").write_text(json.dumps(faults))
 
     def measured(self, kind: str) -> list[int]:

@@ -9,29 +9,16 @@ import sys
 import pytest
 from clusters import ROOT
 from lab import INLINE, Lab
-from sick import Sick
 from test_executors import sidecars
 
 from pipeline.inspect.explain import explain
 from pipeline.inspect.query import query
 from pipeline.lifecycle.forget import forget
 from pipeline.lifecycle.retry import retry
-from pipeline.measure import registry as stages
 from pipeline.table.run import Run
 from pipeline.words.progress import Lines
 
 STAGES = {"measure": {"letters": {}, "light": {}, "dark": {}}}
-
-
-@pytest.fixture
-def sick(tmp_path, monkeypatch):
-    found = Sick(tmp_path / "sick-stages")
-    monkeypatch.syspath_prepend(found.site)
-    monkeypatch.setenv("PYTHONPATH", str(found.site), prepend=":")
-    stages.registered.cache_clear()
-    yield found
-    stages.registered.cache_clear()
-    sys.modules.pop("sick_stages", None)
 
 
 def listed(site, count=36):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import Cluster
+from clusters import Cluster, wait_for
 from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
@@ -284,3 +285,80 @@ def test_a_scheduler_that_is_stopped(
 
     assert str(caught.value).startswith("the scheduler has not answered for ")
     assert said[-1].endswith(" s; the run ends after 4 s (cluster.worker_timeout)")
+
+
+PAUSED = {"DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "0.01"}
+"""A worker holds more than that at once, and never resumes."""
+
+
+def wait_until_paused(executor: DaskExecutor) -> None:
+    def is_paused() -> bool:
+        workers = executor._client.scheduler_info(n_workers=-1)["workers"].values()
+        return [worker["status"] for worker in workers] == ["paused"]
+
+    wait_for(is_paused, "the pause of the worker")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_paused_for_good(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started anew and takes the tasks that wait; where that is in vain the run ends."""
+    cluster.env = PAUSED
+    cluster.start("worker", "--nthreads", "1", "--name", "zebra", "--memory-limit", "4GiB")
+    said: list[str] = []
+    with open_dask(cluster.config(worker_timeout=60), said.append) as executor:
+        wait_until_paused(executor)
+        executor._watch._worker_timeout = 40.0
+        executor.submit(quick, name="embed, shard 00000")
+        _, answer = executor.next()
+        assert isinstance(answer, TimedResult)
+        anew = said[-1] if "anew" in said[-1] else said[-2]
+        assert re.fullmatch(
+            "the worker zebra is paused, as it is short of memory, and has run nothing for "
+            r"1\d s; it is started anew",
+            anew,
+        )
+
+        monkeypatch.setattr(watch, "MOST_RESUMED", 0)
+        monkeypatch.setattr(watch, "AGAIN", 1.0)
+        executor._watch._worker_timeout = 6.0
+        wait_until_paused(executor)
+        for shard in range(2):
+            executor.submit(quick, name=f"embed, shard {shard:05d}")
+        with pytest.raises(ClusterLostError) as caught:
+            executor.next()
+
+    assert str(caught.value) == (
+        "the workers are short of memory and have been paused for 6 s (cluster.worker_timeout), "
+        "and 2 tasks wait for one; give them more (`--memory-limit`), and "
+        "the same command goes on from here"
+    )
+    assert said[-1].startswith(
+        "the workers are paused, as they are short of memory, and 2 tasks wait for one; the run "
+        "ends in "
+    )
+
+
+@pytest.mark.slow
+def test_a_worker_whose_nanny_is_stopped(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "RESTART_TIMEOUT", 3.0)
+    folder = tmp_path / "hangs"
+    folder.mkdir()
+    nanny = cluster.start("worker", "--nthreads", "1", "--name", "zebra")
+    said: list[str] = []
+    with open_dask(cluster.config(stall_timeout=20, worker_timeout=90), said.append) as executor:
+        task = executor.submit(hang, str(folder), 1, name="embed, shard 00007")
+        hung = first_try(folder)
+        nanny.send_signal(signal.SIGSTOP)
+        cluster.worker("--name", "okapi")
+        handle, answer = executor.next()
+    nanny.send_signal(signal.SIGCONT)
+
+    why = "no progress for 20 s on the worker zebra"
+    assert f"embed, shard 00007 is taken back and run again: {why}" in said
+    assert handle == task
+    assert answer == TimedResult({"tries": "1"}, tries(folder)[1], {})
+    assert tries(folder)[1] != hung

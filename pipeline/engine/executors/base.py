@@ -34,6 +34,8 @@ class Executor(ABC):
     """How many tasks may run at once; on a cluster this changes as workers come and go."""
     dashboard: str | None = None
     """The address of a page that shows the tasks, if there is one."""
+    is_own_process: bool = False
+    """Whether tasks run in the driver's process, which one of them may end."""
 
     @abstractmethod
     def submit(

@@ -18,6 +18,8 @@ from pipeline.words.processes import keep_working_folder_out
 class InlineExecutor(Executor):
     """Starts tasks when a result is asked for, at most `workers` at once."""
 
+    is_own_process = True
+
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self._waiting: list[tuple[int, int, Callable[[], TimedResult]]] = []

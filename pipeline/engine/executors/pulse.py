@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, Scheduler, Worker
+from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from pipeline.words import memory
@@ -39,6 +40,13 @@ class WorkerPulse:
     """Whether it runs any task, of this client or another."""
     tasks: int
     """How many of this client's tasks, or of their results, it has."""
+    is_paused: bool
+    """Whether it begins no task, as it is short of memory."""
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether it runs tasks, or would."""
+        return self.is_busy or not self.is_paused
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,14 @@ class Pulse:
 
     running: dict[str, TaskPulse]
     workers: dict[str, WorkerPulse]
+
+    def paused(self, kind: str = "") -> dict[str, WorkerPulse]:
+        """The workers for this kind of tasks, by default all, that run none and will run none."""
+        return {
+            address: worker
+            for address, worker in self.workers.items()
+            if not worker.is_useful and (not kind or kind in worker.kinds)
+        }
 
 
 class PulsePlugin(SchedulerPlugin):
@@ -70,6 +86,7 @@ class PulsePlugin(SchedulerPlugin):
             mine = sum(me in (ts.who_wants or ()) for ts in (*ws.processing, *ws.has_what))
             workers[address] = (
                 str(ws.name), ws.last_seen, tuple(ws.resources), bool(ws.executing), mine,
+                ws.status == Status.paused,
             )  # fmt: skip
         return {"running": running, "workers": workers}
 
@@ -98,7 +115,7 @@ def ask(client: Client) -> Pulse:
     return Pulse(
         {key: TaskPulse(*values) for key, values in said["running"].items()},
         {
-            address: WorkerPulse(name, seen, tuple(kinds), is_busy, tasks)
-            for address, (name, seen, kinds, is_busy, tasks) in said["workers"].items()
+            address: WorkerPulse(name, seen, tuple(kinds), *rest)
+            for address, (name, seen, kinds, *rest) in said["workers"].items()
         },
     )

@@ -15,8 +15,8 @@ from distributed import Client
 
 from pipeline.config.sections import ClusterConfig
 from pipeline.engine.executors.base import Kind
-from pipeline.engine.executors.changes import Changes
 from pipeline.engine.executors.pulse import Pulse, ask
+from pipeline.words.changes import Changes
 from pipeline.words.errors import GOES_ON, ClusterLostError
 
 EVERY = 5.0
@@ -27,6 +27,8 @@ AGAIN = 300.0
 """Seconds after which the user is told again."""
 RESTART_TIMEOUT = 30.0
 """Seconds that a nanny gets to end its worker."""
+MOST_RESUMED = 2
+"""How often a worker that is paused is started anew."""
 _CANCEL_TIMEOUT = 2.0
 
 
@@ -60,6 +62,7 @@ class Watch:
         self._tasks, self._loads = Changes(), Changes()
         self._heard, self._missing = Changes(), Changes()
         self._stalls: Counter[str] = Counter()
+        self._pauses, self._resumed = Changes(), Counter[str]()
 
     @property
     def has_kinds(self) -> bool:
@@ -146,20 +149,40 @@ class Watch:
 
     def _without_worker(self, waiting: Mapping[str, Waiting], pulse: Pulse) -> Counter[str]:
         """How many tasks wait for a worker of a kind that is not there; "" is any kind."""
-        there = {kind for worker in pulse.workers.values() for kind in worker.kinds}
+        useful = [worker for worker in pulse.workers.values() if worker.is_useful]
+        there = {kind for worker in useful for kind in worker.kinds}
         if not self.has_kinds:
-            return Counter() if pulse.workers else Counter({"": len(waiting)})
+            return Counter() if useful else Counter({"": len(waiting)})
         return Counter(task.kind for task in waiting.values() if task.kind not in there)
 
     def _give_up_waiting(self, waiting: Mapping[str, Waiting], pulse: Pulse) -> None:
         missing = self._without_worker(waiting, pulse) if waiting else Counter()
         self._missing.note(self._now, dict.fromkeys(missing))
+        if missing:
+            self._resume(pulse)
         for kind, tasks in missing.items():
             if self._now - self._missing.since(kind) >= self._worker_timeout:
-                raise ClusterLostError(
-                    f"no worker{_for(kind)} has been there for {self._worker_timeout:g} s "
-                    f"(cluster.worker_timeout), and {_tasks(tasks)}; start one, and {GOES_ON}"
+                limit = f"for {self._worker_timeout:g} s (cluster.worker_timeout)"
+                there, step = f"no worker{_for(kind)} has been there {limit}", "start one"
+                if pulse.paused(kind):
+                    there = f"the workers{_for(kind)} are short of memory and have been paused"
+                    there, step = f"{there} {limit}", "give them more (`--memory-limit`)"
+                raise ClusterLostError(f"{there}, and {_tasks(tasks)}; {step}, and {GOES_ON}")
+
+    def _resume(self, pulse: Pulse) -> None:
+        """Have workers that are short of memory started anew, where tasks wait for one: what it is
+        filled with is no task's any more. Twice, as a limit that is too low fills at once."""
+        paused = pulse.paused()
+        self._pauses.note(self._now, dict.fromkeys(paused))
+        for address, worker in paused.items():
+            quiet = self._now - self._pauses.since(address)
+            if quiet >= self._worker_timeout / 4 and self._resumed[worker.name] < MOST_RESUMED:
+                self._resumed[worker.name] += 1
+                self._say(
+                    f"the worker {worker.name} is paused, as it is short of memory, and has run "
+                    f"nothing for {quiet:.0f} s; it is started anew"
                 )
+                self._replace(address)
 
     def _take_back(
         self,
@@ -222,9 +245,13 @@ class Watch:
         quiet = self._now - self._moved
         for kind, tasks in self._without_worker(waiting, pulse).items():
             left = self._worker_timeout - (self._now - self._missing.since(kind))
+            there, but = f"no worker{_for(kind)} is there", "one joins"
+            if pulse.paused(kind):
+                there = f"the workers{_for(kind)} are paused, as they are short of memory"
+                but = "one goes on"
             return (
-                f"no worker{_for(kind)} is there, and {_tasks(tasks)}; the run ends in "
-                f"{left:.0f} s unless one joins (cluster.worker_timeout)"
+                f"{there}, and {_tasks(tasks)}; the run ends in {left:.0f} s unless {but} "
+                "(cluster.worker_timeout)"
             )
         for address, worker in pulse.workers.items():
             silent = self._now - self._heard.since(address)
