@@ -151,9 +151,11 @@ class Driver:
                 stale.add(after.name)
                 self.statuses[after.name].digests.pop(shard, None)
 
-    def _start(self, name: str) -> None:
-        done = sum(self.index.shards[shard][0] for shard in self.statuses[name].digests)
-        self.reporter.start(name, self.index.rows, done)
+    def _start(self, node: Node, current: bool) -> None:
+        done = sum(self.index.shards[shard][0] for shard in self.statuses[node.name].digests)
+        self.reporter.start(node.name, self.index.rows, done)
+        if not current and (notice := node.stage.notice()) is not None:
+            self.reporter.say(notice)
 
     def _submit(
         self, task: PendingTask, work: Callable[..., tasks.TimedResult], *args: Any
@@ -171,10 +173,7 @@ class Driver:
                 self.statuses[node.name].digests.pop(shard, None)
                 self._look_again_after(node.name, shard)
         for node in nodes:
-            self._start(node.name)
-            notice = node.stage.notice()
-            if notice is not None and not self.statuses[node.name].current:
-                self.reporter.say(notice)
+            self._start(node, self.statuses[node.name].current)
         parts = {name: status.digests for name, status in self.statuses.items()}
         waiting = [s for s in self.shards if any(s not in parts[n.name] for n in nodes)]
         waiting.reverse()
@@ -257,7 +256,7 @@ class Driver:
         parts = self.statuses[node.name].digests
         parts.clear()
         parts.update(current if complete else {})
-        self._start(node.name)
+        self._start(node, complete)
         if not complete and expected:
             self.tasks.expect(light=node.stage.light and self.index.rows <= LIGHT_ROWS)
         lost = -1

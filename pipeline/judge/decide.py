@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.judge.fetch_rules import FACTS, fetch_rules
+from pipeline.judge.unknown_language import unknown_language_notice
 from pipeline.measure.download import expected_columns
 from pipeline.measure.stage import Output, Prepared, WholeStage
 from pipeline.table.arrays import (
@@ -98,6 +99,9 @@ class DecideStage(WholeStage):
                 "if it had not been measured.",
             ),
         )
+
+    def notice(self) -> str | None:
+        return unknown_language_notice(self.job, self._schema)
 
     def masks(self, masks: Sequence[Mask]) -> tuple[Mask, ...]:
         return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`

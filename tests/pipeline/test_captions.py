@@ -13,7 +13,6 @@ from pipeline.config.sections import CaptionsConfig
 from pipeline.measure.captions.captions import MEASURED
 from pipeline.measure.captions.pii import count_emails, count_phones
 from pipeline.measure.captions.vocabulary import Vocabulary
-from pipeline.models.language import identify_languages
 from pipeline.models.toxicity import load_toxicity
 from pipeline.words.errors import InputError
 
@@ -135,7 +134,7 @@ def test_lengths_and_personal_data(plan_run):
     assert cells["two words"]["caption_words"] == 2
     assert cells["jane@example.org +49 170 1234567"]["pii_email"] == 1
     assert cells["jane@example.org +49 170 1234567"]["pii_phone"] == 1
-    assert cells["袋鼠"]["caption_chars"] == 2
+    assert (cells["袋鼠"]["caption_chars"], cells["袋鼠"]["caption_words"]) == (2, 2)
 
 
 def test_a_row_without_a_caption_is_null_throughout(plan_run):
@@ -148,27 +147,6 @@ def test_only_the_start_of_a_long_caption_is_searched(plan_run):
     cells = measure(plan_run, [long])[long]
     assert (cells["caption_words"], cells["pii_email"]) == (MEASURED + 1, 0)
     assert cells["caption_chars"] == len(long)
-
-
-def test_languages_by_their_code():
-    codes, scores = identify_languages(
-        [
-            "a drawing of a kangaroo in the grass",
-            "die Zeichnung eines Kängurus im Gras",
-            "袋鼠的图画",
-        ]
-    )
-    assert codes == ["en", "de", "zh"]
-    assert scores.dtype == np.float32
-    assert ((scores > 0.5) & (scores <= 1)).all()
-    assert identify_languages([])[0] == []
-
-
-def test_the_language_is_a_column(plan_run):
-    caption = "die Zeichnung eines Kängurus im hohen Gras"
-    cells = measure(plan_run, [caption], language=True)[caption]
-    assert cells["language"] == "de"
-    assert 0.5 < cells["language_score"] <= 1
 
 
 def test_the_listed_words_are_written_to_no_file(plan_run, words: Path):

