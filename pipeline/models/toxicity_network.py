@@ -27,7 +27,9 @@ BATCH = 256
 """Rows of every product of matrices: the same for one caption as for many, because a product of
 another shape rounds differently, and a score must not depend on the other captions of its batch."""
 
-_SEPARATORS = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r', " ") | {"’": "'"})
+_SEPARATORS = str.maketrans(
+    dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n\r', " ") | {"’": "'"}
+)
 
 Array = npt.NDArray[np.float32]
 
@@ -88,8 +90,12 @@ class ToxicityNetwork:
     def score(self, captions: Sequence[str]) -> Array:
         """Probabilities of CLASSES, float32, shape (captions, 6); 0 where no word is known.
 
+        Uses one thread, and gives the same for a caption whichever others come with it.
+
         A caption of more than WINDOW known words has the greatest scores of its windows.
         """
+        from threadpoolctl import threadpool_limits
+
         scores = np.zeros((len(captions), len(CLASSES)), np.float32)
         windows = [
             (row, ids[start : start + WINDOW])
@@ -97,11 +103,13 @@ class ToxicityNetwork:
             for start in range(0, len(ids), WINDOW)
         ]
         windows.sort(key=lambda window: len(window[1]))  # a batch is as long as its longest
-        for start in range(0, len(windows), BATCH):
-            beat()
-            part = windows[start : start + BATCH]
-            found = self._batch([ids for _, ids in part])
-            np.maximum.at(scores, [row for row, _ in part], found[: len(part)])
+        # More threads make products of this size slower.
+        with threadpool_limits(1, "blas"):
+            for start in range(0, len(windows), BATCH):
+                beat()
+                part = windows[start : start + BATCH]
+                found = self._batch([ids for _, ids in part])
+                np.maximum.at(scores, [row for row, _ in part], found[: len(part)])
         return scores
 
     def _batch(self, windows: Sequence[Sequence[int]]) -> Array:

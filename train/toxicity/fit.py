@@ -45,7 +45,9 @@ class Network(nn.Module):
 
     def __init__(self, origin: Origin) -> None:
         super().__init__()
-        weights = {name: [torch.tensor(a) for a in arrays] for name, arrays in origin.weights.items()}
+        weights = {
+            name: [torch.tensor(a) for a in arrays] for name, arrays in origin.weights.items()
+        }
         self.vectors = nn.Embedding.from_pretrained(weights["embedding"][0], freeze=False)
         self.lstm = nn.LSTM(50, 50, batch_first=True, bidirectional=True)
         self.hidden, self.classes = nn.Linear(100, 50), nn.Linear(50, len(CLASSES))
@@ -149,7 +151,9 @@ def write(network: Network, origin: Origin, out: Path, facts: dict[str, object])
     for suffix, name in (("", "forward"), ("_reverse", "backward")):
         tensors[f"{name}.inputs"] = state[f"lstm.weight_ih_l0{suffix}"].T
         tensors[f"{name}.recurrent"] = state[f"lstm.weight_hh_l0{suffix}"].T
-        tensors[f"{name}.bias"] = state[f"lstm.bias_ih_l0{suffix}"] + state[f"lstm.bias_hh_l0{suffix}"]
+        tensors[f"{name}.bias"] = (
+            state[f"lstm.bias_ih_l0{suffix}"] + state[f"lstm.bias_hh_l0{suffix}"]
+        )
     for name in ("hidden", "classes"):
         tensors[f"{name}.weight"] = state[f"{name}.weight"].T
         tensors[f"{name}.bias"] = state[f"{name}.bias"]

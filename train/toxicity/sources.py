@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.words.errors import InputError
+from train.toxicity.written import spans, written
 
 FILES = {
     "coco.json": "COCO 2017 val captions, CC BY 4.0 (captions_val2017.json)",
     "tweets.csv": "Davidson et al. 2017, MIT (t-davidson/hate-speech-and-offensive-language)",
     "civil.csv": "Civil Comments in toxic_spans, CC0 (ipavlopoulos/toxic_spans, data/comments.csv)",
-    "civil_more.csv": "the same, SemEval2021/data/tsd_train.csv and tsd_test.csv, one after another",
-    "wiki.csv": "Jigsaw's Wikipedia comments, CC0, texts CC BY-SA: text, toxic; without a head line",
+    "civil_more.csv": "the same, SemEval2021/data/tsd_train.csv and tsd_test.csv joined",
+    "wiki.csv": "Jigsaw's Wikipedia comments, CC0, texts CC BY-SA: text, toxic; no head line",
     "wiki_six.csv": "the same with all six labels: comment_text, toxic, … identity_hate",
     "madlibs.csv": "bias_madlibs_77k, Apache-2.0 (conversationai/unintended-ml-bias-analysis)",
 }
@@ -29,6 +30,8 @@ MOST = {("tweets", 1): 8000, ("madlibs", 1): 5000, ("madlibs", 0): 5000}
 """Most examples of a source and label, so that no source outweighs the others."""
 JOINED = 6000
 """Captions that are joined with toxic texts, and as many with harmless ones."""
+WRITTEN, SPANS = 6000, 8000
+"""Harmless captions as short as titles: written for this, and cut out of the harmless texts."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def read_examples(folder: Path) -> list[Example]:
 
 
 def for_training(examples: list[Example], seed: int) -> list[Example]:
-    """The examples that are not held out, at most MOST of a kind, and joined ones."""
+    """The examples that are not held out, at most MOST of a kind, and joined and short ones."""
     chance = random.Random(seed)
     chosen: list[Example] = []
     counts: dict[tuple[str, int], int] = {}
@@ -73,7 +76,13 @@ def for_training(examples: list[Example], seed: int) -> list[Example]:
         counts[kind] = counts.get(kind, 0) + 1
         if counts[kind] <= MOST.get(kind, len(examples)):
             chosen.append(example)
-    return [*chosen, *joined(chosen, JOINED, seed)]
+    harmless = [example.text for example in chosen if not example.toxic]
+    short = [*written(WRITTEN, seed), *spans(harmless, SPANS, seed)]
+    return [
+        *chosen,
+        *joined(chosen, JOINED, seed),
+        *(Example("short", text, 0, (0,) * 6) for text in short),
+    ]
 
 
 def joined(examples: list[Example], count: int, seed: int) -> list[Example]:
