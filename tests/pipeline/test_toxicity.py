@@ -64,19 +64,27 @@ def test_what_the_earlier_default_dropped_it_drops_still_if_it_is_asked_for(plan
 
 
 def test_every_class_is_a_column(plan_run):
-    rows = [{"url": "https://a.example/1", "caption": c} for c in ("i will kill you, idiot", "")]
+    rows = [{"url": "https://a.example/1", "caption": c} for c in ("i will kill you", "")]
     planned = plan_run(rows, captions={"toxicity": {}, "language": False})
     planned.make("toxicity")
-    cells = planned.read("toxicity")["i will kill you, idiot"]
+    cells = planned.read("toxicity")["i will kill you"]
     assert set(cells) - {"uid"} == set(CLASSES)
     assert cells["threat"] > 0.3 > cells["identity_attack"]
     assert cells["insult"] > cells["severe_toxicity"]
+    assert (
+        dict(planned.read("toxicity")[""]) | dict.fromkeys(CLASSES, 0.0)
+        == planned.read("toxicity")[""]
+    )
 
 
 def test_the_scores_are_those_that_were_noted(network: ToxicityNetwork):
     """Noted when the weights were made: another way to compute them must give the same."""
     captions = ["a pig in mud", "you are a stupid idiot", "i will kill you"]
-    expected = NOTED
+    expected = [
+        [0.0054, 0.0003, 0.0030, 0.0002, 0.0060, 0.0006],
+        [0.9999, 0.0637, 0.7946, 0.0056, 0.8792, 0.0507],
+        [0.9741, 0.1407, 0.3018, 0.4967, 0.4218, 0.1677],
+    ]
     np.testing.assert_allclose(network.score(captions), expected, atol=1e-4)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.sections import ToxicityConfig
-from pipeline.measure.captions.toxicity import LINES
+from pipeline.measure.captions.toxicity import LINE
 from pipeline.models.toxicity import load_toxicity
 from tests.quality.scores import Confusion, Z, table, wilson
 
@@ -61,12 +61,8 @@ def _score(model: str, texts: Sequence[str]) -> Scores:
     return load_toxicity(ToxicityConfig(model=model))(texts)["toxicity"]
 
 
-def _line(model: str) -> float:
-    return LINES.get(model, 0.8)
-
-
 def _confusion(model: str, toxic: Scores, harmless: Scores) -> Confusion:
-    answers = [bool(score > _line(model)) for score in np.concatenate([toxic, harmless])]
+    answers = [bool(score > LINE) for score in np.concatenate([toxic, harmless])]
     return Confusion.of(answers, [True] * len(toxic) + [False] * len(harmless))
 
 
@@ -75,7 +71,7 @@ def _written() -> str:
     scored = {m: {kind: _score(m, texts) for kind, texts in kinds.items()} for m in MODELS}
     rows = []
     for kind, texts in kinds.items():
-        flagged = [f"{int((scored[m][kind] > _line(m)).sum())} of {len(texts)}" for m in MODELS]
+        flagged = [f"{int((scored[m][kind] > LINE).sum())} of {len(texts)}" for m in MODELS]
         rows.append([kind, *flagged])
     whole: dict[str, list[str]] = {}
     for m in MODELS:
@@ -88,17 +84,15 @@ def _written() -> str:
         whole.setdefault("all insulting: found", []).append(confusion.recall())
         whole.setdefault("precision", []).append(confusion.precision())
     rows += [[f"**{name}**", *cells] for name, cells in whole.items()]
-    head = [f"`{m}` > {_line(m)}" for m in MODELS]
+    head = [f"`{m}`" for m in MODELS]
     return table(["flagged", *head], rows)
 
 
 def _yardsticks(data: Path) -> str:
     hate = _rows(data / "hatecheck.csv")
     surge = _rows(data / "surge.csv")
-    flickr = [
-        line.split("\t", 1)[1]
-        for line in (data / "flickr8k.txt").read_text(encoding="utf-8").splitlines()
-    ]
+    lines = (data / "flickr8k.txt").read_text(encoding="utf-8").splitlines()
+    flickr = [line.split(maxsplit=1)[1] for line in lines]  # three lines have no tab
     sets = {
         "Surge": _halves([(row["text"], row["is_toxic"] == "Toxic") for row in surge]),
         "HateCheck": _halves([(r["test_case"], r["label_gold"] == "hateful") for r in hate]),
@@ -113,7 +107,7 @@ def _yardsticks(data: Path) -> str:
             rows.setdefault(f"{name}: flagged of the harmless", []).append(confusion.alarm_rate())
         alarms = _confusion(m, np.zeros(0, np.float32), _score(m, flickr))
         rows.setdefault("Flickr8k: flagged of the harmless", []).append(_fine(alarms))
-    head = [f"`{m}` > {_line(m)}" for m in MODELS]
+    head = [f"`{m}`" for m in MODELS]
     return table(["", *head], [[name, *cells] for name, cells in rows.items()])
 
 

@@ -16,8 +16,14 @@ from pipeline.models.toxicity import (
 )
 from pipeline.table.columns import Column
 
-LINES = {"winnow-toxicity": 0.8}
-"""Where a model's default rule differs from 0.8."""
+LINE = 0.8
+"""The default rule's threshold, for all models."""
+
+HATE = (
+    "no model of toxicity that comes with winnow tells hate from speaking against it: of "
+    "HateCheck's cases `winnow-toxicity` flags 53.6 % of the hateful ones and 57.6 % of the others"
+)
+"""As measured in docs/quality.md."""
 
 _TEXTS = {
     "toxicity": "Probability of being toxic, 0–1, by `captions.toxicity.model`.",
@@ -43,9 +49,13 @@ class ToxicityStage(CaptionStage):
         return cls(job) if job.captions.toxicity is not None else None
 
     def default_rules(self) -> tuple[Rule, ...]:
-        """LINE."""
-        line = LINES.get(self._config.model, 0.8)
-        return (Rule(reason="toxic_caption", when=f"toxicity > {line}"),)
+        """`toxicity` above 0.8.
+
+        Chosen for `winnow-toxicity` on what it was not fitted on (docs/decisions/toxicity.md): there
+        0.04 % of COCO's captions lie above it, and 89 % of Civil Comments' toxic posts. profanity-
+        check and Detoxify had this line before.
+        """
+        return (Rule(reason="toxic_caption", when=f"toxicity > {LINE}"),)
 
     @property
     def _config(self) -> ToxicityConfig:
@@ -82,7 +92,11 @@ class ToxicityStage(CaptionStage):
         return {f"toxicity: {self._config.model}": toxicity_digest(self._config)}
 
     def limits(self) -> tuple[str, ...]:
-        return (LIMITS,)
+        model = self._config.model
+        judge = f"`{model}` judges whether captions are toxic"
+        if self._config.is_packaged:
+            return judge, HATE
+        return judge, f"whether `{model}` tells hate from speaking against it is not measured here"
 
     def check(self) -> None:
         check_toxicity(self._config)
