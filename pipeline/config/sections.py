@@ -77,10 +77,10 @@ class ToxicityConfig(Section):
         Field(
             "winnow-toxicity",
             description="`winnow-toxicity` (weights in winnow), `profanity-check` "
-            "(alt-profanity-check; weights in the package) or one of Detoxify's models. The first two "
-            "judge English words, not what is meant: they flag speaking against hate as often as hate, "
-            "miss insults without an insulting word, and know few words in disguise and no other "
-            "language (docs/quality.md).",
+            "(alt-profanity-check; weights in the package) or one of Detoxify's models. The first "
+            "two judge English words, not what is meant: they flag speaking against hate as often "
+            "as hate, miss insults without an insulting word, and know few words in disguise and "
+            "no other language (docs/quality.md).",
         )
     )
     checkpoint: str | None = Field(

@@ -64,7 +64,7 @@ def detoxify_digest(checkpoint: str) -> str:
 
 
 def detoxify_classes(checkpoint: str | None) -> tuple[str, ...]:
-    """The columns of a checkpoint, in its order; those that all published ones have if not known."""
+    """A checkpoint's columns, in its order; those of all published ones if it cannot be read."""
     labels = _labels(checkpoint) if checkpoint is not None else ()
     return tuple(name for name in labels if name is not None) or _PUBLISHED
 

@@ -223,7 +223,7 @@ def test_a_config_without_the_class_is_named(converted: Path, tmp_path: Path):
 
     shutil.copytree(converted, tmp_path / "copy")
     (tmp_path / "copy" / "config.json").write_text('{"id2label": {"0": "LABEL_0"}}')
-    with pytest.raises(InputError, match="config.json names no class `toxicity`"):
+    with pytest.raises(InputError, match=r"config\.json names no class `toxicity`"):
         check_toxicity(ToxicityConfig(model="original", checkpoint=str(tmp_path / "copy")))
 
 

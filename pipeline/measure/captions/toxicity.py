@@ -51,9 +51,9 @@ class ToxicityStage(CaptionStage):
     def default_rules(self) -> tuple[Rule, ...]:
         """`toxicity` above 0.8.
 
-        Chosen for `winnow-toxicity` on what it was not fitted on (docs/decisions/toxicity.md): there
-        0.04 % of COCO's captions lie above it, and 89 % of Civil Comments' toxic posts. profanity-
-        check and Detoxify had this line before.
+        Chosen for `winnow-toxicity` on examples that it was not fitted on: 0.04 % of COCO's
+        captions lie above it, and 89 % of Civil Comments' toxic posts (docs/decisions/toxicity.md).
+        profanity-check and Detoxify had this threshold before.
         """
         return (Rule(reason="toxic_caption", when=f"toxicity > {LINE}"),)
 
