@@ -37,7 +37,7 @@ def dataset_card(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
     notes = "".join(f"- {note}.\n" for note in manifest["notes"])
-    limits = "".join(f"- {line}.\n" for line in provenance.get("limits", ()))
+    limits = "".join(f"- {line}\n" for line in provenance.get("limits", ()))
     head = card_head(str(title), job.export.license, manifest["rows"], schema)
     return f"""{head}
 # {title}

@@ -103,7 +103,7 @@ def render(answer: Mapping[str, Any]) -> Group:
         names = ", ".join(answer["listed_scores"])
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
-    limits = [Text(f"\n{line}", style="dim") for line in answer["limits"]]
+    limits = [Text("\n" + "\n".join(answer["limits"]))] if answer["limits"] else []
     return Group(*lists, head, table, *_space(answer["space"]), *limits)
 
 

@@ -157,7 +157,7 @@ class Stage(ABC):
         """Before any work: InputError if a model, file or setting cannot be used."""
 
     def limits(self) -> tuple[str, ...]:
-        """One line each on what judges and what it cannot tell; `plan` and the report show them."""
+        """Sentences on what judges and what it cannot tell, for `plan`, the report and the card."""
         return ()
 
     def notice(self) -> str | None:

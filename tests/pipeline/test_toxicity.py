@@ -1,12 +1,17 @@
 """Caption toxicity: the packaged model, and which verdicts a job gives by its scores."""
 
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planned_run import pairs
+from planned_run import make_job, pairs
+from rich.console import Console
 
 from pipeline.config.sections import ToxicityConfig
+from pipeline.inspect.preview import preview, render
+from pipeline.measure.captions.toxicity import HATE, ToxicityStage
 from pipeline.models import toxicity_network
 from pipeline.models.toxicity import load_toxicity, toxicity_classes, toxicity_digest
 from pipeline.models.toxicity_network import BATCH, CLASSES, WINDOW, ToxicityNetwork, words_of
@@ -152,15 +157,31 @@ def test_the_digest_is_of_the_weights_and_words(monkeypatch, tmp_path: Path):
     assert toxicity_digest(ToxicityConfig()) != before
 
 
-def test_plan_says_which_model_judges_and_what_it_cannot_tell(plan_run):
-    stage = (
-        plan_run(pairs(1), captions={"toxicity": {}, "language": False})
-        .plan.by_name["toxicity"]
-        .stage
-    )
-    (judge, hate) = stage.limits()
-    assert "`winnow-toxicity`" in judge
-    assert "speaking against it" in hate
+def test_plan_says_which_model_judges_and_what_it_cannot_tell(tmp_path: Path):
+    job = make_job(tmp_path, pairs(1), captions={"toxicity": {}, "language": False})
+    answer = preview(job)
+    assert answer["limits"] == ["The captions' toxicity is judged by winnow-toxicity.", HATE]
+    shown = Console(width=400, file=io.StringIO())
+    shown.print(render(answer))
+    lines = shown.file.getvalue().splitlines()
+    assert [line.strip() for line in lines][-2:] == answer["limits"]
+
+    without = preview(make_job(tmp_path, pairs(1)))
+    assert without["limits"] == []
+
+
+def test_the_figures_that_are_shown_are_those_that_were_measured():
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"HateCheck: found of the toxic \| ([0-9.]+ %)", page)
+    (flagged,) = re.findall(r"HateCheck: flagged of the harmless \| ([0-9.]+ %)", page)
+    assert f"flags {found} of the hateful ones and {flagged} of the others" in HATE
+
+
+def test_nothing_is_said_of_a_model_that_was_not_measured(tmp_path: Path):
+    job = make_job(tmp_path, pairs(1), captions={"toxicity": {"model": "unbiased"}})
+    (judge, hate) = ToxicityStage(job).limits()
+    assert judge == "The captions' toxicity is judged by unbiased."
+    assert hate.endswith("is not measured here.")
 
 
 @pytest.mark.parametrize("model", ["winnow-toxicity", "profanity-check"])

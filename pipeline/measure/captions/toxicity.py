@@ -20,8 +20,8 @@ LINE = 0.8
 """The default rule's threshold, for all models."""
 
 HATE = (
-    "no model of toxicity that comes with winnow tells hate from speaking against it: of "
-    "HateCheck's cases `winnow-toxicity` flags 53.6 % of the hateful ones and 57.6 % of the others"
+    "No model of toxicity that comes with winnow tells hate from speaking against it: of "
+    "HateCheck's cases winnow-toxicity flags 53.6 % of the hateful ones and 57.6 % of the others."
 )
 """As measured in docs/quality.md."""
 
@@ -93,10 +93,10 @@ class ToxicityStage(CaptionStage):
 
     def limits(self) -> tuple[str, ...]:
         model = self._config.model
-        judge = f"`{model}` judges whether captions are toxic"
+        judge = f"The captions' toxicity is judged by {model}."
         if self._config.is_packaged:
             return judge, HATE
-        return judge, f"whether `{model}` tells hate from speaking against it is not measured here"
+        return judge, f"Whether {model} tells hate from speaking against it is not measured here."
 
     def check(self) -> None:
         check_toxicity(self._config)
