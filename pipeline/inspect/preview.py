@@ -28,8 +28,8 @@ VALUE = 60
 def preview(job: Job) -> dict[str, Any]:
     """For each product: keys to make, keys in all, and why; what the list is taken for, as
     `pipeline.inspect.outline` gives it; the list's own scores to judge by; what its stages have to
-    say; and the disk space, as `pipeline.engine.space.Space` has it (null where it is not known).
-    Writes nothing.
+    say, and what its models cannot tell; and the disk space, as `pipeline.engine.space.Space` has
+    it (null where it is not known). Writes nothing.
 
     InputError for a job that cannot be run, and for a disk that is certainly too small.
     """
@@ -46,6 +46,7 @@ def preview(job: Job) -> dict[str, Any]:
         "listed_scores": list(prepared.job.columns.scores),
         "stages": rows,
         "notices": [said for node in prepared.plan.nodes if (said := node.stage.notice())],
+        "limits": [line for node in prepared.plan.nodes for line in node.stage.limits()],
         "space": space,
     }
 
@@ -104,7 +105,8 @@ def render(answer: Mapping[str, Any]) -> Group:
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
     notices = [Text(f"\n{said}", style="yellow") for said in answer["notices"]]
-    return Group(*lists, head, table, *notices, *_space(answer["space"]))
+    limits = [Text("\n" + "\n".join(answer["limits"]))] if answer["limits"] else []
+    return Group(*lists, head, table, *notices, *_space(answer["space"]), *limits)
 
 
 def _space(space: Mapping[str, int] | None) -> list[RenderableType]:
