@@ -232,6 +232,21 @@ class ExportConfig(Section):
     formats: tuple[str, ...] = Field(
         (), description="Layouts in addition to WebDataset's, by name: see Layouts below."
     )
+    blur_faces: Literal["faces", "nudenet"] | None = Field(
+        None,
+        description="Blurs faces in the exported pictures, in every layout: in the boxes of "
+        "`measure.faces`, or in those of `measure.nudenet` whose label begins with `FACE`. Null: "
+        "none. A kept row without these boxes would be dropped as `not_measured`. Faces that were "
+        "not found are not blurred (docs/quality.md says how many); hashes, vectors and scores "
+        "are those of the picture before.",
+    )
+    blur_faces_score: float = Field(
+        0.2,
+        ge=0.2,
+        le=1,
+        description="Least score of a box that is blurred; lower finds more faces and blurs more "
+        "that are none.",
+    )
     title: str | None = Field(None, description="The dataset card's title; else the job's name.")
     license: str | None = Field(None, description="Licence noted in the dataset card.")
 

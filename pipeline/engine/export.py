@@ -15,6 +15,7 @@ from pipeline.engine.plan import SHARD_FILE, Plan
 from pipeline.engine.plan_file import load_plan
 from pipeline.engine.product import CURRENT, Product, Status, Work
 from pipeline.engine.tasks import TaskResult, timed
+from pipeline.export.blur import FaceBlur
 from pipeline.export.finish import Manifest, finish, finished_from
 from pipeline.export.shards import Slice, export_fingerprint, slice_rows, write_shard
 from pipeline.judge.decide import DecideStage
@@ -255,7 +256,7 @@ def run_export(
         place.cover(shard_name(number))
     with plan.scratch() as folder:
         parts = [(plan.masked(part.shard), part) for part in slices]
-        tables, files, rows = write_shard(number, parts, folder)
+        tables, files, rows = write_shard(number, parts, folder, FaceBlur.of(plan.job))
         _check_written(tables, rows, slices)
         sidecar = commit(
             export.sidecars, shard_name(number), number, tables, files,

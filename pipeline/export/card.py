@@ -36,8 +36,9 @@ def dataset_card(
     models = "\n".join(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
-    notes = "".join(f"- {note}.\n" for note in manifest["notes"])
     limits = "".join(f"- {line}\n" for line in provenance.get("limits", ()))
+    facts = [*_blurred(manifest.get("blurred")), *manifest["notes"]]
+    notes = "".join(f"- {note}.\n" for note in facts)
     head = card_head(str(title), job.export.license, manifest["rows"], schema)
     return f"""{head}
 # {title}
@@ -94,6 +95,18 @@ They are applied in this order; a row's reason is that of the first rule that is
 {limits}- Repeats are found within the thresholds above; a strong crop or edit can pass.
 - The pictures belong to their makers; the URLs may have changed since they were fetched.
 """
+
+
+def _blurred(facts: Mapping[str, Any] | None) -> list[str]:
+    """What was blurred, and what still describes the pictures as they were before."""
+    if facts is None:
+        return []
+    return [
+        f"Faces are blurred in {facts['pictures']:,} pictures ({facts['faces']:,} boxes of "
+        f"`{facts['boxes']}` with a score of {facts['score']} or more; `faces_blurred` has the "
+        "number in each). Faces that the detector did not find are not blurred. Hashes, vectors "
+        "and scores were measured on the pictures before",
+    ]
 
 
 def _text(reason: str) -> str:

@@ -33,6 +33,11 @@ class DataComp(Layout):
     files = (re.escape(FILE),)
 
     def needs(self, job: Job, listing: Listing) -> str | None:
+        if job.export.blur_faces:
+            return (
+                "pictures that are not blurred: it selects from the pool's own tars; remove "
+                "`export.blur_faces`, or datacomp"
+            )
         sources = {name: one[0] for name, one in listing.passthrough.items()}
         column, source = pool_column(sources, job), _source(job)
         if column is None:

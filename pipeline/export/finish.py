@@ -1,16 +1,19 @@
 """The last steps of an export, after its shards: other layouts, dataset card and manifest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from pipeline.export.about import write_about
+from pipeline.export.blur import BLURRED, FaceBlur
 from pipeline.export.card import VERSION, dataset_card
 from pipeline.export.layout import Export
 from pipeline.export.registry import asked, registered
+from pipeline.export.shards import blurred_in
 from pipeline.table.freshness import Expected
+from pipeline.table.parquet import read_parquet
 from pipeline.table.part import Sidecar, digest_of, file_digest, shard_name
 from pipeline.table.sealed import seal, unseal
 from pipeline.table.storage import Folder
@@ -87,6 +90,7 @@ def finish(
             "bytes": sidecar.files[f"{shard_name(i)}.tar"],
             "sha256": sidecar.digests[f"{shard_name(i)}.tar"],
             "parquet_sha256": sidecar.digests[f"{shard_name(i)}.parquet"],
+            **blurred_entry(folder, i),
         }
         for i, sidecar in enumerate(sidecars)
     ]
@@ -110,6 +114,8 @@ def finish(
         "notes": notes,
         "shards": shards,
     }
+    if blur := FaceBlur.of(job):
+        manifest["blurred"] = blur.facts() | blurred_total(shards)
     schema = None
     if shards:
         with folder.local(f"{shard_name(0)}.parquet") as path:
@@ -119,6 +125,20 @@ def finish(
     write_about(folder, manifest)
     manifest["files"] = note_other_files(folder, export.sidecars, manifest)
     folder.write(MANIFEST, seal(manifest))
+
+
+def blurred_entry(folder: Folder, number: int) -> dict[str, Any]:
+    """`blurred` of a shard's entry in the manifest: pictures and faces; {} if none were to be."""
+    name = f"{shard_name(number)}.parquet"
+    with folder.local(name) as path:
+        if BLURRED not in pq.read_schema(path).names:
+            return {}
+    return {"blurred": blurred_in(read_parquet(folder, name, [BLURRED]))}
+
+
+def blurred_total(shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Pictures and faces that were blurred, over all shards."""
+    return {kind: sum(shard["blurred"][kind] for shard in shards) for kind in ("pictures", "faces")}
 
 
 def note_other_files(folder: Folder, sidecars: Folder, manifest: Mapping[str, Any]) -> str:

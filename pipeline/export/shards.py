@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
+from pipeline.export.blur import BLURRED, FaceBlur
 from pipeline.table.part import digest_of
 from pipeline.table.shard import ShardData
 from pipeline.table.stored import STORED
@@ -58,7 +59,9 @@ def slice_rows(kept: Sequence[tuple[int, int]], size: int) -> list[list[Slice]]:
 
 def export_fingerprint(job: Job, fingerprints: Sequence[str]) -> str:
     """Covers the layout's settings and every stage, since every column is written out."""
-    settings = {"version": VERSION, "shard_size": job.export.shard_size}
+    settings: dict[str, Any] = {"version": VERSION, "shard_size": job.export.shard_size}
+    if blur := FaceBlur.of(job):
+        settings["blur_faces"] = blur.recipe()
     return digest_of([settings, list(fingerprints)])
 
 
@@ -78,9 +81,16 @@ def gather(data: ShardData, part: Slice) -> tuple[pa.Table, list[int]]:
 
 
 def write_shard(
-    number: int, slices: Sequence[tuple[ShardData, Slice]], scratch: Path
+    number: int,
+    slices: Sequence[tuple[ShardData, Slice]],
+    scratch: Path,
+    blur: FaceBlur | None = None,
 ) -> tuple[dict[str, pa.Table], dict[str, Path], int]:
-    """One export shard: tables by file name, files by name, and the number of rows."""
+    """One export shard: tables by file name, files by name, and the number of rows.
+
+    If `blur` is given, the pictures hold no face that it knows of, and the tables say how many
+    were blurred. The other layouts take their pictures from the tar.
+    """
     tables: list[pa.Table] = []
     tar_path = scratch / "shard.tar"
     name, count = f"{number:05d}", 0
@@ -91,18 +101,24 @@ def write_shard(
             count += table.num_rows
             table = table.add_column(0, "key", pa.array(keys, pa.string()))
             table = table.append_column("status", pa.array(["success"] * table.num_rows))
+            faces = blur.boxes(table) if blur else []
+            if blur:
+                table = table.append_column(BLURRED, pa.array(map(len, faces), pa.int32()))
             tables.append(table)
             # Row by row: a shard's pictures together can be gigabytes.
-            for row, picture in zip(json_rows(table), _pictures(data, places), strict=True):
+            pictures = _pictures(data, places)
+            if blur:
+                pictures = map(blur.apply, pictures, faces)
+            for row, picture in zip(json_rows(table), pictures, strict=True):
                 beat()
                 _add(tar, f"{row['key']}.jpg", picture)
                 _add(tar, f"{row['key']}.txt", str(row["caption"]).encode())
                 text = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
                 _add(tar, f"{row['key']}.json", text.encode())
-    stats = scratch / "stats.json"
-    stats.write_text(json.dumps(shard_stats(count), indent=1), encoding="utf-8")
+    stats, whole = scratch / "stats.json", pa.concat_tables(tables)
+    stats.write_text(json.dumps(shard_stats(whole), indent=1), encoding="utf-8")
     files = {f"{name}.tar": tar_path, f"{name}_stats.json": stats}
-    return {f"{name}.parquet": pa.concat_tables(tables)}, files, count
+    return {f"{name}.parquet": whole}, files, count
 
 
 def renamed(row: dict[str, Any], taken: Collection[str]) -> dict[str, Any]:
@@ -151,8 +167,12 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def shard_stats(count: int) -> dict[str, Any]:
-    """img2dataset's per-shard statistics; its times are 0, so that equal rows give equal bytes."""
+def shard_stats(table: pa.Table) -> dict[str, Any]:
+    """img2dataset's per-shard statistics; its times are 0, so that equal rows give equal bytes.
+
+    If faces were blurred, also in how many pictures (`blurred`).
+    """
+    count, blurred = table.num_rows, blurred_in(table)
     return {
         "count": count,
         "successes": count,
@@ -162,7 +182,16 @@ def shard_stats(count: int) -> dict[str, Any]:
         "start_time": 0.0,
         "end_time": 0.0,
         "status_dict": {"success": count},
+        **({"blurred": blurred["pictures"]} if blurred else {}),
     }
+
+
+def blurred_in(table: pa.Table) -> dict[str, int]:
+    """`pictures` in which faces were blurred, and how many `faces`; empty if none were to be."""
+    if BLURRED not in table.column_names:
+        return {}
+    faces = table[BLURRED].to_numpy()
+    return {"pictures": int((faces > 0).sum()), "faces": int(faces.sum())}
 
 
 def vectors(slices: Sequence[tuple[ShardData, Slice]], name: str) -> Any:

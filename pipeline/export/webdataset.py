@@ -36,7 +36,7 @@ class WebDataset(Layout):
             left = takedown.left(table)
             with folder.local(f"{name}.tar") as source, folder.create(f"{name}.tar") as path:
                 write_tar(path, _members(source, keys, uids))
-            stats = json.dumps(shard_stats(left.num_rows), indent=1)
+            stats = json.dumps(shard_stats(left), indent=1)
             folder.write(f"{name}_stats.json", stats.encode())
             with folder.create(f"{name}.parquet") as path:
                 write_parquet(left, path)

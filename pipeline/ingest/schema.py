@@ -38,7 +38,8 @@ from pipeline.words.errors import InputError
 
 VERSION = 2
 _ADDED_LATER = {
-    "key", "shard", "row", "verdict", "aligned", "file_row_number", STORED, ORDER, SHARD,
+    "key", "shard", "row", "verdict", "aligned", "file_row_number", "faces_blurred", STORED, ORDER,
+    SHARD,
 }  # fmt: skip
 """Column names that exports, the SQL view (`file_row_number` is DuckDB's) and the dealing add."""
 Pair = tuple[str, str | tuple[str, ...]]

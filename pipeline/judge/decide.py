@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
+from pipeline.judge.export_rules import export_rules
 from pipeline.judge.fetch_rules import FACTS, fetch_rules
 from pipeline.judge.unknown_language import unknown_language_notice
 from pipeline.measure.download import expected_columns
@@ -53,8 +54,10 @@ class DecideStage(WholeStage):
         super().__init__(job)
         self._expected = expected_columns(job, schema)
         own = fetch_rules(job, self._expected, stored=STORED in schema)
-        self.rules: tuple[Rule, ...] = (*own, *(job.rules or ()))
-        """Those of the `download:` section, then the job's."""
+        last = export_rules(job, schema)
+        self.rules: tuple[Rule, ...] = (*own, *(job.rules or ()), *last)
+        """Those of the `download:` section, then the job's, then those of the `export:` section."""
+        self._before = len(own)
         self._schema = schema
         self._read = self._columns()
 
@@ -62,7 +65,7 @@ class DecideStage(WholeStage):
         """What the rules read. InputError names the rule that cannot be judged."""
         names = ["status", "fetch_reason", "input_error", "dup_group", *self._prefer()]
         names += [*FACTS, *self._expected.values()]
-        for i, rule in enumerate(self.job.rules or ()):
+        for i, rule in enumerate(self.rules[self._before :]):
             names += columns_of(rule.when, self._schema, f"rules[{i}].when")
         return tuple(name for name in dict.fromkeys(names) if name in self._schema)
 
@@ -107,11 +110,10 @@ class DecideStage(WholeStage):
         return tuple(masks)  # also those that hide nothing that a rule reads: for `audit`
 
     def settings(self) -> dict[str, Any]:
-        given = len(self.job.rules or ())
         own = [rule.recipe() for rule in self.rules]
         return {
-            "fetch_rules": own[: len(own) - given],
-            "rules": own[len(own) - given :],
+            "fetch_rules": own[: self._before],
+            "rules": own[self._before :],
             "prefer": list(self.job.dedup.prefer),
         }
 

@@ -94,6 +94,7 @@ RULES = _words(
     pii="Holds an e-mail address or a phone number.",
     toxic_caption="Insulting or obscene, by the toxicity model.",
     nsfw="Shows nudity or sex, by the image model.",
+    faces="Shows faces: as many or as large as the job's rule says.",
     graphic="Shows gore or violence, by an image head.",
     ai_generated="Says of itself that a model made it: `ai_generated_declared is not null`.",
     watermark="Shows a watermark, by an image head.",

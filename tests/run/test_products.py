@@ -95,10 +95,10 @@ def test_a_shard_of_the_export_that_fails_is_quarantined_and_made_by_the_next_ru
 
     write = export.write_shard
 
-    def broken(number, slices, scratch):
+    def broken(number, slices, scratch, blur):
         if number == 1:
             raise OSError("a picture cannot be read")
-        return write(number, slices, scratch)
+        return write(number, slices, scratch, blur)
 
     job = lab.job(lab.site.rows[:24], export={"shard_size": 10}, **SMALL)
     with monkeypatch.context() as patch:

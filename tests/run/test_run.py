@@ -258,8 +258,8 @@ def test_an_ingest_that_loses_a_row_ends_the_run(lab, monkeypatch):
 
 
 def test_an_export_that_loses_a_row_is_refused(lab, monkeypatch):
-    def write(number, slices, scratch):
-        tables, files, rows = write_shard(number, slices, scratch)
+    def write(number, slices, scratch, blur):
+        tables, files, rows = write_shard(number, slices, scratch, blur)
         return {name: table.slice(1) for name, table in tables.items()}, files, rows
 
     monkeypatch.setattr("pipeline.engine.export.write_shard", write)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.engine.erase.parts import EXPORT
 from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.about import FILES, write_about
-from pipeline.export.finish import MANIFEST, note_other_files
+from pipeline.export.finish import MANIFEST, blurred_entry, blurred_total, note_other_files
 from pipeline.export.layout import Takedown
 from pipeline.export.registry import registered, unowned
 from pipeline.table.parquet import read_parquet
@@ -148,6 +148,7 @@ def _write_manifest(
                 "bytes": tar.stat().st_size,
                 "sha256": file_digest(tar),
                 "parquet_sha256": file_digest(table),
+                **blurred_entry(folder, number),
             }
     digest = digest_of([[shard["sha256"], shard["parquet_sha256"]] for shard in shards])
     rows = sum(shard["rows"] for shard in shards)
@@ -162,6 +163,8 @@ def _write_manifest(
         "counts": counts,
         "shards": shards,
     }
+    if "blurred" in old:
+        manifest["blurred"] = old["blurred"] | blurred_total(shards)
     if folder.exists(CARD):
         card = folder.read(CARD).decode().split(HEAD)[0]
         note = (
