@@ -1,10 +1,11 @@
 """The job's sections, one per stage. docs/config.md is generated from these models."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.config.base import Section, mask, tuning
+from pipeline.words.personal.phones import REGIONS
 
 
 class Columns(Section):
@@ -98,6 +99,9 @@ class ToxicityConfig(Section):
         return self
 
 
+ListName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+
+
 class CaptionsConfig(Section):
     """Measurements on the caption alone; they cost microseconds and come before any fetching."""
 
@@ -105,10 +109,22 @@ class CaptionsConfig(Section):
         ToxicityConfig(), description="Toxicity model; null: no column `toxicity`."
     )
     language: bool = Field(True, description="Identify the language (py3langid).")
-    vocabulary: str | None = Field(
+    vocabulary: str | tuple[str, ...] | dict[ListName, str] | None = Field(
         None,
-        description="A word list (one word or phrase per line, `#` comments); `vocabulary_hits` "
-        "counts its words in each caption. The words themselves are never shown.",
+        description="A word list (UTF-8; one word or phrase per line, `#` comments), a list of "
+        "them, or a mapping of names to them. `vocabulary_hits` counts their words in each "
+        "caption, and with several lists `vocabulary_<name>` those of each; without a name it is "
+        "that of the file. Case, width, accents, unseen characters, look-alike letters and simple "
+        "leet (`sh1t`) are folded. Only whole words count, except in Chinese, Japanese and Thai, "
+        "where a listed word is found inside longer ones too. Weak against spaced or repeated "
+        "letters, asterisks and inflected forms: list those. The words themselves are never shown.",
+    )
+    phone_regions: tuple[str, ...] = Field(
+        REGIONS,
+        description="Regions (ISO 3166-1) whose telephone numbers count without a country code, in "
+        "the groups of their numbering plan; with `+` or behind a word such as `tel` numbers "
+        "of all regions do. Each region more finds more and errs more often. Weak where nothing "
+        "marks a number: ten digits in a row and local numbers without area code are not counted.",
     )
 
 
