@@ -1,6 +1,6 @@
 """The job's sections, one per stage. docs/config.md is generated from these models."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -99,9 +99,6 @@ class ToxicityConfig(Section):
         return self
 
 
-ListName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-
-
 class CaptionsConfig(Section):
     """Measurements on the caption alone; they cost microseconds and come before any fetching."""
 
@@ -109,12 +106,13 @@ class CaptionsConfig(Section):
         ToxicityConfig(), description="Toxicity model; null: no column `toxicity`."
     )
     language: bool = Field(True, description="Identify the language (py3langid).")
-    vocabulary: str | tuple[str, ...] | dict[ListName, str] | None = Field(
+    vocabulary: str | tuple[str, ...] | dict[str, str] | None = Field(
         None,
         description="A word list (UTF-8; one word or phrase per line, `#` comments), a list of "
         "them, or a mapping of names to them. `vocabulary_hits` counts their words in each "
         "caption, and with several lists `vocabulary_<name>` those of each; without a name it is "
-        "that of the file. Case, width, accents, unseen characters, look-alike letters and simple "
+        "that of the file. A rule for each (`{reason: x_slurs, when: vocabulary_slurs > 0}`) shows in "
+        "`winnow stats` which list took how many. Case, width, accents, unseen characters, look-alike letters and simple "
         "leet (`sh1t`) are folded. Only whole words count, except in Chinese, Japanese and Thai, "
         "where a listed word is found inside longer ones too. Weak against spaced or repeated "
         "letters, asterisks and inflected forms: list those. The words themselves are never shown.",

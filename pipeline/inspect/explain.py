@@ -214,7 +214,8 @@ def _members(
     db: duckdb.DuckDBPyConnection, group: str, sample: Mapping[str, Any]
 ) -> dict[str, Any]:
     here = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
-    more = ("caption", "url", "vocabulary_hits", *PERSONAL, "dup_sim", "dup_kind", "original_width", "original_height", "clip_score")  # fmt: skip
+    more = ("caption", "url", "vocabulary_hits", *PERSONAL, "dup_sim", "dup_kind",
+            "original_width", "original_height", "clip_score")  # fmt: skip
     names = ["uid", "verdict", "reason", "dup_of", *(name for name in more if name in here)]
     members = db.sql(
         f"SELECT {', '.join(names)}, count(*) OVER () AS size FROM samples WHERE dup_group = ? "

@@ -11,6 +11,7 @@ from pipeline.words.errors import InputError
 from pipeline.words.folding import words
 
 Phrase = tuple[str, ...]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
@@ -60,6 +61,10 @@ def names_of(paths: str | Sequence[str] | Mapping[str, str], key: str) -> dict[s
     )
     found: dict[str, str] = {}
     for name, path in named:
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{key}: `{name[:80]}` is no name for a list: small letters a to z, digits and _"
+            )
         if name == "hits":
             raise InputError(
                 f"{key}: `hits` is the name of all lists together; name {path} otherwise"
@@ -75,6 +80,7 @@ def names_of(paths: str | Sequence[str] | Mapping[str, str], key: str) -> dict[s
 
 def _name_of(path: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_") or "list"
+    name = name[:36]
     return name if name[0].isalpha() else f"list_{name}"
 
 

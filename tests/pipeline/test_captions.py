@@ -11,12 +11,12 @@ from planned_run import pairs
 
 from pipeline.config.sections import CaptionsConfig
 from pipeline.measure.captions.captions import MEASURED
-from pipeline.words.personal.emails import find_emails
-from pipeline.words.personal.phones import find_phones
-from pipeline.words.wordlists import WordLists
 from pipeline.models.language import identify_languages
 from pipeline.models.toxicity import load_toxicity
 from pipeline.words.errors import InputError
+from pipeline.words.personal.emails import find_emails
+from pipeline.words.personal.phones import find_phones
+from pipeline.words.wordlists import WordLists
 
 
 @pytest.mark.parametrize(

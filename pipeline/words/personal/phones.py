@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline.words.personal.accounts import is_barcode
@@ -105,17 +106,26 @@ def is_other(run: str, before: str, after: str, cued: bool) -> bool:
         return True
     if len(groups) > 1 and (len(groups[-1]) == 1 or _YEAR.fullmatch(groups[0])):
         return True  # ISBN-10 and -13 end with one digit; case and article numbers start so
-    if len(groups) == 2 and len(groups[0]) > 5 and len(groups[1]) < 4 and groups[0][0] != "0":
+    if len(groups) > 1 and digits[0] != "0" and len(groups[-2]) > 5 and len(groups[-1]) < 4:
         return True  # 921826-001: an article and its variant
     if len(groups) > 5 or any(len(group) == 1 for group in groups[1:]):
         return True  # scores, tables, numbers for children
-    return is_barcode(digits) and (len(groups) == 1 or digits[:3] in {"978", "979"})
+    if any(len(group) > 11 for group in groups):
+        return True  # no number is written so without its country code
+    if len(groups) == 1:
+        return is_barcode(digits) or _is_isbn(digits)
+    return digits[:3] in {"978", "979"} and is_barcode(digits)
+
+
+def _is_isbn(digits: str) -> bool:
+    """Whether the last of ten digits is the check digit of an ISBN-10 (ISO 2108:1992)."""
+    return len(digits) == 10 and sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11 == 0
 
 
 def _is_series(groups: Sequence[str]) -> bool:
     """Whether numbers go up or down by the same step, as sizes in a shop do."""
     values = [int(group) for group in groups]
-    steps = {after - before for before, after in zip(values, values[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(values)}
     return len(groups) > 2 and len(steps) == 1 and groups[0][0] != "0"
 
 
@@ -161,7 +171,7 @@ def _spans(matches: Iterable["PhoneNumberMatch"]) -> tuple[Span, ...]:
 
 
 def nearest_region(name: str) -> str:
-    """The region of this name, in capitals, that `phonenumbers` has a plan for; else the nearest."""
+    """The region of this name, in capitals, if `phonenumbers` has its plan; else the nearest."""
     from phonenumbers import SUPPORTED_REGIONS
 
     name = name.upper()
