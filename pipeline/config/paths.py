@@ -62,14 +62,24 @@ def _check_output(output: str) -> None:
 
 
 def _absolute(section: S, folder: Path | None) -> S:
-    changed = {}
+    changed: dict[str, object] = {}
     for name in _PATHS:
         value = getattr(section, name, None)
-        if isinstance(value, str) and value.strip():
-            place = Path(_found(value, folder, name))
-            if place.is_absolute() and place.exists():
-                changed[name] = str(place)
+        if isinstance(value, dict):
+            changed[name] = {key: _place(one, folder, name) for key, one in value.items()}
+        elif isinstance(value, tuple):
+            changed[name] = tuple(_place(one, folder, name) for one in value)
+        elif isinstance(value, str):
+            changed[name] = _place(value, folder, name)
     return section.model_copy(update=changed) if changed else section
+
+
+def _place(value: str, folder: Path | None, key: str) -> str:
+    """The absolute path of an existing file or folder; other values as they are."""
+    if not value.strip():
+        return value
+    place = Path(_found(value, folder, key))
+    return str(place) if place.is_absolute() and place.exists() else value
 
 
 def _found(value: str, folder: Path | None, key: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.config.base import Section, mask, tuning
+from pipeline.words.personal.phones import REGIONS
 
 
 class Columns(Section):
@@ -116,10 +117,23 @@ class CaptionsConfig(Section):
         "loses 1.6 % of those that are English, with `and language_score >= 0.6` it loses 1.0 %, "
         "and with `or language is null` 16 % (docs/quality.md).",
     )
-    vocabulary: str | None = Field(
+    vocabulary: str | tuple[str, ...] | dict[str, str] | None = Field(
         None,
-        description="A word list (one word or phrase per line, `#` comments); `vocabulary_hits` "
-        "counts its words in each caption. The words themselves are never shown.",
+        description="A word list (UTF-8; one word or phrase per line, `#` comments), a list of "
+        "them, or a mapping of names to them. `vocabulary_hits` counts their words in each "
+        "caption, and with several lists `vocabulary_<name>` those of each; without a name it is "
+        "that of the file. A rule for each (`{reason: x_slurs, when: vocabulary_slurs > 0}`) shows in "
+        "`winnow stats` which list took how many. Case, width, accents, unseen characters, look-alike letters and simple "
+        "leet (`sh1t`) are folded. Only whole words count, except in Chinese, Japanese and Thai, "
+        "where a listed word is found inside longer ones too. Weak against spaced or repeated "
+        "letters, asterisks and inflected forms: list those. The words themselves are never shown.",
+    )
+    phone_regions: tuple[str, ...] = Field(
+        REGIONS,
+        description="Regions (ISO 3166-1) whose telephone numbers count without a country code, in "
+        "the groups of their numbering plan; with `+` or behind a word such as `tel` numbers "
+        "of all regions do. Each region more finds more and errs more often. Weak where nothing "
+        "marks a number: ten digits in a row and local numbers without area code are not counted.",
     )
 
 

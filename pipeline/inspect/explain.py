@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.engine.parts import Parts, schema_of, stage_parts
-from pipeline.inspect.plain import is_hidden, number, plain, shown_caption, shown_url
+from pipeline.inspect.plain import PERSONAL, is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
 from pipeline.table.columns import SHARD_COLUMNS, SIGNALS
@@ -214,7 +214,7 @@ def _members(
     db: duckdb.DuckDBPyConnection, group: str, sample: Mapping[str, Any]
 ) -> dict[str, Any]:
     here = {str(row[0]) for row in db.execute("DESCRIBE samples").fetchall()}
-    more = ("caption", "url", "vocabulary_hits", "pii_email", "pii_phone", "dup_sim", "dup_kind",
+    more = ("caption", "url", "vocabulary_hits", *PERSONAL, "dup_sim", "dup_kind",
             "original_width", "original_height", "clip_score")  # fmt: skip
     names = ["uid", "verdict", "reason", "dup_of", *(name for name in more if name in here)]
     members = db.sql(
@@ -224,7 +224,7 @@ def _members(
     ).to_arrow_table().to_pylist()  # fmt: skip
     size = int(members[0]["size"])
     kept = next((member["uid"] for member in members if member["verdict"] == "kept"), None)
-    hidden = ("size", "vocabulary_hits", "pii_email", "pii_phone")
+    hidden = ("size", "vocabulary_hits", *PERSONAL)
     for member in members:
         member["caption"], member["url"] = shown_caption(member), shown_url(member)
     listed = [{k: v for k, v in member.items() if k not in hidden} for member in members]

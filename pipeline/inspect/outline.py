@@ -14,8 +14,8 @@ from pipeline.ingest.rows import as_text, with_captions
 from pipeline.ingest.samples import ADDRESS
 from pipeline.ingest.schema import Listing
 from pipeline.ingest.source import Source
-from pipeline.inspect.plain import masked
 from pipeline.table.stored import INTERNAL
+from pipeline.words.personal.find import masked
 
 SAMPLED = 3
 

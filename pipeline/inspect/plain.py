@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.measure.captions.pii import EMAIL, PHONE
+from pipeline.words.personal.find import KINDS, MASK, masked
 from pipeline.words.reasons import UNSHOWN
 
-MASK = "•••"
 HIDDEN = "[not shown]"
+PERSONAL = tuple(f"pii_{kind}" for kind in KINDS)
+"""Columns that count personal data."""
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SPACE = re.compile(r"\s+")
 
@@ -36,7 +37,7 @@ def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
     """The caption as a reader may see it.
 
     Captions that use the job's word list are withheld, because the list's words are never shown,
-    and so are those of hidden rows; e-mail addresses and phone numbers are masked.
+    and so are those of hidden rows; personal data that were found are masked.
     """
     if is_hidden(row):
         return HIDDEN
@@ -48,14 +49,9 @@ def shown_caption(row: Mapping[str, Any], limit: int = 300) -> str:
     if not str(caption).strip():
         return "[empty caption]"
     text = str(caption)[: limit * 4]
-    if row.get("pii_email") or row.get("pii_phone"):
+    if any(row.get(name) for name in PERSONAL):
         text = masked(text)
     return plain(text, limit)
-
-
-def masked(text: str) -> str:
-    """Without e-mail addresses and phone numbers."""
-    return PHONE.sub(MASK, EMAIL.sub(MASK, text))
 
 
 def shown_url(row: Mapping[str, Any], limit: int = 160) -> str:

@@ -311,6 +311,18 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
         text("words.txt", "# nothing\n\n"), {"captions": {"vocabulary": "words.txt"}},
         ["captions.vocabulary", "holds no words"],
     ),
+    "a vocabulary in UTF-16": (
+        text("words.txt", "a word\n".encode("utf-16")),
+        {"captions": {"vocabulary": "words.txt"}}, ["captions.vocabulary", "UTF-16", "as UTF-8"],
+    ),
+    "a region of no telephone": (
+        None, {"captions": {"phone_regions": ["US", "UK"]}},
+        ["captions.phone_regions", "`UK`", "did you mean `GB`?"],
+    ),
+    "a region that is none": (
+        None, {"captions": {"phone_regions": ["Germany"]}},
+        ["captions.phone_regions", "`GERMANY`", "two letters"],
+    ),
     "vectors asked for that are not made": (
         None, {"export": {"formats": ["clip-retrieval"]}}, ["export.formats", "`embed.model`"],
     ),

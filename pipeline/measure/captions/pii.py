@@ -1,6 +1,5 @@
-"""Personal data in the caption: e-mail addresses and phone numbers."""
+"""Personal data in the caption: e-mail addresses, and numbers of telephones, cards and accounts."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,30 +8,16 @@ import pyarrow as pa
 from pipeline.config.job import Job, Rule
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.table.columns import Column
+from pipeline.words.errors import InputError
+from pipeline.words.personal.find import KINDS, count_personal
+from pipeline.words.personal.phones import REGIONS, nearest_region
 
-EMAIL = re.compile(
-    r"[\w.+-]{1,64}\s?(?:@|\(at\)|\[at\])\s?[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}"
-    r"(?:\.|\s?(?:\(dot\)|\[dot\])\s?)[a-z]{2,24}\b",
-    re.IGNORECASE,
-)
-PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d{1,4}\)?(?:[ .\-/]?\(?\d{2,4}\)?){2,5}(?![\w/-])")
-_DIGITS = re.compile(r"\d")
-_DATE = re.compile(r"^(?:\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ]\d{4})$")
-
-
-def count_emails(text: str) -> int:
-    return sum(1 for _ in EMAIL.finditer(text)) if "@" in text or "at" in text.lower() else 0
-
-
-def count_phones(text: str) -> int:
-    """Numbers of 7 to 15 digits (E.164) in groups, with a plus or a separator; no dates."""
-    found = 0
-    for match in PHONE.finditer(text):
-        number = match.group().strip()
-        digits = len(_DIGITS.findall(number))
-        grouped = number.startswith(("+", "00", "(")) or len(re.split(r"[ .\-/]", number)) > 2
-        found += 7 <= digits <= 15 and grouped and not _DATE.match(number)
-    return found
+_FOUND = {
+    "email": "E-mail addresses found.",
+    "phone": "Telephone numbers found.",
+    "card": "Numbers of payment cards found.",
+    "iban": "Numbers of bank accounts (IBAN) found.",
+}
 
 
 class PIIStage(CaptionStage):
@@ -41,6 +26,8 @@ class PIIStage(CaptionStage):
     name = "pii"
     rank = 1
     step = "Caption rules"
+    version = 2
+    packages = ("phonenumbers", "validators")
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "PIIStage | None":
@@ -48,17 +35,32 @@ class PIIStage(CaptionStage):
 
     def default_rules(self) -> tuple[Rule, ...]:
         """Any personal data."""
-        return (Rule(reason="pii", when="pii_email > 0 or pii_phone > 0"),)
+        return (Rule(reason="pii", when=" or ".join(f"pii_{kind} > 0" for kind in KINDS)),)
 
     @property
     def writes(self) -> tuple[Column, ...]:
-        return (
-            Column("pii_email", pa.int32(), "E-mail addresses found."),
-            Column("pii_phone", pa.int32(), "Phone numbers found."),
-        )
+        return tuple(Column(f"pii_{kind}", pa.int32(), _FOUND[kind]) for kind in KINDS)
+
+    @property
+    def _regions(self) -> tuple[str, ...]:
+        """The job's regions, in the order in which they are tried."""
+        named = self.job.captions.phone_regions
+        return REGIONS if named is None else tuple(dict.fromkeys(r.upper() for r in named))
+
+    def settings(self) -> dict[str, Any]:
+        settings = super().settings()
+        if self._regions != REGIONS:
+            settings["phone_regions"] = list(self._regions)
+        return settings
+
+    def check(self) -> None:
+        for region in self._regions:
+            if (near := nearest_region(region)) != region:
+                raise InputError(
+                    f"captions.phone_regions: `{region}` is no region of phonenumbers "
+                    f"(two letters of ISO 3166-1); did you mean `{near}`?"
+                )
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
-        return {
-            "pii_email": [count_emails(caption) for caption in captions],
-            "pii_phone": [count_phones(caption) for caption in captions],
-        }
+        found = [count_personal(caption, self._regions) for caption in captions]
+        return {f"pii_{kind}": [counts[kind] for counts in found] for kind in KINDS}

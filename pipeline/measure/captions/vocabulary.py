@@ -1,7 +1,7 @@
-"""Counts words of the user's word list in the caption."""
+"""Counts words of the user's word lists in the caption."""
 
-import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +11,18 @@ from pipeline.config.job import Job, Rule
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.table.columns import Column
 from pipeline.table.part import file_digest
-from pipeline.words.errors import InputError
+from pipeline.words.wordlists import WordLists, names_of
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-class Vocabulary:
-    """A user's word list: whole words or phrases, without regard to case.
-
-    The words are only ever counted: no message or part holds them.
-    """
-
-    def __init__(self, path: str) -> None:
-        try:
-            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"captions.vocabulary: cannot read {path}: {error}") from error
-        phrases = {_tokens(line) for line in lines if not line.strip().startswith("#")} - {()}
-        if not phrases:
-            raise InputError(
-                f"captions.vocabulary: {path} holds no words; write one a line, or remove the key"
-            )
-        # Indexed by first token, because lists can have 10⁵ words and a caption about a dozen.
-        self._starting: dict[str, list[tuple[str, ...]]] = {}
-        for phrase in sorted(phrases, key=len, reverse=True):
-            self._starting.setdefault(phrase[0], []).append(phrase)
-
-    def hits(self, text: str) -> int:
-        """Occurrences that do not overlap, the longest first."""
-        tokens, place, found = _tokens(text), 0, 0
-        while place < len(tokens):
-            phrases = self._starting.get(tokens[place], ())
-            length = next((len(p) for p in phrases if tokens[place : place + len(p)] == p), 0)
-            found += length > 0
-            place += length or 1
-        return found
-
-
-def _tokens(text: str) -> tuple[str, ...]:
-    """Whole words and single signs, without regard to case."""
-    return tuple(_TOKEN.findall(text.casefold()))
+KEY = "captions.vocabulary"
 
 
 class VocabularyStage(CaptionStage):
-    """`vocabulary_hits`, of `captions.vocabulary`."""
+    """`vocabulary_hits`, of `captions.vocabulary`, and a column for each of several lists."""
 
     name = "vocabulary"
     rank = 2
     step = "Caption rules"
+    version = 2
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "VocabularyStage | None":
@@ -69,21 +33,40 @@ class VocabularyStage(CaptionStage):
         return (Rule(reason="vocabulary", when="vocabulary_hits > 0"),)
 
     @property
-    def _path(self) -> str:
+    def _lists(self) -> dict[str, str]:
+        """Paths by name."""
         assert self.job.captions.vocabulary is not None
-        return self.job.captions.vocabulary
+        return names_of(self.job.captions.vocabulary, KEY)
 
     @property
     def writes(self) -> tuple[Column, ...]:
-        text = "Words of `captions.vocabulary` found."
-        return (Column("vocabulary_hits", pa.int32(), text),)
+        total = Column("vocabulary_hits", pa.int32(), f"Words of `{KEY}` found.")
+        each = (
+            Column(f"vocabulary_{name}", pa.int32(), f"Words of the list `{name}` found.")
+            for name in self._lists
+            if name
+        )
+        return (total, *each)
 
     def settings(self) -> dict[str, Any]:
-        return {"vocabulary": file_digest(Path(self._path))}
+        digests = {name: file_digest(Path(path)) for name, path in self._lists.items()}
+        return {"vocabulary": digests.get("", digests)}
 
     def check(self) -> None:
-        Vocabulary(self._path)
+        WordLists(self._lists, KEY)
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
-        vocabulary = Vocabulary(self._path)
-        return {"vocabulary_hits": [vocabulary.hits(caption) for caption in captions]}
+        lists = self._lists
+        digests = tuple(file_digest(Path(path)) for path in lists.values())
+        loaded = _loaded(tuple(lists.items()), digests)
+        counts = [loaded.count(caption) for caption in captions]
+        columns: dict[str, Sequence[Any]] = {"vocabulary_hits": [total for total, _ in counts]}
+        for name in filter(None, lists):
+            columns[f"vocabulary_{name}"] = [each[name] for _, each in counts]
+        return columns
+
+
+@lru_cache(maxsize=2)
+def _loaded(lists: tuple[tuple[str, str], ...], digests: tuple[str, ...]) -> WordLists:
+    """Read once in a process; `digests` because files change."""
+    return WordLists(dict(lists), KEY)
