@@ -122,11 +122,11 @@ class LocalHostLimiter:
             self._evict(now)
             if state.cooldown_until > now:
                 left = state.cooldown_until - now
-                rest = f"left alone for {left:.0f} s after {own.host_failures} failures in a row"
+                rest = f"left alone after {own.host_failures} failures in a row"
                 return Permit(left, "host_failing", f"{rest}, last {state.reason}: {state.detail}")
             if state.paused_until > now:
                 left = state.paused_until - now
-                return Permit(left, state.reason, f"the host asked to wait {left:.0f} s more")
+                return Permit(left, state.reason, "the host asked to wait")
             if state.connections.total() >= own.per_host:
                 return Permit(_LONGEST_WAIT)
             if state.next_start > now:
