@@ -22,8 +22,7 @@ FETCH_COLUMNS = (
     Column(
         "tdm_reservation",
         pa.bool_(),
-        "TDM-Reservation reserves it: 1, or anything else but 0 or nothing; "
-        "null without an answer.",
+        "TDM-Reservation reserves it: says 1, or anything but 0; null without an answer.",
     ),
     Column(
         "listed",

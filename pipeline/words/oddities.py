@@ -19,8 +19,8 @@ WORDS = {
     DATA_DAMAGED: "the coded pixels are damaged, so that some may be wrong",
     CHECKSUM_WRONG: "a PNG chunk's checksum is wrong; if the chunk is ancillary it was left out",
     CHUNK_BROKEN: "an ancillary PNG chunk is malformed and was left out",
-    HEADER_ODD: "a field of the header cannot be right (JFIF's version, a scan's parameters, RIFF's "
-    "size, GIF's screen)",
+    HEADER_ODD: "a field of the header cannot be right (JFIF's version, a scan's parameters, "
+    "RIFF's size, GIF's screen)",
     PROFILE_BROKEN: "the colour profile cannot be used: the values are taken for sRGB",
     EXIF_BROKEN: "the EXIF block cannot be read: the picture is taken for upright",
 }

@@ -58,7 +58,7 @@ class Answer(http.client.HTTPResponse):
             self.chunk_left = int(digits, 16) if digits else None
             if self.chunk_left is None:
                 self._read_trailers()
-                self._close_conn()
+                self._close_conn()  # type: ignore[attr-defined]
         return self.chunk_left
 
     def _read_line(self) -> bytes:

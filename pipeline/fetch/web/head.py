@@ -11,7 +11,7 @@ import http.client
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 from pipeline.words.failure import FetchError
 
@@ -35,6 +35,13 @@ _MARKS = b"robot", b"tdm"
 Field = tuple[bytes, bytes]
 
 
+class Lines(Protocol):
+    """What lines are read from."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """The next line, with its end, at most `limit` bytes of it."""
+
+
 @dataclass(frozen=True)
 class Head:
     """A response's head. `length` and `chunked` say how the body is delimited; without either it
@@ -51,7 +58,7 @@ class Head:
     odd: bool
 
 
-def read_head(wire: BinaryIO) -> Head:
+def read_head(wire: Lines) -> Head:
     """The final response's head. Interim ones before it (1xx except 101) are skipped, but for the
     opt-outs in them, which become fields of the final one.
 
@@ -73,7 +80,7 @@ def read_head(wire: BinaryIO) -> Head:
     )  # fmt: skip
 
 
-def _read_start(wire: BinaryIO) -> tuple[bytes, re.Match[bytes], bool]:
+def _read_start(wire: Lines) -> tuple[bytes, re.Match[bytes], bool]:
     """The status line, its parts, and whether line ends stood before it."""
     skipped = 0
     while True:
@@ -104,7 +111,7 @@ def _trim(line: bytes) -> bytes:
     return line
 
 
-def read_fields(wire: BinaryIO, code: bytes = b"") -> tuple[list[Field], bool]:
+def read_fields(wire: Lines, code: bytes = b"") -> tuple[list[Field], bool]:
     """Names and values up to the empty line, and whether any line is malformed.
 
     Folded lines are joined. Malformed lines are left out, and so is what follows a carriage return

@@ -7,6 +7,7 @@ Neither has a grammar that sites keep to, so both are read for what was probably
 in doubt, use is forbidden.
 """
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -66,10 +67,8 @@ def _plain(line: str) -> str:
     Headers come decoded as Latin-1; where the bytes are UTF-8 they are read as that.
     """
     if not line.isascii():
-        try:
+        with contextlib.suppress(UnicodeError):
             line = line.encode("latin-1").decode()
-        except UnicodeError:
-            pass
         line = unicodedata.normalize("NFKC", line)
         line = "".join("-" if unicodedata.category(c) == "Pd" else c for c in line
                        if unicodedata.category(c) != "Cf")  # fmt: skip
