@@ -3,7 +3,7 @@ public bug report.
 
 `chromium` says whether Chromium 150 (headless; an `img` loads) shows the file: asked on
 27 November 2026 through `viewers.py`, and again by `test_hostile_oddities_files.py` where it is
-installed. curl does not look into files, so that it shows all of them.
+installed. curl does not look into files, so what it says does not count.
 """
 
 import struct
@@ -82,11 +82,11 @@ def _webp_unknown() -> bytes:
 
 def _odd(data: bytes, source: str, warnings: str | None = None) -> Odd:
     """A file that Chromium shows, and that we store."""
-    return Odd(data, source, True, True, None, warnings)
+    return Odd(data, source, False, True, None, warnings)
 
 
 def _cut(data: bytes, source: str) -> Odd:
-    return Odd(data, source, True, True, CUT, why=WHOLE)
+    return Odd(data, source, False, True, CUT, why=WHOLE)
 
 
 FILES: dict[str, Odd] = {

@@ -6,6 +6,7 @@ a shared one with `share_limiter`, for all workers of a cluster.
 
 import contextlib
 import math
+import re
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -27,6 +28,7 @@ FAILURES = frozenset(
 _PAUSING = frozenset({"http_server_error", "http_rate_limited"})
 _REMEMBERED = 100_000
 """Hosts whose state is kept."""
+_PORT = re.compile(r":\d+$")
 _LONGEST_WAIT = 1.0
 """Seconds after which a thread asks again for a permit of a busy host."""
 
@@ -261,6 +263,6 @@ class HostGate:
                 with self._lock:
                     self.waited += time.monotonic() - before
             elif permit.reason == "host_failing" or permit.wait >= clock.left():
-                raise FetchError(permit.reason, f"{host}: {permit.detail}")
+                raise FetchError(permit.reason, f"{_PORT.sub('', host)}: {permit.detail}")
             else:
                 limiter.wait(permit.wait)

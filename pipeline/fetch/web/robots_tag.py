@@ -99,8 +99,8 @@ def reserves_mining(values: Iterable[str]) -> bool:
     nobody states a reservation to say that there is none; nothing at all does not.
     """
     for value in values:
-        for item in re.split(r"[,;\n]", _plain(value)):
-            words = item.replace("=", " ").split()
+        for item in re.split(r"[,\n]", _plain(value)):
+            words = re.split(r"[;=]", item)[0].split()
             if words and words[0] not in _DENIED and not re.fullmatch(r"0+(\.0*)?", words[0]):
                 return True
     return False
