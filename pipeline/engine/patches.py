@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.measure.stage import Output, Stage
-from pipeline.table.columns import SIGNALS, with_signals
+from pipeline.table.columns import LATE, with_late
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import Sidecar, file_digest
 from pipeline.table.shard import ShardData
@@ -33,8 +33,8 @@ def patched(
     """
     folder = data.run.folder.sub(data.folders[stage.name])
     old = read_parquet(folder, f"{data.name}.parquet")
-    if SIGNALS[0].name in new.table.column_names:
-        old = with_signals(old)
+    if any(column.name in new.table.column_names for column in LATE):
+        old = with_late(old).select(new.table.column_names)
     table = patched_table(old, new.table, rows)
     files = {}
     for suffix, path in new.files.items():

@@ -30,6 +30,7 @@ from pipeline.fetch.web.resolve import Resolver
 from pipeline.fetch.web.robots_tag import opt_out, reserves_mining
 from pipeline.fetch.web.robots_txt import ROBOTS_BYTES, ROBOTS_REDIRECTS, RobotsTxt
 from pipeline.fetch.web.sockets import WaitLimits, clock
+from pipeline.fetch.web.status import REDIRECTS, has_whole_body, is_success, location_of
 from pipeline.fetch.web.tdmrep import TdmRep
 from pipeline.fetch.web.transport import Transport
 from pipeline.words.failure import FetchError
@@ -38,7 +39,6 @@ from pipeline.words.urls import check_url, redirect_target
 T = TypeVar("T")
 BACK_OFF = 0.5
 """Least seconds before the second try; doubled for each further one, and for jitter."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 
 
@@ -131,11 +131,14 @@ class Fetcher:
             check(url)
             with self._transport.get(url) as response:
                 check_headers(response)
-                location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None:
-                    return take(response)
+                location = location_of(response)
+                if response.status not in REDIRECTS or location is None:
+                    taken = take(response)
+                    check_headers(response)  # again, for those in the trailers
+                    return taken
                 url = redirect_target(url, location)
                 skim_body(response)
+                check_headers(response)
             if url.url in visited:
                 raise FetchError("redirect_limit", f"a loop over {len(visited)} addresses")
             if len(visited) > most:
@@ -204,14 +207,17 @@ def _ignore_headers(response: urllib3.BaseHTTPResponse) -> None:
 def _take_robots_txt(response: urllib3.BaseHTTPResponse) -> tuple[int, bytes]:
     if response.status >= 500:
         _check_status(response)
-    return response.status, read_start(response, ROBOTS_BYTES)
+    if is_success(response.status):
+        return response.status, read_start(response, ROBOTS_BYTES)
+    skim_body(response)
+    return response.status, b""
 
 
 def _check_status(response: urllib3.BaseHTTPResponse) -> None:
     status = response.status
-    if status == 200:
+    if has_whole_body(response):
         return
-    if status in _REDIRECTS:
+    if status in REDIRECTS:
         raise FetchError("http_client_error", f"{status} without Location")
     if status in (404, 410):
         reason = "http_not_found"

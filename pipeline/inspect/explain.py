@@ -11,7 +11,7 @@ from pipeline.engine.parts import Parts, schema_of, stage_parts
 from pipeline.inspect.plain import PERSONAL, is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
-from pipeline.table.columns import SHARD_COLUMNS, SIGNALS
+from pipeline.table.columns import LATE, SHARD_COLUMNS
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
@@ -174,7 +174,7 @@ def _passthrough(
     sample: Mapping[str, Any], parts: Sequence[Parts], run: Run, shard: int
 ) -> dict[str, Any]:
     known = {column.name for column in SHARD_COLUMNS} | set(OWN_COLUMNS)
-    known |= {"reason", "reasons", "dup_of", "audit", *(column.name for column in SIGNALS)}
+    known |= {"reason", "reasons", "dup_of", "audit", *(column.name for column in LATE)}
     for part in parts:
         known |= set(_columns(run, part, shard))
     return {name: _value(value) for name, value in sample.items() if name not in known}

@@ -15,15 +15,15 @@ import duckdb
 
 from pipeline.engine.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.table.columns import DECLARED, SIGNALS, empty
-from pipeline.table.part import Sidecar, shard_name
+from pipeline.table.columns import LATE, empty, lacks
+from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import free_name
 from pipeline.words.reasons import VOCABULARY
 
 OWN_COLUMNS = ("shard", "row", "verdict")
 """Columns that the view adds: the row's place, and kept, dropped, failed or unfinished."""
-_SIGNALS = frozenset(column.name for column in SIGNALS)
+_LATE = frozenset(column.name for column in LATE)
 DECIDED = {
     "reason": "VARCHAR", "reasons": "VARCHAR[]", "dup_of": "VARCHAR", "audit": "BOOLEAN",
 }  # fmt: skip
@@ -112,21 +112,21 @@ def _define(
             found = _types(db, run, file)
             of_stage[part.name] = {name: kind for name, kind in found.items() if name != "uid"}
             if part.name == "download":
-                of_stage[part.name] |= dict.fromkeys(_SIGNALS, "VARCHAR")
+                of_stage[part.name] |= dict.fromkeys(_LATE, "VARCHAR")
     taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}
     first = f"shards/{shard_name(shards[0])}.parquet" if shards else None
     own = _types(db, run, first) if first else {"uid": "VARCHAR", "repeats": "INTEGER"}
     file = free_name("file", own)
 
-    def has(shard: int) -> tuple[list[Parts], frozenset[str], bool]:
+    def has(shard: int) -> tuple[list[Parts], frozenset[str], frozenset[str]]:
         present = [part for part in parts if shard in part.sidecars]
-        early = any(p.name == "download" and not _declares(p.sidecars[shard]) for p in present)
-        return present, aligned.get(shard, frozenset()), early
+        early = [lacks(p.sidecars[shard].summary) for p in present if p.name == "download"]
+        return present, aligned.get(shard, frozenset()), frozenset[str]().union(*early)
 
     branches = [
         _branch(
             list(members), present, parts, own, of_stage, taken, file, url, known,
-            _SIGNALS if early else frozenset(),
+            early,
         )
         for (present, known, early), members in groupby(shards, has)
     ]  # fmt: skip
@@ -143,11 +143,6 @@ def _define(
     else:
         listed = f"SELECT s.shard, s.row, {columns} FROM checked s"
     db.execute(f"CREATE VIEW listed AS {listed}")
-
-
-def _declares(sidecar: Sidecar) -> bool:
-    """Whether a download part has the columns of what pictures say of themselves."""
-    return DECLARED in sidecar.summary
 
 
 def _types(db: duckdb.DuckDBPyConnection, run: Run, file: str) -> dict[str, str]:

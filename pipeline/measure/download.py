@@ -16,7 +16,7 @@ from pipeline.ingest.rows import as_text
 from pipeline.measure.fetch_columns import FETCH_COLUMNS
 from pipeline.measure.promises import named_columns, verify
 from pipeline.measure.stage import Output, TableStage
-from pipeline.table.columns import DECLARED, SIGNALS, Column
+from pipeline.table.columns import DECLARED, LATE, SIGNALS, WARNED, WARNINGS, Column
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import file_digest, read_sidecar
 from pipeline.table.shard import Rows, ShardData
@@ -245,7 +245,7 @@ def _record(result: "Fetched") -> dict[str, Any]:
             "phash": made.phash or None,
             "phash_quality": made.phash_quality,
             "thumb": made.thumb or None,
-            **{column.name: getattr(made, column.name) for column in SIGNALS},
+            **{column.name: getattr(made, column.name) for column in LATE},
         }
     return record
 
@@ -259,6 +259,7 @@ def fetch_summary(table: pa.Table) -> dict[str, Any]:
         "reasons": dict(sorted(reasons.items())),
         "bytes": sum(size or 0 for size in table["bytes"].to_pylist()),
         **_declared(table),
+        **_warned(table),
     }
 
 
@@ -268,3 +269,13 @@ def _declared(table: pa.Table) -> dict[str, Any]:
     if not set(names) <= set(table.column_names):
         return {}
     return {DECLARED: {name: len(table) - table[name].null_count for name in names}}
+
+
+def _warned(table: pa.Table) -> dict[str, Any]:
+    """How many pictures have which warning, in a part that has the column."""
+    if WARNINGS.name not in table.column_names:
+        return {}
+    words = Counter(
+        word for said in table[WARNINGS.name].drop_null().to_pylist() for word in said.split(", ")
+    )
+    return {WARNED: dict(sorted(words.items()))}

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pipeline.table.columns import SIGNALS, Column
+from pipeline.table.columns import LATE, Column
 
 FETCH_COLUMNS = (
     Column(
@@ -19,7 +19,11 @@ FETCH_COLUMNS = (
         "`allowed` or `forbidden` by the site's robots.txt; null where it was not asked.",
     ),
     Column("robots_tag", pa.string(), "The word of X-Robots-Tag that forbids use, or null."),
-    Column("tdm_reservation", pa.bool_(), "TDM-Reservation was 1; null without an answer."),
+    Column(
+        "tdm_reservation",
+        pa.bool_(),
+        "TDM-Reservation reserves it: says 1, or anything but 0; null without an answer.",
+    ),
     Column(
         "listed",
         pa.string(),
@@ -38,5 +42,5 @@ FETCH_COLUMNS = (
     Column("phash", pa.binary(32), "PDQ hash, 256 bits."),
     Column("phash_quality", pa.int32(), "PDQ's quality, 0–100; low for flat pictures."),
     Column("thumb", pa.binary(432), "The picture at 12×12 RGB, uint8, row by row."),
-    *SIGNALS,
+    *LATE,
 )

@@ -26,6 +26,7 @@ from pipeline.measure.registry import registered as stages
 from pipeline.models.heads.registry import GROUP as HEADS_GROUP
 from pipeline.models.heads.registry import registered as head_kinds
 from pipeline.table.columns import SHARD_COLUMNS, STORED_COLUMN, Column
+from pipeline.words.oddities import WORDS as ODDITIES
 from pipeline.words.reasons import FETCH, INGEST, MEASURE, RULES, TAKEDOWN
 
 _MADE = "<!-- Made by `make docs` from the code; edit there. -->\n"
@@ -186,6 +187,12 @@ def reasons_page() -> str:
     for title, words in sections:
         rows = "\n".join(f"| `{r.name}` | {r.kind} | {_cell(r.text)} |" for r in words.values())
         lines.append(f"## {title}\n\n| reason | kind | meaning |\n| --- | --- | --- |\n{rows}\n")
+    warnings = "\n".join(f"| `{word}` | {_cell(text)} |" for word, text in ODDITIES.items())
+    lines.append(
+        "## Warnings of the decoder\n\nNo reasons: words of the column `decode_warnings`, of "
+        "stored pictures. A rule may ask for them: `decode_warnings like '%data_cut%'`.\n\n"
+        f"| word | meaning |\n| --- | --- |\n{warnings}\n"
+    )
     everything = Job(
         input="pairs.parquet", captions={"vocabulary": "words.txt"}, embed={"model": "ViT-B-32"}
     )

@@ -1,7 +1,8 @@
 """Columns of the sample table, and the check that a part has its shard's rows in the same order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -65,9 +66,28 @@ DECLARED = "declared"
 """The entry of a part's summary that shows that it has the columns `SIGNALS`: how many say what."""
 
 
-def with_signals(table: pa.Table) -> pa.Table:
-    """A download part's table with the columns `SIGNALS`, null where it has none."""
-    for column in SIGNALS:
+WARNINGS = Column(
+    "decode_warnings",
+    pa.string(),
+    "What is wrong with the file of a stored picture, although viewers show it: words of "
+    "docs/reasons.md with `, ` between them; null if nothing is.",
+)
+"""Of the stage `download`, and later than `SIGNALS`."""
+WARNED = "warned"
+"""The entry of a part's summary that shows that it has the column `WARNINGS`."""
+LATE = (*SIGNALS, WARNINGS)
+"""Columns that parts of earlier versions lack: their rows are not fetched again for them."""
+
+
+def lacks(summary: Mapping[str, Any]) -> frozenset[str]:
+    """The names of `LATE` that a download part lacks, by its sidecar's summary."""
+    none = () if DECLARED in summary else tuple(column.name for column in SIGNALS)
+    return frozenset(none if WARNED in summary else (*none, WARNINGS.name))
+
+
+def with_late(table: pa.Table) -> pa.Table:
+    """A download part's table with the columns `LATE`, null where it has none."""
+    for column in LATE:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.type))
     return table

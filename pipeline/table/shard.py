@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.table.arrays import Flags, from_flags, repeat
 from pipeline.table.checked import checked
-from pipeline.table.columns import SIGNALS, with_signals
+from pipeline.table.columns import LATE, with_late
 from pipeline.table.parquet import names_in, read_file
 from pipeline.table.part import Sidecar, digest_of, recorded, shard_name
 from pipeline.table.run import Run
@@ -104,10 +104,10 @@ class ShardData:
 
     def _read(self, folder: str, names: list[str]) -> pa.Table:
         with self._checked(folder, f"{self.name}.parquet") as path:
-            late = [column.name for column in SIGNALS if column.name in names]
-            if late and late[0] not in names_in(path):
-                own = [name for name in names if name not in late]
-                return with_signals(read_file(path, own or ["uid"]))
+            late = {column.name for column in LATE if column.name in names}
+            if late and (absent := late - set(names_in(path))):
+                own = [name for name in names if name not in absent]
+                return with_late(read_file(path, own or ["uid"]))
             return read_file(path, names)
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https")
 MAX_URL = 8_000
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_PATH = re.compile(r"([^?#]*)([?#]?)(.*)", re.DOTALL)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -45,9 +47,16 @@ def check_url(text: str) -> Url:
 
 
 def redirect_target(base: Url, location: str) -> Url:
-    """The URL of a `Location` header, relative to `base`; the same checks as for any URL."""
+    """The URL of a `Location` header, relative to `base`; the same checks as for any URL.
+
+    Its bytes, decoded as Latin-1 in `location`, are UTF-8 where they can be, and backslashes in the
+    path are slashes (WHATWG URL standard, 4.4), as in browsers.
+    """
+    with contextlib.suppress(UnicodeError):
+        location = location.encode("latin-1").decode()
+    path, mark, rest = _PATH.fullmatch(location.strip()).groups()  # type: ignore[union-attr]
     try:
-        joined = urljoin(base.url, location.strip())
+        joined = urljoin(base.url, path.replace("\\", "/") + mark + rest)
     except ValueError as error:
         raise FetchError("url_invalid", f"redirect to {location!r}: {error}") from None
     try:

@@ -20,7 +20,17 @@ from wire_pages import (
 
 ONCE_MORE = IMPATIENT | {"retries": 1}
 LENGTH = b"Content-Length: %d\r\n" % len(GOOD)
+NO_CODINGS = ("utf-8", "none", "binary", "aws-chunked", "identity, utf-8", "UTF-8", "null",
+              "base64", "8bit", "iso-8859-1", "image/jpeg", "*", "compress", "")  # fmt: skip
 BOMB = gzip.compress(bytes(50_000_000))
+
+
+def _packed(times: int) -> bytes:
+    body = GOOD
+    for _ in range(times):
+        body = gzip.compress(body)
+    return body
+
 
 HAZARDS: dict[str, Hazard] = {
     "no-reply": Hazard(stalled, "timeout", "0.5 s", least=0.5, options=IMPATIENT),
@@ -62,8 +72,40 @@ HAZARDS: dict[str, Hazard] = {
     ),
     "gzip-lie": Hazard(picture(Content_Encoding="gzip"), "http_malformed", "compressed"),
     "gzip-twice": Hazard(
-        picture(gzip.compress(gzip.compress(GOOD)), Content_Encoding="gzip, gzip"), "http_malformed"
+        picture(gzip.compress(gzip.compress(GOOD)), Content_Encoding="gzip, gzip"), None
     ),
+    "gzip-six-times": Hazard(
+        picture(_packed(6), Content_Encoding=",".join(["gzip"] * 6)),
+        "http_malformed",
+    ),
+    "gzip-bomb-in-gzip": Hazard(
+        picture(gzip.compress(BOMB), Content_Encoding="gzip, gzip"), "too_large", "200000"
+    ),
+    "gzip-of-a-million-members": Hazard(
+        picture(gzip.compress(b"") * 9_000, Content_Encoding="gzip"), "not_an_image"
+    ),
+    "gzip-said-once-more": Hazard(
+        picture(gzip.compress(GOOD), Content_Encoding="gzip, gzip"), "http_malformed"
+    ),
+    "gzip-with-a-wrong-sum": Hazard(
+        picture(gzip.compress(GOOD)[:-8] + bytes(8), Content_Encoding="gzip"), None
+    ),
+    "gzip-in-quotation-marks": Hazard(
+        picture(gzip.compress(GOOD), Content_Encoding='"gzip"'), None
+    ),
+    "gzip-of-quality": Hazard(picture(gzip.compress(GOOD), Content_Encoding="gzip;q=1"), None),
+    "gzip-header-cut": Hazard(
+        picture(gzip.compress(GOOD)[:3], Content_Encoding="gzip"), "http_malformed"
+    ),
+    "deflate-without-sum": Hazard(
+        picture(zlib.compress(GOOD)[:-4], Content_Encoding="deflate"), None
+    ),
+    "deflate-lie": Hazard(picture(Content_Encoding="deflate"), "http_malformed", "not deflate"),
+    "zstd": Hazard(picture(Content_Encoding="zstd"), "http_malformed", "zstd"),
+    **{
+        f"no-coding-{name}": Hazard(picture(Content_Encoding=name), None)
+        for name in NO_CODINGS
+    },
     "gzip-bomb": Hazard(picture(BOMB, Content_Encoding="gzip"), "too_large", "200000"),
     "brotli": Hazard(picture(Content_Encoding="br"), "http_malformed", "br"),
 }  # fmt: skip

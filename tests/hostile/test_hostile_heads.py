@@ -70,13 +70,43 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     "early-hints-first": (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _answer(NOAI), TAG),
     "early-hints-and-a-picture": (b"HTTP/1.1 103 Early Hints\r\n\r\n" + _answer(), None),
     "multipart": (_answer(b"Content-Type: multipart/mixed; boundary=x", NOAI), TAG),
-    # Malformed lines that may be an opt-out or the body's length.
+    "early-hints-that-opt-out": (
+        b"HTTP/1.1 103 Early Hints\r\nX-Robots-Tag: noai\r\n\r\n" + _answer(), TAG
+    ),
+    "continue-that-reserves": (
+        b"HTTP/1.1 100 Continue\r\nodd\r\nTDM-Reservation: 1\r\n\r\n" + _answer(), TDM
+    ),
+    "trailer-that-opts-out": (
+        _answer(b"Transfer-Encoding: chunked", body=CHUNKED[:-2] + NOAI + b"\r\n\r\n"), TAG
+    ),
+    "trailer-after-an-odd-one": (
+        _answer(
+            b"Transfer-Encoding: chunked",
+            body=CHUNKED[:-2] + b"X Odd: y\r\nTDM-Reservation: 1\r\n\r\n",
+        ), TDM
+    ),
+    "trailer-that-cannot-be-read": (
+        _answer(b"Transfer-Encoding: chunked", body=CHUNKED[:-2] + b"X-Robots-Tag noai\r\n\r\n"),
+        BAD,
+    ),
+    "trailers-for-ever": (
+        _answer(b"Transfer-Encoding: chunked", body=CHUNKED[:-2] + b"X: y\r\n" * 20_000), BAD
+    ),
+    "named-with-underscores": (_answer(b"X_Robots_Tag: noai"), TAG),
+    "named-without-the-s": (_answer(b"X-Robot-Tag: noai"), TAG),
+    "named-without-the-x": (_answer(b"Robots-Tag: noai"), TAG),
+    "named-with-an-x": (_answer(b"X-TDM-Reservation: 1"), TDM),
+    "named-as-another": (_answer(b"X-Robots-Tagged: noai"), None),
+    # Malformed lines that may be an opt-out.
+    "named-with-spaces": (_answer(b"X Robots Tag: noai"), BAD),
+    "named-in-quotation-marks": (_answer(b'"TDM-Reservation": 1'), BAD),
+    "location-in-a-malformed-line": (_answer(b"Geo Location: DE"), None),
     "opt-out-without-colon": (_answer(b"X-Robots-Tag noai"), BAD),
     "opt-out-after-a-byte-order-mark": (_answer(b"\xef\xbb\xbfX-Robots-Tag: noai"), BAD),
     "opt-out-after-a-no-break-space": (_answer(b"\xa0TDM-Reservation: 1"), BAD),
     "opt-out-folded-into-a-malformed-line": (_answer(b"odd\r\n X-Robots-Tag: noai"), BAD),
     "opt-out-first-and-indented": (_answer(b" X-Robots-Tag: noai"), BAD),
-    "length-without-colon": (_answer(b"Content-Length 5"), BAD),
+    "length-without-colon": (_answer(b"Content-Length 5"), None),
     # Characters that RFC 9110 (5.5) calls dangerous.
     "zero-byte": (_answer(b"X-A: b\0"), BAD),
     "zero-byte-in-an-opt-out": (_answer(b"X-Robots-Tag: no\0ai"), BAD),
@@ -89,14 +119,18 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     "cut-in-a-name": (OK + b"\r\nX-A: b\r\nX-Rob", BAD),
     "cut-redirect": (MOVED + b"\r\nLocation: /good\r\nX-Rob", BAD),
     "cut-refusal": (b"HTTP/1.1 404 Not Found\r\nX-A", BAD),
-    "120-lines": (_answer(*[b"X-%d: y" % i for i in range(120)], NOAI), BAD),
+    "120-lines": (_answer(*[b"X-%d: y" % i for i in range(120)], NOAI), TAG),
+    "120-lines-and-no-opt-out": (_answer(*[b"X-%d: y" % i for i in range(120)]), None),
     # The body's length (RFC 9112, 6.3).
-    "length-negative": (_answer(b"Content-Length: -1"), BAD),
-    "length-with-a-sign": (_answer(b"Content-Length: +%d" % len(GOOD)), BAD),
-    "length-with-underscores": (_answer(b"Content-Length: 1_0"), BAD),
-    "length-in-words": (_answer(b"Content-Length: long"), BAD),
-    "length-empty": (_answer(b"Content-Length:"), BAD),
-    "length-with-a-rest": (_answer(b"Content-Length: %d;" % len(GOOD)), BAD),
+    # One that is no number is none: the body ends with the connection, as in Chromium.
+    "length-negative": (_answer(b"Content-Length: -1"), None),
+    "length-with-a-sign": (_answer(b"Content-Length: +%d" % len(GOOD)), None),
+    "length-with-underscores": (_answer(b"Content-Length: 1_0"), None),
+    "length-in-words": (_answer(b"Content-Length: long"), None),
+    "length-empty": (_answer(b"Content-Length:"), None),
+    "length-with-a-rest": (_answer(b"Content-Length: %d;" % len(GOOD)), None),
+    "length-with-a-rest-too-long": (_answer(b"Content-Length: %d;" % (len(GOOD) + 1)), BAD),
+    "length-and-none": (_answer(b"Content-Length: %d" % len(GOOD), b"Content-Length: x"), BAD),
     "length-listed-twice": (_answer(b"Content-Length: %d, %d" % (len(GOOD), len(GOOD))), None),
     "length-listed-twice-too-long": (
         _answer(b"Content-Length: %d, %d" % (len(GOOD) + 1, len(GOOD) + 1)), BAD
@@ -110,15 +144,32 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     ),
     "chunked-folded": (_answer(b"Transfer-Encoding:\r\n chunked", body=CHUNKED), None),
     "chunked-and-cut": (_answer(b"Transfer-Encoding: chunked", body=CHUNKED[:-5]), BAD),
-    "chunked-twice": (_answer(b"Transfer-Encoding: chunked, chunked", body=CHUNKED), BAD),
+    "chunked-twice": (_answer(b"Transfer-Encoding: chunked, chunked", body=CHUNKED), None),
+    "chunked-by-line-feeds": (
+        _answer(b"Transfer-Encoding: chunked", body=CHUNKED.replace(b"\r\n", b"\n")), None
+    ),
+    "chunk-size-in-hex-notation": (
+        _answer(b"Transfer-Encoding: chunked", body=b"0x" + CHUNKED), BAD
+    ),
+    "chunk-size-with-a-sign": (_answer(b"Transfer-Encoding: chunked", body=b"+" + CHUNKED), BAD),
+    "chunk-longer-than-its-size": (
+        _answer(b"Transfer-Encoding: chunked", body=b"5\r\n" + GOOD + b"\r\n0\r\n\r\n"), BAD
+    ),
+    "chunks-end-without-a-line": (_answer(b"Transfer-Encoding: chunked", body=CHUNKED[:-2]), BAD),
     "coded-and-chunked": (_answer(b"Transfer-Encoding: gzip, chunked", body=CHUNKED), BAD),
-    "coded-otherwise": (_answer(b"Transfer-Encoding: xchunked"), BAD),
+    "coded-otherwise": (_answer(b"Transfer-Encoding: xchunked"), None),
     "not-coded": (_answer(b"Transfer-Encoding: identity"), None),
     "not-coded-and-too-long": (_answer(b"Transfer-Encoding: identity", LONGER), BAD),
     # The status line.
     "status-with-a-sign": (_answer(start=b"HTTP/1.1 +200 OK"), BAD),
     "status-with-underscores": (_answer(start=b"HTTP/1.1 2_00 OK"), BAD),
-    "line-end-before-it": (b"\r\n" + _answer(), BAD),
+    "line-end-before-it": (b"\r\n" + _answer(), None),
+    "line-end-and-opt-out": (b"\r\n" + _answer(NOAI), TAG),
+    "line-ends-before-it": (b"\r\n\r\n\r\n" + _answer(), BAD),
+    "in-small-letters": (_answer(NOAI, start=b"http/1.1 200 ok"), TAG),
+    "of-http-2": (_answer(NOAI, start=b"HTTP/2 200"), TAG),
+    "without-version": (_answer(NOAI, start=b"HTTP 200 OK"), TAG),
+    "status-and-words-in-one": (_answer(NOAI, start=b"HTTP/1.1 200OK"), TAG),
     "zero-byte-in-it": (_answer(start=b"HTTP/1.1 200 O\0K"), BAD),
     "return-in-it": (_answer(start=b"HTTP/1.1 200 OK\rX-Robots-Tag: noai"), BAD),
 }  # fmt: skip
@@ -195,3 +246,27 @@ def test_early_hints_do_not_disturb_the_next_request(serve, run):
     outcome = run([f"{site.base}{path}" for path in ("/a", "/no", "/b")], {"per_host": 1})
 
     assert outcome.reasons == [None, TAG, None], outcome.rows
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Content-Length: %d" % len(GOOD), b"odd"),
+        (b"Content-Length: %d;" % len(GOOD),),
+        (b"Content-Length: %d" % len(GOOD), b"Content-Length: %d" % len(GOOD)),
+        (b"X-A: b\r\n c", b"Content-Length: %d" % len(GOOD)),
+        (b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+    ],
+)
+def test_a_connection_is_not_used_again_after_an_uncertain_length(lines, serve, run):
+    """What such a server sends next may be the rest of this answer."""
+
+    def page(h):
+        h.wfile.write(_answer(*lines, body=CHUNKED if b"chunked" in lines[-1] else GOOD))
+
+    site = serve({f"/{i}": page for i in range(3)})
+    outcome = run([f"{site.base}/{i}" for i in range(3)],
+                  {"per_host": 1, "respect_robots_txt": False})  # fmt: skip
+
+    assert outcome.reasons == [None] * 3, outcome.rows
+    assert site.connections == 3

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 from hazard import good
 from loopback_site import Page
-from wire_pages import picture, redirect, status
+from plain_scenes import GOOD
+from wire_pages import picture, raw, redirect, status
 
 TAG, TDM = "opted_out_robots_tag", "opted_out_tdm"
 
@@ -33,6 +34,37 @@ TAGS: dict[str, str | None] = {
     "unavailable_after: Friday, 25-Jun-10 15:00:00 UTC, noai": "noai",
     ",,noai,,": "noai",
     " noai\t": "noai",
+    "noai;": "noai",
+    "noindex;noai": "noindex",
+    "all|noai": "noai",
+    '"noai"': "noai",
+    "'all', 'noimageai'": "noimageai",
+    "[noai]": "noai",
+    "all noai": "noai",
+    "all\tnoai": "noai",
+    "no-ai": "noai",
+    "NO_IMAGE_AI": "noimageai",
+    "no ai": "noai",
+    "no index": "noindex",
+    "noai.": "noai",
+    "noai=1": "noai",
+    "noai: true": "noai",
+    "noai:": "noai",
+    "X-Robots-Tag: noai": "noai",
+    "user-agent: *, noai": "noai",
+    "robots: noai": "noai",
+    "all: noai": "noai",
+    "*: max-image-preview: large, noai": "noai",
+    '"winnow": noai': "noai",
+    "\uff4e\uff4f\uff41\uff49": "noai",
+    "all\uff0cnoai": "noai",
+    "all\uff1bnoai": "noai",
+    "no\u2011ai": "noai",
+    "no\u200bai": "noai",
+    "noai: false": None,
+    "no": None,
+    "no archive": None,
+    "\u00e4\u00f6\u00fc": None,
     "all": None,
     "": None,
     "index, follow": None,
@@ -44,7 +76,12 @@ TAGS: dict[str, str | None] = {
     "noaints": None,
     "unavailable_after: 25 Jun 2010 15:00:00 PST": None,
 }
-RESERVATIONS = {"1": TDM, " 1 ": TDM, "0": None, "": None, "11": None, "yes": None}
+# What is neither 1 nor 0 was not written to say that nothing is reserved.
+RESERVATIONS = {
+    "1": TDM, " 1 ": TDM, "0": None, "": None, "11": TDM, "yes": TDM, "true": TDM, '"1"': TDM,
+    "1; policy=x": TDM, "1.0": TDM, "0, 1": TDM, "\t1": TDM, "reserved": TDM, "\uff11": TDM,
+    '"0"': None, "0;x": None, "false": None, "00": None, "0.0": None, "no": None,
+}  # fmt: skip
 
 
 def _site(serve, run, pages: Mapping[str, Page], options: Mapping[str, object] = {}):
@@ -54,10 +91,16 @@ def _site(serve, run, pages: Mapping[str, Page], options: Mapping[str, object] =
     return dict(zip(pages, outcome.rows, strict=True)), site
 
 
+def _said(name: bytes, text: str) -> Page:
+    """A picture with a header of such values, in UTF-8; of several lines, several headers."""
+    said = b"".join(name + b": " + line.encode() + b"\r\n" for line in text.split("\n"))
+    return raw(b"HTTP/1.1 200 OK\r\n" + said + b"\r\n" + GOOD)
+
+
 @pytest.fixture(scope="module")
 def tagged(serve, run):
     lines = enumerate(TAGS)
-    return _site(serve, run, {f"/{i}": picture(X_Robots_Tag=text) for i, text in lines})
+    return _site(serve, run, {f"/{i}": _said(b"X-Robots-Tag", text) for i, text in lines})
 
 
 @pytest.mark.parametrize(("number", "text"), list(enumerate(TAGS)))
@@ -75,7 +118,7 @@ def test_robots_tags(number, text, tagged):
 @pytest.fixture(scope="module")
 def reserved(serve, run):
     values = enumerate(RESERVATIONS)
-    return _site(serve, run, {f"/{i}": picture(TDM_Reservation=text) for i, text in values})[0]
+    return _site(serve, run, {f"/{i}": _said(b"TDM-Reservation", text) for i, text in values})[0]
 
 
 @pytest.mark.parametrize(("number", "text"), list(enumerate(RESERVATIONS)))

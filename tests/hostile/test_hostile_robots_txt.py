@@ -1,5 +1,6 @@
 """Valid, malformed and missing robots.txt files (RFC 9309)."""
 
+import gzip
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,10 @@ class Robots:
 def says(text: str | bytes, code: int = 200) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     return lambda h: h.answer(code, body, {"Content-Type": "text/plain"})
+
+
+def coded(body: bytes, coding: str) -> Page:
+    return lambda h: h.answer(200, body, {"Content-Encoding": coding})
 
 
 def _step(h: Handler) -> None:
@@ -110,6 +115,23 @@ CASES: dict[str, Robots] = {
     "five-redirects": Robots(redirect("/robots/4"), FORBIDDEN, pages=STEPS),
     "six-redirects": Robots(redirect("/robots/5"), ALLOWED, pages=STEPS),
     "redirect-loop": Robots(redirect("/robots.txt"), ALLOWED),
+    **{
+        f"coding-{name}": Robots(coded(ALL.encode(), name), FORBIDDEN)
+        for name in ("utf-8", "none", "binary", "aws-chunked", "gzip", "gzip, gzip", "deflate",
+                     "br")
+    },
+    "coding-utf-8-allows": Robots(coded(b"User-agent: *\nAllow: /", "utf-8"), ALLOWED),
+    "gzip": Robots(coded(gzip.compress(ALL.encode()), "gzip"), FORBIDDEN),
+    "gzip-and-identity": Robots(coded(gzip.compress(ALL.encode()), "gzip, identity"), FORBIDDEN),
+    "gzip-without-saying": Robots(says(gzip.compress(ALL.encode())), FORBIDDEN),
+    "gzip-called-otherwise": Robots(coded(gzip.compress(ALL.encode()), "none"), FORBIDDEN),
+    "gzip-cut": Robots(coded(gzip.compress(ALL.encode())[:15], "gzip"), UNREACHABLE),
+    "brotli": Robots(coded(b"\x0b\x0e\x80" + ALL.encode() + b"\x03", "br"), UNREACHABLE),
+    "brotli-of-a-missing-page": Robots(
+        lambda h: h.answer(404, b"\x0b\x0e\x80", {"Content-Encoding": "br"}), ALLOWED
+    ),
+    "utf-16": Robots(says(ALL.encode("utf-16")), FORBIDDEN),
+    "203": Robots(says(ALL, 203), FORBIDDEN),
     "not-respected": Robots(
         says(ALL), ALLOWED, asked=0, options={"respect_robots_txt": False}
     ),

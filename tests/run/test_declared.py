@@ -14,7 +14,7 @@ from pipeline.inspect.query import query
 from pipeline.inspect.report.write import write_report
 from pipeline.inspect.stats import stats
 from pipeline.lifecycle.forget import forget
-from pipeline.table.columns import SIGNALS
+from pipeline.table.columns import LATE, SIGNALS, WARNINGS, Column
 from pipeline.words.progress import Lines
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
@@ -85,14 +85,52 @@ def test_the_gate_may_be_turned_off_and_on_again(lab: Lab, tar: str):
     assert third.digest == first.digest
 
 
-def test_parts_of_an_earlier_version_stay_and_have_nulls(lab: Lab, tar: str, monkeypatch):
-    columns = ("pipeline.measure.download.FETCH_COLUMNS", "pipeline.measure.download.SIGNALS")
+def without(patch: pytest.MonkeyPatch, columns: tuple[Column, ...]) -> None:
+    """Have the stage write parts as a version did that had no such columns yet."""
     from pipeline.measure import download
 
+    own = tuple(c for c in download.FETCH_COLUMNS if c not in columns)
+    patch.setattr(download, "FETCH_COLUMNS", own)
+    patch.setattr(download, "LATE", tuple(c for c in LATE if c not in columns))
+
+
+def test_the_warnings_of_decoders_are_null_in_earlier_parts_and_cause_no_fetch(
+    lab: Lab, tmp_path: Path, monkeypatch
+):
+    cut = bytes_of(1, STATED["plain"])[:-2]
+    pair = [("a.jpg", cut), ("a.txt", b"a cut cat"), ("b.jpg", bytes_of(2, STATED["signed"])),
+            ("b.txt", b"a whole cat")]  # fmt: skip
+    tar = write_tar(tmp_path / "y.tar", pair)
+    job = lab.job(input=tar, download=GATES)
+    asked = "select caption, decode_warnings, creator from samples order by caption"
+    read: list[object] = []
+    original = StoredPictures.read
+    monkeypatch.setattr(
+        StoredPictures, "read", lambda *args: read.append(args[1]) or original(*args)
+    )
     with monkeypatch.context() as patch:
-        own = download.FETCH_COLUMNS[: -len(SIGNALS)]
-        patch.setattr(columns[0], own)
-        patch.setattr(columns[1], ())
+        without(patch, (WARNINGS,))
+        first = lab.run(job)
+    assert len(read) == 2
+    second = lab.run(job)
+    assert all(second.cached.values())
+    assert len(read) == 2
+    assert [list(row.values()) for row in query(second.run, asked).to_pylist()] == [
+        ["a cut cat", None, None], ["a whole cat", None, "Jane Doe"]
+    ]  # fmt: skip
+    assert first.digest == second.digest
+    rules = [{"reason": "x_cut", "when": "decode_warnings like '%end_missing%'"}]
+    strict = lab.run(lab.job(input=tar, download=GATES, rules=rules))
+    assert stats(strict.run)["kept"] == 2  # nothing is known of what is wrong with them
+    new = lab.run(lab.job(input=tar, download=GATES | {"image_size": 128}, rules=rules))
+    assert stats(new.run)["reasons"] == {"x_cut": 1}
+    assert "end_missing" in str(explain(new.run, query(
+        new.run, "select uid from samples where reason = 'x_cut'")["uid"][0].as_py()))  # fmt: skip
+
+
+def test_parts_of_an_earlier_version_stay_and_have_nulls(lab: Lab, tar: str, monkeypatch):
+    with monkeypatch.context() as patch:
+        without(patch, LATE)
         patch.setattr("pipeline.measure.download._declared", lambda table: {})
         gates = GATES | {"respect_metadata": False, "only_if": "caption not like '%signed%'"}
         job = lab.job(input=tar, download=gates, shard_size=2, audit_fraction=0)
@@ -117,7 +155,7 @@ def test_parts_of_an_earlier_version_stay_and_have_nulls(lab: Lab, tar: str, mon
     assert "Licence stated" in Path(write_report(again.run)).read_text()
     uids = query(again.run, "select uid from samples order by uid")["uid"].to_pylist()
     for uid in uids:
-        assert not set(explain(again.run, uid)["passthrough"]) & {c.name for c in SIGNALS}
+        assert not set(explain(again.run, uid)["passthrough"]) & {c.name for c in LATE}
     with (lab.folder / "said.txt").open("w") as stream:
         forget(again.run, [("uid", uids[0], "--uid")], False, Lines(stream))
     found = stats(again.run)

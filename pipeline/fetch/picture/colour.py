@@ -28,11 +28,28 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=32)
+def is_usable(profile: bytes, mode: str) -> bool:
+    """Whether a profile can be read and belongs to an image of mode RGB, L or CMYK."""
+    try:
+        return _space(_opened(profile)) == _SPACES[mode]
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
+def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+
+
+def _space(source: ImageCms.ImageCmsProfile) -> str:
+    return str(source.profile.xcolor_space).strip()
+
+
+@functools.lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Any:
     """Little CMS's transform to sRGB; None if the profile is sRGB or cannot be used."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != _SPACES[mode]:
+        source = _opened(profile)
+        if _space(source) != _SPACES[mode]:
             return None
         transform = ImageCms.buildTransform(source, _srgb(), mode, "RGB")
         if mode == "RGB" and _changes(transform) <= _UNSEEN:

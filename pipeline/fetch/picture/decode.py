@@ -1,19 +1,23 @@
 """Bytes to an upright sRGB picture: each format's odd cases turned into plain 8-bit colour."""
 
 import io
-import math
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image
 
-from pipeline.fetch.picture.colour import to_srgb
-from pipeline.fetch.picture.metadata import ORIENTATION, Metadata, check_size, read_metadata
+from pipeline.fetch.picture.colour import is_usable, to_srgb
+from pipeline.fetch.picture.ends import check_gif, ended_webp
+from pipeline.fetch.picture.jpeg import decode_jpeg, missing
+from pipeline.fetch.picture.metadata import ORIENTATION, check_size, read_metadata
+from pipeline.fetch.picture.missing import check_missing
+from pipeline.fetch.picture.png import check_rows, refilled_png
 from pipeline.fetch.picture.sniff import Sniffed
+from pipeline.words.oddities import PROFILE_BROKEN
 
 Pixels = npt.NDArray[np.uint8]
 _STRIP = 1 << 20
@@ -24,38 +28,96 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """sRGB uint8, shape (height, width, 3), as a viewer shows the picture.
+
+    `turned`: EXIF orientation swapped width and height. `odd`: what is wrong with the file, words
+    of `words/oddities`.
+    """
+
+    pixels: Pixels
+    turned: bool
+    odd: frozenset[str]
+
+
 def decode(
     data: bytes, sniffed: Sniffed, scale: float = 1.0, metadata_cap: int = 4_000_000
-) -> tuple[Pixels, bool]:
-    """Decode to sRGB uint8, shape (height, width, 3), as a viewer shows it; and if it was turned.
+) -> Decoded:
+    """Decode to upright sRGB. A JPEG may be decoded at reduced size (scaled in the DCT, libjpeg),
+    each side at least `scale` times its own. Transparency is put on white; of an animation the
+    first frame is taken; 16-bit values are rounded to 8; the picture's colour profile is applied.
 
-    "Turned" means that EXIF orientation swapped width and height. A JPEG may be decoded at reduced
-    size (scaled in the DCT, libjpeg), each side at least `scale` times its own. Transparency is put
-    on white; of an animation the first frame is taken; 16-bit values are rounded to 8; the
-    picture's colour profile is applied.
-
-    Raises MetadataOversizeError, and whatever the decoders raise on broken bytes: they have no
-    common exception.
+    Raises MetadataOversizeError, CutShortError, and whatever the decoders raise on broken bytes:
+    they have no common exception.
     """
     metadata = read_metadata(data, sniffed.format, metadata_cap)
-    pixels = None
-    if sniffed.format == "jpeg" and (
-        sniffed.components == 3 or (sniffed.components == 1 and metadata.profile is None)
-    ):
-        pixels = _decode_jpeg(data, sniffed, metadata, scale)
-    if pixels is not None:
-        return turn(pixels, metadata.orientation), metadata.orientation >= 5
-    with Image.open(io.BytesIO(metadata.bare), formats=[sniffed.format]) as image:
-        size = (sniffed.width, sniffed.height)
-        if image.size != size and not (sniffed.format == "avif" and image.size == size[::-1]):
-            raise ValueError(f"two sizes: {sniffed.width}×{sniffed.height} and {image.size}")
-        orientation, profile = metadata.orientation, metadata.profile
+    odd = set(metadata.odd)
+    orientation, profile = metadata.orientation, metadata.profile
+    bare = metadata.bare
+    pixels: Pixels | None = None
+    if sniffed.format == "jpeg":
+        bare, pixels = decode_jpeg(data, sniffed, scale, odd)
+        if pixels is not None and sniffed.components == 3:
+            if profile is not None:
+                note_profile(profile, "RGB", odd)
+                pixels = np.asarray(to_srgb(Image.fromarray(pixels), profile))
+            return Decoded(turn(pixels, orientation), orientation >= 5, frozenset(odd))
+        if pixels is not None and sniffed.components == 1 and profile is None:
+            pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+            return Decoded(turn(pixels, orientation), orientation >= 5, frozenset(odd))
+    frame = check_gif(data, odd) if sniffed.format == "gif" else None
+    if sniffed.format == "webp":
+        bare = ended_webp(data, odd)
+    with _opened(bare, sniffed, odd) as image:
         if sniffed.format == "avif":
             # Pillow reports an AVIF file's rotation (`irot`, `imir`) as EXIF orientation.
             orientation, profile = _orientation(image), image.info.get("icc_profile")
             check_size("a colour profile", len(profile or b""), metadata_cap)
-        pixels = _to_rgb(image, profile)
-    return turn(pixels, orientation), orientation >= 5
+        if sniffed.format == "jpeg" and pixels is None:
+            check_missing(missing(bare, np.asarray(image), _by_pillow), odd)
+        result = _to_rgb(image, profile)
+        if frame is not None:
+            result = _only(result, frame)
+        if profile is not None:
+            mode = image.mode if image.mode in ("CMYK", "L") else "RGB"
+            note_profile(profile, "L" if image.mode.startswith(("I", "L")) else mode, odd)
+    return Decoded(turn(result, orientation), orientation >= 5, frozenset(odd))
+
+
+def note_profile(profile: bytes, mode: str, odd: set[str]) -> None:
+    if not is_usable(profile, mode):
+        odd.add(PROFILE_BROKEN)
+
+
+def _opened(bare: bytes, sniffed: Sniffed, odd: set[str]) -> Image.Image:
+    """The image, its pixels loaded. ValueError if it has another size than its header says."""
+    image = _open(bare, sniffed)
+    if sniffed.format != "png":
+        image.load()
+        return image
+    try:
+        image.load()
+    except OSError:
+        return _open(refilled_png(bare, odd), sniffed)
+    # Pillow leaves rows that are missing as they were, which is zero.
+    last = image.crop((0, image.height - 1, image.width, image.height))
+    if image.info.get("interlace") or not np.asarray(last).any():
+        check_rows(bare, odd)
+    return image
+
+
+def _open(bare: bytes, sniffed: Sniffed) -> Image.Image:
+    image = Image.open(io.BytesIO(bare), formats=[sniffed.format])
+    size = (sniffed.width, sniffed.height)
+    if image.size != size and not (sniffed.format == "avif" and image.size == size[::-1]):
+        raise ValueError(f"two sizes: {sniffed.width}×{sniffed.height} and {image.size}")
+    return image
+
+
+def _by_pillow(data: bytes) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=["jpeg"]) as image:
+        return np.asarray(image)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
@@ -77,23 +139,6 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _decode_jpeg(data: bytes, sniffed: Sniffed, metadata: Metadata, scale: float) -> Pixels | None:
-    """Decode with libjpeg-turbo, scaled; None if it fails: Pillow may still decode the picture."""
-    # Only 1/2, 1/4, 1/8: the other eighths are slower in libjpeg-turbo than the next larger of
-    # these.
-    part = next(part for part in (8, 4, 2, 1) if part * scale <= 1)
-    try:
-        pixels: Pixels = simplejpeg.decode_jpeg(
-            data, "RGB",
-            min_height=math.ceil(sniffed.height / part), min_width=math.ceil(sniffed.width / part),
-        )  # fmt: skip
-    except ValueError:
-        return None
-    if metadata.profile is not None:
-        pixels = np.asarray(to_srgb(Image.fromarray(pixels), metadata.profile))
-    return pixels
-
-
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
         wide = np.asarray(image).astype(np.uint32).clip(0, 65535)
@@ -108,6 +153,16 @@ def _to_rgb(image: Image.Image, profile: bytes | None) -> Pixels:
     if image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     return np.asarray(to_srgb(image, profile))
+
+
+def _only(pixels: Pixels, frame: tuple[int, int, int, int]) -> Pixels:
+    """White around a GIF's first frame: there it is transparent, whatever the background colour."""
+    left, top, right, bottom = frame
+    if left <= 0 and top <= 0 and bottom >= pixels.shape[0] and right >= pixels.shape[1]:
+        return pixels
+    white = np.full_like(pixels, 255)
+    white[top:bottom, left:right] = pixels[top:bottom, left:right]
+    return white
 
 
 def _on_white(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> Pixels:

@@ -9,6 +9,7 @@ import simplejpeg
 from pipeline.fetch.picture.decode import Pixels, decode, fit
 from pipeline.fetch.picture.fingerprints import perceptual_hash, plain_hash, small, thumbnail
 from pipeline.fetch.picture.metadata import MetadataOversizeError
+from pipeline.fetch.picture.missing import CutShortError
 from pipeline.fetch.picture.recipe import Recipe
 from pipeline.fetch.picture.signals import read_signals
 from pipeline.fetch.picture.sniff import looks_like, sniff
@@ -26,7 +27,7 @@ class Made:
 
     The original size is that of the upright picture, in pixels; None if the header does not give
     it. `width` and `height` are as stored. `plain_pdq` is filled if the recipe asks for it. The
-    last four are the picture's own statements (`signals.Signals`).
+    signals are the picture's own statements (`signals.Signals`).
     """
 
     reason: str | None = None
@@ -45,6 +46,8 @@ class Made:
     ai_generated_declared: str | None = None
     license_declared: str | None = None
     creator: str | None = None
+    decode_warnings: str | None = None
+    """What is wrong with a stored picture: words of `words/oddities`, with `, ` between them."""
 
 
 def make_picture(data: bytes, recipe: Recipe) -> Made:
@@ -80,14 +83,17 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
         return _refuse("image_too_large", detail, found)
     scale = min(1.0, max(width / sniffed.width, height / sniffed.height))
     try:
-        pixels, turned = decode(data, sniffed, scale, recipe.max_metadata_bytes)
+        decoded = decode(data, sniffed, scale, recipe.max_metadata_bytes)
     except MemoryError:
         raise
     except MetadataOversizeError as error:
         return _refuse("metadata_oversize", str(error), found)
+    except CutShortError as error:
+        return _refuse("decode_error", str(error), found)
     except Exception as error:  # decoders raise anything at all on hostile bytes
         return _refuse("decode_error", f"{type(error).__name__}: {error}", found)
-    if turned:
+    pixels = decoded.pixels
+    if decoded.turned:
         width, height = height, width
         found = replace(found, original_width=sniffed.height, original_height=sniffed.width)
     means = small(pixels)
@@ -104,6 +110,7 @@ def make_picture(data: bytes, recipe: Recipe) -> Made:
         phash_quality=quality,
         thumb=thumbnail(means),
         plain_pdq=plain_hash(pixels) if recipe.plain_pdq else b"",
+        decode_warnings=", ".join(sorted(decoded.odd)) or None,
     )
 
 

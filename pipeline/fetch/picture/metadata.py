@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.fetch.picture.sniff import PNG_MAGIC, jpeg_segments
+from pipeline.fetch.picture.png import plain_png
+from pipeline.fetch.picture.sniff import jpeg_segments, png_chunks
+from pipeline.words.oddities import EXIF_BROKEN, PROFILE_BROKEN
 
 ORIENTATION = 0x0112
-_MAX_CHUNKS = 100_000
-_LEFT_OUT = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"})
 
 
 class MetadataOversizeError(ValueError):
@@ -30,6 +30,8 @@ class Metadata:
     bare: bytes
     orientation: int = 1
     profile: bytes | None = None
+    odd: frozenset[str] = frozenset()
+    """What is wrong with it: words of `words/oddities`."""
 
 
 def read_metadata(data: bytes, form: str, cap: int) -> Metadata:
@@ -54,46 +56,48 @@ def check_size(what: str, size: int, cap: int) -> None:
 
 def _of_jpeg(data: bytes, cap: int) -> Metadata:
     orientation, pieces, total, exif = 1, {}, 0, 0
+    odd: set[str] = set()
     for marker, start, stop in jpeg_segments(data):
         if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            check_size("EXIF", exif + stop - start, cap)
+            if not exif:  # of several blocks browsers read the first
+                orientation = _orientation(data[start + 6 : stop], odd)
             exif += stop - start
-            check_size("EXIF", exif, cap)
-            orientation = exif_orientation(data[start + 6 : stop])
         elif marker == 0xE2 and data[start : start + 12] == b"ICC_PROFILE\0" and stop - start > 14:
             # ICC.1:2022 B.4: a profile in pieces, each with its number.
             total += stop - start - 14
             check_size("a colour profile", total, cap)
             pieces[data[start + 12]] = data[start + 14 : stop]
     profile = b"".join(pieces[number] for number in sorted(pieces)) or None
-    return Metadata(data, orientation, profile)
+    return Metadata(data, orientation, profile, frozenset(odd))
 
 
 def _of_png(data: bytes, cap: int) -> Metadata:
-    orientation, profile, kept = 1, None, [PNG_MAGIC]
-    left_out = False
+    orientation, profile = 1, None
+    odd: set[str] = set()
+    bare = plain_png(data, odd)
     for name, start, stop in png_chunks(data):
-        if name not in _LEFT_OUT:
-            kept.append(data[start - 8 : stop + 4])
-            continue
-        left_out = True
         if name == b"eXIf":
             check_size("EXIF", stop - start, cap)
-            orientation = exif_orientation(data[start:stop])
-        elif name == b"iCCP":
+            orientation = _orientation(data[start:stop], odd)
+        elif name == b"iCCP" and _is_whole(data, start, stop):
             profile = _inflate_profile(data[start:stop], cap)
-    return Metadata(b"".join(kept) if left_out else data, orientation, profile)
+            if profile is None:
+                odd.add(PROFILE_BROKEN)
+        elif name == b"IEND":
+            break
+    return Metadata(bare, orientation, profile, frozenset(odd))
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk's body, up to the end of the file."""
-    at = len(PNG_MAGIC)
-    for _ in range(_MAX_CHUNKS):
-        if at + 8 > len(data):
-            return
-        size = int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], at + 8, min(at + 8 + size, len(data))
-        at += 12 + size
-    raise ValueError(f"more than {_MAX_CHUNKS} chunks")
+def _is_whole(data: bytes, start: int, stop: int) -> bool:
+    """Whether a PNG chunk's checksum is right."""
+    return zlib.crc32(data[start - 4 : stop]).to_bytes(4, "big") == data[stop : stop + 4]
+
+
+def _orientation(tiff: bytes, odd: set[str]) -> int:
+    if is_exif_broken(tiff):
+        odd.add(EXIF_BROKEN)
+    return exif_orientation(tiff)
 
 
 def _inflate_profile(body: bytes, cap: int) -> bytes | None:
@@ -111,14 +115,15 @@ def _inflate_profile(body: bytes, cap: int) -> bytes | None:
 
 def _of_webp(data: bytes, cap: int) -> Metadata:
     orientation, profile = 1, None
+    odd: set[str] = set()
     for name, start, stop in webp_chunks(data):
         if name == b"EXIF":
             check_size("EXIF", stop - start, cap)
-            orientation = exif_orientation(data[start:stop].removeprefix(b"Exif\0\0"))
+            orientation = _orientation(data[start:stop].removeprefix(b"Exif\0\0"), odd)
         elif name == b"ICCP":
             check_size("a colour profile", stop - start, cap)
             profile = data[start:stop]
-    return Metadata(data, orientation, profile)
+    return Metadata(data, orientation, profile, frozenset(odd))
 
 
 def webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -146,3 +151,14 @@ def exif_orientation(tiff: bytes) -> int:
             (value,) = struct.unpack_from(f"{order}H", tiff, entry + 8)
             return value if kind == 3 and count == 1 and 1 <= value <= 8 else 1
     return 1
+
+
+def is_exif_broken(tiff: bytes) -> bool:
+    """Whether an EXIF block has no first directory that could be read."""
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return True
+    at = int.from_bytes(tiff[4:8], order)  # type: ignore[arg-type]
+    if at + 2 > len(tiff):
+        return True
+    return at + 2 + 12 * int.from_bytes(tiff[at : at + 2], order) > len(tiff)  # type: ignore[arg-type]

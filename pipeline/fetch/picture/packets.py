@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.fetch.picture.metadata import png_chunks, webp_chunks
-from pipeline.fetch.picture.sniff import boxes, jpeg_segments
+from pipeline.fetch.picture.metadata import webp_chunks
+from pipeline.fetch.picture.sniff import boxes, jpeg_segments, png_chunks
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"

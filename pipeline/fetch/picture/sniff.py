@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_MAX_CHUNKS = 100_000
+_MAX_BLOCKS = 10_000
+_FARTHEST = 16_384
+"""Pixels up to which a GIF's first frame may lie beyond its screen, which then grows."""
 # Start-of-frame markers, ITU T.81 table B.1; C4, C8 and CC are no frames.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -30,7 +34,7 @@ def sniff(data: bytes) -> Sniffed | None:
         known = len(data) >= 24 and data[12:16] == b"IHDR"
         return Sniffed("png", *(_big(data, 16, 4) if known else (0, 0)))
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return Sniffed("gif", *(_little(data, 6, 2) if len(data) >= 10 else (0, 0)))
+        return Sniffed("gif", *_gif_size(data))
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return Sniffed("webp", *_webp_size(data))
     if _is_avif(data):
@@ -69,22 +73,37 @@ def _little(data: bytes, at: int, size: int) -> tuple[int, int]:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment before the picture's data (ITU T.81, B.1.1)."""
+    """Marker, start and end of each segment before the picture's data (ITU T.81, B.1.1).
+
+    Bytes between segments are passed over, and a length of less than 2 counts as 2, as in libjpeg.
+    """
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    while 0 <= at <= len(data) - 4:
         marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
+        if data[at] != 0xFF:
+            at = data.find(b"\xff", at)
+        elif marker == 0xFF:  # fill byte
             at += 1
-        elif marker in _BARE:
+        elif marker in _BARE or marker == 0:
             at += 2
         elif marker in (0xD8, 0xD9, 0xDA):  # a picture's start, end or data
             return
         else:
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
-            if length < 2:
-                return
+            length = max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
             yield marker, at + 4, min(at + 2 + length, len(data))
             at += 2 + length
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk's body, up to the end of the file."""
+    at = len(PNG_MAGIC)
+    for _ in range(_MAX_CHUNKS):
+        if at + 8 > len(data):
+            return
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], at + 8, min(at + 8 + size, len(data))
+        at += 12 + size
+    raise ValueError(f"more than {_MAX_CHUNKS} chunks")
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
@@ -96,6 +115,43 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int]:
             height, width = _big(data, start + 1, 2)
             return width, height, data[start + 5]
     return 0, 0, 0
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """The logical screen's size (GIF89a, 18), or what its first frame covers where that is more, as
+    browsers have it."""
+    width, height = _little(data, 6, 2) if len(data) >= 10 else (0, 0)
+    for block, at in gif_blocks(data):
+        if block == 0x2C and at + 9 <= len(data):
+            (left, top), (wide, high) = _little(data, at, 2), _little(data, at + 4, 2)
+            if max(left + wide, top + high) <= _FARTHEST and min(wide, high) > 0:
+                return max(width, left + wide), max(height, top + high)
+            break
+    return width, height
+
+
+def gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Each block's kind (an image 0x2C, an extension 0x21, the trailer 0x3B) and the place after
+    that byte (GIF89a, 12–27); 10,000 at most. Bytes between blocks are passed over."""
+    at = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)
+    for _ in range(_MAX_BLOCKS):
+        if at >= len(data):
+            return
+        kind = data[at]
+        at += 1
+        if kind not in (0x21, 0x2C, 0x3B):
+            continue
+        yield kind, at
+        if kind == 0x3B:
+            return
+        if kind == 0x21:
+            at += 1
+        elif at + 9 <= len(data):
+            flags = data[at + 8]
+            at += 10 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
 
 
 def _is_avif(data: bytes) -> bool:

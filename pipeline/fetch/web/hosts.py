@@ -6,6 +6,7 @@ a shared one with `share_limiter`, for all workers of a cluster.
 
 import contextlib
 import math
+import re
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -27,6 +28,7 @@ FAILURES = frozenset(
 _PAUSING = frozenset({"http_server_error", "http_rate_limited"})
 _REMEMBERED = 100_000
 """Hosts whose state is kept."""
+_PORT = re.compile(r":\d+$")
 _LONGEST_WAIT = 1.0
 """Seconds after which a thread asks again for a permit of a busy host."""
 
@@ -122,11 +124,11 @@ class LocalHostLimiter:
             self._evict(now)
             if state.cooldown_until > now:
                 left = state.cooldown_until - now
-                rest = f"left alone for {left:.0f} s after {own.host_failures} failures in a row"
+                rest = f"left alone after {own.host_failures} failures in a row"
                 return Permit(left, "host_failing", f"{rest}, last {state.reason}: {state.detail}")
             if state.paused_until > now:
                 left = state.paused_until - now
-                return Permit(left, state.reason, f"the host asked to wait {left:.0f} s more")
+                return Permit(left, state.reason, "the host asked to wait")
             if state.connections.total() >= own.per_host:
                 return Permit(_LONGEST_WAIT)
             if state.next_start > now:
@@ -261,6 +263,6 @@ class HostGate:
                 with self._lock:
                     self.waited += time.monotonic() - before
             elif permit.reason == "host_failing" or permit.wait >= clock.left():
-                raise FetchError(permit.reason, f"{host}: {permit.detail}")
+                raise FetchError(permit.reason, f"{_PORT.sub('', host)}: {permit.detail}")
             else:
                 limiter.wait(permit.wait)

@@ -78,8 +78,7 @@ class Resolver:
             except dns.resolver.NXDOMAIN as error:
                 return (), min(NO_SUCH_NAME, _negative_ttl(error))
             except (dns.exception.DNSException, OSError, UnicodeError) as error:
-                said = " ".join(str(error).split()) or type(error).__name__
-                raise FetchError("dns_failure", f"{name}: {said}", passing=True) from None
+                raise FetchError("dns_failure", f"{name}: {_said(error)}", passing=True) from None
             chain = answer.chaining_result
             keep = min(keep, float(chain.minimum_ttl))
             if answer.rrset:
@@ -92,6 +91,16 @@ class Resolver:
             self._reread = time.monotonic() + _REREAD
             self._hosts = _names_of(HOSTS_FILE)
         return self._hosts
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without the servers' addresses and the time that it took."""
+    if isinstance(error, dns.exception.Timeout):
+        return "no DNS server answered in time"
+    if isinstance(error, dns.resolver.NoNameservers):
+        answers = {str(entry[3]).rstrip(".") for entry in error.kwargs.get("errors", ())}
+        return f"the DNS servers gave no answer: {', '.join(sorted(answers))}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _names_of(file: Path) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """robots.txt (RFC 9309), by Protego: asked once per origin, before the first picture."""
 
+import codecs
 from collections.abc import Callable
 
 from protego import Protego
@@ -7,6 +8,7 @@ from urllib3.util import Url
 
 from pipeline.fetch.web.memo import Memo
 from pipeline.fetch.web.sockets import clock
+from pipeline.fetch.web.status import is_success
 from pipeline.words.failure import FetchError
 
 ROBOTS_BYTES = 500 * 1024
@@ -16,8 +18,17 @@ ROBOTS_REDIRECTS = 5
 KEPT = 86_400.0
 """Seconds that a robots.txt is kept (section 2.4: at most a day)."""
 KEPT_FAILURE = 300.0
+_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 Answer = tuple[int, bytes]
 """Status and the body's first `ROBOTS_BYTES`."""
+
+
+def decoded(body: bytes) -> str:
+    """The text of a file that should be UTF-8, and may say by its first bytes that it is UTF-16."""
+    for mark, coding in _MARKS:
+        if body.startswith(mark) and b"\0" in body[:40]:
+            return body[len(mark) :].decode(coding, errors="replace")
+    return body.decode("utf-8-sig", errors="replace")
 
 
 class RobotsTxt:
@@ -65,10 +76,9 @@ class RobotsTxt:
         if status >= 500:
             detail = f"robots.txt of {url.host}: {status}"
             return FetchError("robots_txt_unreachable", detail), KEPT_FAILURE
-        if status != 200:
+        if not is_success(status):  # section 2.3.1.1
             return None, KEPT
-        text = body.decode("utf-8-sig", errors="replace").replace("\0", "")
-        rules = Protego.parse(text)
+        rules = Protego.parse(decoded(body).replace("\0", ""))
         delay = rules.crawl_delay(self._token) or 0.0
         if self._max_delay is not None and delay > self._max_delay:
             detail = f"robots.txt of {url.host} asks for {delay:g} s between requests"

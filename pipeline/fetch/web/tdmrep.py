@@ -14,19 +14,22 @@ from urllib.parse import quote
 from urllib3.util import Url
 
 from pipeline.fetch.web.memo import Memo
-from pipeline.fetch.web.robots_txt import KEPT, KEPT_FAILURE, Answer
+from pipeline.fetch.web.robots_txt import KEPT, KEPT_FAILURE, Answer, decoded
 from pipeline.fetch.web.sockets import clock
+from pipeline.fetch.web.status import is_success
 from pipeline.words.failure import FetchError
 
 PATH = "/.well-known/tdmrep.json"
 _MOST_RULES = 1_000
+_SAID = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+_STATED = re.compile(r"""tdm[-_]reservation["']?\s*[:=]\s*["']?\s*(?:1|true)\b""", re.IGNORECASE)
 Rules = list[tuple[str, bool]]
 """Patterns of paths, and whether they are reserved."""
 
 
 class TdmRep:
-    """What each origin (scheme, host, port) reserves. A file that is not there, cannot be read or
-    is not valid reserves nothing."""
+    """What each origin (scheme, host, port) reserves. A file that is not there or cannot be read
+    reserves nothing."""
 
     def __init__(self, get: Callable[[Url], Answer]) -> None:
         self._get = get
@@ -52,20 +55,35 @@ class TdmRep:
             return [], KEPT_FAILURE
         if status >= 500:
             return [], KEPT_FAILURE
-        return (parse_rules(body) if status == 200 else []), KEPT
+        return (parse_rules(body) if is_success(status) else []), KEPT
 
 
 def parse_rules(body: bytes) -> Rules:
-    """The rules that are valid, at most 1,000; none if the file is no JSON array."""
+    """The rules, at most 1,000, of a file that may be written carelessly: one object in place of a
+    list, several locations in a rule or none, which is every path, and `"1"` or `true` for 1.
+
+    A file that is no JSON reserves everything if it states a reservation at all, else nothing.
+    """
+    text = decoded(body)
     try:
-        values = json.loads(body.decode("utf-8-sig"))
+        values = json.loads(text, strict=False)
     except (ValueError, RecursionError):
+        return [("/", True)] if _STATED.search(text) else []
+    found: Rules = []
+    for rule in (values if isinstance(values, list) else [values])[:_MOST_RULES]:
+        if isinstance(rule, dict):
+            found += _rules_of(rule)
+    return found[:_MOST_RULES]
+
+
+def _rules_of(rule: dict[str, Any]) -> Rules:
+    rule = {name.lower().replace("_", "-").strip(): value for name, value in rule.items()}
+    said = _SAID.get(str(rule.get("tdm-reservation")).lower().strip())
+    if said is None:
         return []
-    return [
-        (normal(rule["location"]), rule["tdm-reservation"] == 1)
-        for rule in (values if isinstance(values, list) else [])[:_MOST_RULES]
-        if _is_rule(rule)
-    ]
+    places = rule.get("location", "/")
+    places = places if isinstance(places, list) else [places]
+    return [(normal(at), said) for at in places if isinstance(at, str) and at]
 
 
 def normal(path: str) -> str:
@@ -82,12 +100,6 @@ def normal(path: str) -> str:
 
     quoted = quote(path.encode(errors="replace"), safe="%/*$?&=+,;:@!'()~[]#")
     return re.sub("%([0-9A-Fa-f]{2})", of, quoted)
-
-
-def _is_rule(rule: Any) -> bool:
-    if not isinstance(rule, dict) or not isinstance(rule.get("location"), str):
-        return False
-    return rule["location"] != "" and rule.get("tdm-reservation") in (0, 1)
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Url
 
 from pipeline.fetch.web.addresses import AddressGuard
-from pipeline.fetch.web.head import Answer
+from pipeline.fetch.web.answer import Answer
 from pipeline.fetch.web.hosts import HostGate, HostLimits
 from pipeline.fetch.web.sockets import clock, connect, tls_context
 from pipeline.words.failure import FetchError
@@ -42,6 +42,7 @@ class _Guarded:
     def getresponse(self) -> Any:
         clock.asked()
         response = super().getresponse()  # type: ignore[misc]
+        response._original_response.later = response.headers
         clock.answered()
         return response
 
@@ -132,7 +133,9 @@ def faults(host: str) -> Iterator[None]:
             broke = isinstance(
                 cause, ConnectionResetError | ConnectionAbortedError | BrokenPipeError
             )
-            raise FetchError("connection_failed", f"{host}: {cause}", passing=broke) from None
+            # Which of these errors the system reports depends on when the server's packets come.
+            said = "the server closed the connection without a whole answer" if broke else cause
+            raise FetchError("connection_failed", f"{host}: {said}", passing=broke) from None
         raise FetchError("http_malformed", f"{host}: {cause!r}") from None
     except (exceptions.HTTPError, http.client.HTTPException, UnicodeError) as error:
         raise FetchError("http_malformed", f"{host}: {error!r}") from None
