@@ -5,7 +5,9 @@ import unicodedata
 
 import pytest
 
+from pipeline.config.job import Job
 from pipeline.demo import phrases
+from pipeline.measure.captions.pii import PIIStage
 from pipeline.words.personal.accounts import is_barcode, is_card
 from pipeline.words.personal.emails import find_emails
 from pipeline.words.personal.find import KINDS, MASK, count_personal, masked
@@ -166,3 +168,12 @@ def test_the_cases_of_the_quality_page():
         assert found.hits >= 0.9 * (found.hits + found.misses), kind
         assert found.false_alarms <= 0.02 * (found.false_alarms + found.correct_rejections), kind
     assert all(unicodedata.is_normalized("NFC", caption) for _, _, caption in rows)
+
+
+def test_regions_are_in_the_fingerprint_unless_they_are_the_default():
+    def settings(*regions: str) -> dict:
+        return PIIStage(Job(input="x.csv", captions={"phone_regions": regions})).settings()
+
+    assert settings(*REGIONS) == settings(*(region.lower() for region in REGIONS)) == {}
+    assert settings("us", "KE") == {"phone_regions": ["US", "KE"]}
+    assert settings() == {"phone_regions": []}
