@@ -122,11 +122,12 @@ class CaptionsConfig(Section):
         description="A word list (UTF-8; one word or phrase per line, `#` comments), a list of "
         "them, or a mapping of names to them. `vocabulary_hits` counts their words in each "
         "caption, and with several lists `vocabulary_<name>` those of each; without a name it is "
-        "that of the file. A rule for each (`{reason: x_slurs, when: vocabulary_slurs > 0}`) shows in "
-        "`winnow stats` which list took how many. Case, width, accents, unseen characters, look-alike letters and simple "
-        "leet (`sh1t`) are folded. Only whole words count, except in Chinese, Japanese and Thai, "
-        "where a listed word is found inside longer ones too. Weak against spaced or repeated "
-        "letters, asterisks and inflected forms: list those. The words themselves are never shown.",
+        "that of the file. A rule for each (`{reason: x_slurs, when: vocabulary_slurs > 0}`) "
+        "shows in `winnow stats` which list took how many. Case, width, accents, unseen "
+        "characters, look-alike letters and simple leet (`sh1t`) are folded. Only whole words "
+        "count, except in Chinese, Japanese and Thai, where a listed word is found inside longer "
+        "ones too. Weak against spaced or repeated letters, asterisks and inflected forms: list "
+        "those. The words themselves are never shown.",
     )
     phone_regions: tuple[str, ...] = Field(
         REGIONS,

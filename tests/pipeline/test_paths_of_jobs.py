@@ -104,3 +104,13 @@ def test_the_folder_for_temporary_files_is_that_of_the_working_folder(places):
     assert job(jobs, cluster={"scratch": "scratch"}).cluster.scratch == str(here / "scratch")
     home = here.parent / "home"
     assert job(jobs, cluster={"scratch": "~/scratch"}).cluster.scratch == str(home / "scratch")
+
+
+def test_each_of_several_word_lists_is_found_beside_the_job_file(places):
+    jobs, here = places
+    (jobs / "a.txt").write_text("word\n")
+    (here / "b.txt").write_text("word\n")
+    several = job(jobs, captions={"vocabulary": ["a.txt", "b.txt", "c.txt"]}).captions.vocabulary
+    assert several == (str(jobs / "a.txt"), str(here / "b.txt"), "c.txt")
+    named = job(jobs, captions={"vocabulary": {"x": "a.txt", "y": "b.txt"}}).captions.vocabulary
+    assert named == {"x": str(jobs / "a.txt"), "y": str(here / "b.txt")}

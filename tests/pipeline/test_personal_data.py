@@ -1,11 +1,14 @@
 """Personal data in texts: what counts, what does not, and what is hidden."""
 
 import csv
+import time
 import unicodedata
 
 import pytest
 
+from pipeline.config.job import Job
 from pipeline.demo import phrases
+from pipeline.measure.captions.pii import PIIStage
 from pipeline.words.personal.accounts import is_barcode, is_card
 from pipeline.words.personal.emails import find_emails
 from pipeline.words.personal.find import KINDS, MASK, count_personal, masked
@@ -166,3 +169,24 @@ def test_the_cases_of_the_quality_page():
         assert found.hits >= 0.9 * (found.hits + found.misses), kind
         assert found.false_alarms <= 0.02 * (found.false_alarms + found.correct_rejections), kind
     assert all(unicodedata.is_normalized("NFC", caption) for _, _, caption in rows)
+
+
+def test_regions_are_in_the_fingerprint_unless_they_are_the_default():
+    def settings(*regions: str) -> dict:
+        return PIIStage(Job(input="x.csv", captions={"phone_regions": regions})).settings()
+
+    assert settings(*REGIONS) == settings(*(region.lower() for region in REGIONS)) == {}
+    assert settings("us", "KE") == {"phone_regions": ["US", "KE"]}
+    assert settings() == {"phone_regions": []}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(at)" * 500, " at " * 500, "x at y dot " * 180, "a@b." * 500, "GB82 " * 400, "DE89" * 500,
+     "4111 " * 400, "020 7946 0123 " * 140, "+1" * 1000, "(1" * 1000, "1-" * 1000, "tel " * 500],
+)  # fmt: skip
+def test_hostile_captions_take_no_longer(text: str):
+    start = time.process_time()
+    count_personal(text)
+    masked(text)
+    assert time.process_time() - start < 1
