@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 import pipeline.measure.stage
 from pipeline.config.load import load_job
 from pipeline.inspect.preview import preview
+from pipeline.measure.captions.captions import CaptionsStage
+from pipeline.measure.captions.language import LanguageStage
 from pipeline.measure.captions.toxicity import ToxicityStage
 from pipeline.measure.dedup.dedup import DedupStage
 from pipeline.words.errors import InputError
@@ -129,3 +131,23 @@ def test_a_package_that_is_not_installed_is_named(lab, monkeypatch):
         InputError, match=r"language needs the package no-such-package.*pip install"
     ):
         preview(job)
+
+
+def test_another_version_of_a_measurement_of_captions_fetches_nothing(lab, asked, monkeypatch):
+    """Also if the mask over the fetch and a rule read its columns."""
+    job = lab.job(
+        lab.site.rows[:6],
+        captions={"toxicity": None, "language": True},
+        download={"only_if": "caption_words > 0 and language is distinct from 'xx'"},
+        rules=[{"reason": "caption_language", "when": "language = 'xx' or caption_words < 0"}],
+    )
+    lab.run(job)
+    assert len(asked) == 6
+    asked.clear()
+    for stage in (CaptionsStage, LanguageStage):
+        monkeypatch.setattr(stage, "version", 99)
+    result = lab.run(job)
+    assert asked == []
+    done = {name for name, cached in result.cached.items() if not cached}
+    # `dedup` sees the rows through the mask; it is made of hashes that stand.
+    assert done - {"export", "report"} == {"captions", "language", "dedup", "decide"}
