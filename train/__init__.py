@@ -2,6 +2,6 @@
 
 Modules, lowest first: `space` (pictures to latents and back), `diffusion` (noise, targets, losses,
 sampling), `text` (captions to conditioning), `model` (a folder on disk), `data` (an export as
-batches), `states` and `checkpoint` (what a training goes on from), `healing` (after damage), `fit` (the
-loop), `rerank`, `sheet` and `sample` (pictures, best first).
+batches), `states` and `checkpoint` (what a training goes on from), `healing` (after damage), `fit`
+(the loop), `rerank`, `sheet` and `sample` (pictures, best first).
 """

@@ -55,7 +55,7 @@ class Stored:
         """A command's answer; what it asked of the store is noted as `what`."""
         self.s3.asked()
         command = [sys.executable, "-m", "pipeline", *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, timeout=600)
         self.asked[what] = self.s3.asked()
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if "--json" in words else done.stdout + done.stderr
