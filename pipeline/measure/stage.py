@@ -156,6 +156,10 @@ class Stage(ABC):
     def check(self) -> None:  # noqa: B027 - most stages have nothing to check
         """Before any work: InputError if a model, file or setting cannot be used."""
 
+    def limits(self) -> tuple[str, ...]:
+        """One line each on what judges and what it cannot tell; `plan` and the report show them."""
+        return ()
+
     def notice(self) -> str | None:
         """One line shown to the user before the stage works; None: no line."""
         return None

@@ -1,6 +1,6 @@
 """Convert a published head on CLIP vectors, once, to safetensors.
 
-    python -m pipeline.models.convert_head sac+logos+ava1-l14-linearMSE.pth --out aesthetic.safetensors
+    python -m pipeline.models.convert_head sa_0_4_vit_l_14_linear.pth --out aesthetic.safetensors
 
 Read are, as they are published:
 
@@ -12,9 +12,9 @@ Read are, as they are published:
   (github.com/LAION-AI/CLIP-based-NSFW-Detector, MIT);
 - Q16, `prompts.p` (github.com/ml-research/Q16; its page says MIT, it has no licence file).
 
-No code in them is run: of pickles only tensors and numpy arrays are read, of Keras's folder only the
-variables. Layers without an activation between them become one layer, and a normalisation of the
-vector becomes part of the first, so that the scores are the same and take less time.
+No code in them is run: of pickles only tensors and numpy arrays are read, of Keras's folder only
+the variables. Layers without an activation between them become one layer, and a normalisation of
+the vector becomes part of the first, so that the scores are the same and take less time.
 """
 
 import hashlib

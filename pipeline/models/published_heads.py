@@ -45,7 +45,7 @@ class Head:
 
 def read_head(path: Path) -> tuple[Head, bytes]:
     """The head, and the bytes that it was read from. InputError for any other file."""
-    if path.is_dir() or zipfile.is_zipfile(path) and not _is_torch(path):
+    if path.is_dir() or (zipfile.is_zipfile(path) and not _is_torch(path)):
         index, data = _bundle_files(path)
         return _keras(read_bundle(index, data), path), index + data
     data = path.read_bytes()
@@ -79,7 +79,9 @@ def _torch(tensors: Mapping[str, Array], path: Path) -> Head:
         parts = [(tensors[f"linear_{i}.weight"], tensors[f"linear_{i}.bias"]) for i in numbers]
         layers = _normalised(parts, tensors["norm.mean"], tensors["norm.variance"])
         return _head("CLIP-based NSFW detector", "pnsfw", layers, "sigmoid", path)
-    numbers_ = sorted(int(n.split(".")[1]) for n in names if re.fullmatch(r"layers\.\d+\.weight", n))
+    numbers_ = sorted(
+        int(n.split(".")[1]) for n in names if re.fullmatch(r"layers\.\d+\.weight", n)
+    )
     if numbers_ and names == {f"layers.{i}.{w}" for i in numbers_ for w in ("weight", "bias")}:
         forms = {
             # Positions of the linear layers in their nn.Sequential; all others are ReLUs and

@@ -102,9 +102,7 @@ def test_scores_of_a_run_fit_better_after(cats, tmp_path: Path):
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert lines[0].startswith("# cat: fitted on 36 labelled rows, measured on 36 others")
-    before, after = (
-        [float(part.split()[-1]) for part in line.split(",")] for line in lines[1:3]
-    )
+    before, after = ([float(part.split()[-1]) for part in line.split(",")] for line in lines[1:3])
     assert before[1] > 1.5 * after[1], "log loss"
     assert before[0] > after[0], "calibration error"
     keys = yaml.safe_load(done.stdout)

@@ -1,5 +1,6 @@
 """Published heads, written here in their own layouts, give the same scores after conversion."""
 
+import itertools
 import pickle
 import struct
 import subprocess
@@ -93,7 +94,7 @@ def nsfw_variables() -> dict[str, np.ndarray]:
         "layer_with_weights-1/mean": rng.normal(size=WIDTH) * 0.02,
         "layer_with_weights-1/variance": rng.uniform(5e-4, 2e-3, WIDTH),
     }
-    for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (before, after) in enumerate(itertools.pairwise(sizes)):
         found[f"layer_with_weights-{i + 2}/kernel"] = rng.normal(size=(before, after)) / before**0.5
         found[f"layer_with_weights-{i + 2}/bias"] = rng.normal(size=after) * 0.1
     return {name: array.astype(np.float32) for name, array in found.items()}
@@ -233,7 +234,11 @@ def test_the_source_and_the_clip_model_are_recorded_and_another_model_is_said(
     convert(tmp_path / "head.pth", tmp_path / "h.safetensors", "ViT-L-14 / openai")
     with safe_open(tmp_path / "h.safetensors", "np") as file:
         about = file.metadata()
-    assert (about["source"], about["clip"], about["width"]) == ("head.pth", "ViT-L-14 / openai", "128")
+    assert (about["source"], about["clip"], about["width"]) == (
+        "head.pth",
+        "ViT-L-14 / openai",
+        "128",
+    )
     assert len(about["sha256"]) == 64
     head = {"name": "art", "kind": "linear", "weights": str(tmp_path / "h.safetensors")}
     job = job_of([], images={"heads": [head]}, embed={"model": "winnow-tiny"})
@@ -247,8 +252,8 @@ def test_the_source_and_the_clip_model_are_recorded_and_another_model_is_said(
 
 def test_the_command_ends_with_one_line_and_2(tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.models.convert_head", "gone.pth", "--out", "h.safetensors"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pipeline.models.convert_head", "gone.pth", "--out", "h.safetensors"]
+        , cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == "convert_head: gone.pth does not exist; check the path\n"

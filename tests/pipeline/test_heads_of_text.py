@@ -28,7 +28,12 @@ def zeroshot(**keys) -> Head:
 def test_a_prompt_with_templates_is_the_mean_of_their_vectors():
     """CLIP's own recipe (Radford et al., 2021, 3.1.4): mean of vectors of length 1, of length 1."""
     clip = load_clip("winnow-tiny")
-    texts = ["a photo of a cat.", "a drawing of a cat.", "a photo of a ship.", "a drawing of a ship."]
+    texts = [
+        "a photo of a cat.",
+        "a drawing of a cat.",
+        "a photo of a ship.",
+        "a drawing of a ship.",
+    ]
     every = clip.encode_texts(texts).astype(np.float64)
     means = every.reshape(2, 2, -1).mean(axis=1)
     means /= np.linalg.norm(means, axis=1, keepdims=True)

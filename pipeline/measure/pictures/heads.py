@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.job import Job
-from pipeline.measure.stage import Output, TableStage
 from pipeline.measure.pictures.embed import embed_model
+from pipeline.measure.stage import Output, TableStage
 from pipeline.models.clip import Clip, load_clip
 from pipeline.models.clip_source import find_source
 from pipeline.models.heads.base import HeadKind, Judge
@@ -97,21 +97,35 @@ class HeadsStage(TableStage):
         table = shard.table(*self.reads)
         known = rows & table["clip_score"].is_valid().to_numpy()
         places = np.flatnonzero(known)
-        scores = {head.column: np.zeros(len(known), np.float32) for head in self._heads}
+        found = {head.column: np.zeros(len(known), np.float32) for head in self._heads}
         if len(places):  # else the arrays may have no width
             config = self.job.embed
             clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
             for of in dict.fromkeys(head.config.of for head in self._heads):
-                heads = [(head, judge_of(head, clip)) for head in self._heads if head.config.of == of]
-                stored = shard.array("embed", _ARRAYS[of])
-                for start in range(0, len(places), _ROWS_AT_ONCE):
-                    some = places[start : start + _ROWS_AT_ONCE]
-                    vectors = stored[some].astype(np.float32)
-                    for head, judge in heads:
-                        scores[head.column][some] = head.score(judge, vectors)
-                    beat()
-        columns = {name: pa.array(values, mask=~known) for name, values in scores.items()}
+                heads = [
+                    (head, judge_of(head, clip)) for head in self._heads if head.config.of == of
+                ]
+                scores = scores_of(heads, shard.array("embed", _ARRAYS[of]), places)
+                for name, values in scores.items():
+                    found[name][places] = values
+        columns = {name: pa.array(values, mask=~known) for name, values in found.items()}
         return Output(pa.table({"uid": table["uid"], **columns}))
+
+
+def scores_of(
+    heads: Sequence[tuple[HeadKind, Judge]],
+    stored: npt.NDArray[np.float16],
+    places: npt.NDArray[np.intp],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """By column, the scores of the rows at `places` of the stored vectors, shape (places,)."""
+    scores = {head.column: np.zeros(len(places), np.float32) for head, _ in heads}
+    for start in range(0, len(places), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        vectors = stored[places[some]].astype(np.float32)
+        for head, judge in heads:
+            scores[head.column][some] = head.score(judge, vectors)
+        beat()
+    return scores
 
 
 def judge_of(head: HeadKind, clip: Clip) -> Judge:

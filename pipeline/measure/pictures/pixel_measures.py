@@ -122,7 +122,9 @@ def text_share(grey: Grey) -> float:
         strokes = _share_around(cv2.threshold(depth, _STROKE, 255, cv2.THRESH_BINARY)[1])
         plain = _share_around(cv2.threshold(depth, _NOISE, 255, cv2.THRESH_BINARY_INV)[1])
         mean = cv2.boxFilter(ground, cv2.CV_32F, _AROUND)
-        spread = cv2.subtract(cv2.sqrBoxFilter(ground, cv2.CV_32F, _AROUND), cv2.multiply(mean, mean))
+        spread = cv2.subtract(
+            cv2.sqrBoxFilter(ground, cv2.CV_32F, _AROUND), cv2.multiply(mean, mean)
+        )
         here = cv2.bitwise_and(cv2.inRange(strokes, 31, 165), cv2.inRange(plain, 64, 255))
         here = cv2.bitwise_and(here, cv2.inRange(spread, -1e9, 144.0))
         found = cv2.bitwise_or(found, here)

@@ -16,8 +16,8 @@ class PixelsConfig(MeasureConfig):
     """Measures of the pixels that need no model; all are shares, 0–1.
 
     Switch them on by `measure: {pixels: {}}`. The default rule drops what is nearly of one colour,
-    with the reason `near_blank`; for the rest write rules of your own, such as `blur > 0.6`,
-    `text_share > 0.3` or `border_top + border_bottom > 0.2`. How often they are right is in
+    with the reason `near_blank`; for the rest write rules of your own, such as `blur > 0.5`,
+    `text_share > 0.4` or `border_top + border_bottom > 0.1`. How often they are right is in
     docs/quality.md: `text_share` also rises on fences, foliage against the sky and line drawings.
     """
 

@@ -37,7 +37,8 @@ class ZeroshotConfig(HeadConfig):
         gt=0,
         description="The softmax's temperature: cosines are divided by it. Null: the one that the "
         "CLIP model was trained with (0.01 for most), at which scores are mostly near 0 or 1 and "
-        "are no probabilities; `python -m pipeline.inspect.calibrate` finds the one that fits rows that you labelled.",
+        "are no probabilities; `python -m pipeline.inspect.calibrate` finds the one that fits rows "
+        "that you labelled.",
     )
     bias: float = Field(
         0.0,
