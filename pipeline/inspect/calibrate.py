@@ -1,9 +1,9 @@
 """Find the temperature and bias at which a zero-shot head's scores are probabilities.
 
 `python -m pipeline.inspect.calibrate RUN HEAD LABELS.csv`: the labelled rows must have been
-embedded by the run; nothing is measured again and nothing is written. At least some tens of rows of either
-label are needed, drawn at random from the rows that the head is to judge: a temperature that was
-fitted on easy rows makes the scores of hard ones too sure.
+embedded by the run; nothing is measured again and nothing is written. At least some tens of rows of
+either label are needed, drawn at random from the rows that the head is to judge: a temperature that
+was fitted on easy rows makes the scores of hard ones too sure.
 """
 
 import csv

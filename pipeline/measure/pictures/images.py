@@ -47,9 +47,9 @@ class ImagesStage(PictureStage):
         if self.job.images.heads:
             return ()
         return (
-            "`punsafe` is open_nsfw's alone: of 1,500 photographs it put 3 above 0.8 (hands with a "
+            "punsafe is open_nsfw's alone: of 1,500 photographs it put 3 above 0.8 (hands with a "
             "hammer, a hand in a mortar, legs in stockings); it knows nudity and sex, not "
-            "gore. Look at what `nsfw` dropped; with a CLIP, let picture and caption agree: "
+            "gore. Look at what it dropped; with a CLIP, let picture and caption agree: "
             "configs/joint-safety.yaml.",
         )
 
