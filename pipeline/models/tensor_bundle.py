@@ -6,6 +6,7 @@ BundleEntryProto (tensorflow/core/protobuf/tensor_bundle.proto), the data file h
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ def _tensor(entry: bytes, data: bytes) -> npt.NDArray[np.float64] | None:
     return np.frombuffer(data[offset : offset + size], "<f4").astype(np.float64).reshape(shape)
 
 
-def _fields(message: bytes) -> "Iterator[tuple[int, object]]":
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Number and value of each field of a protobuf message."""
     at = 0
     while at < len(message):

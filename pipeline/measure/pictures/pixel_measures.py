@@ -40,8 +40,8 @@ def scaled(rgb: RGB) -> RGB:
     if factor >= 1:
         return rgb
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    found: RGB = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return found
+    found: Any = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(found, np.uint8)
 
 
 def blur(grey: Grey) -> float | None:
@@ -59,8 +59,8 @@ def blur(grey: Grey) -> float | None:
         total = cv2.sumElems(steps)[0]
         if total < steps.size:
             continue
-        lost = cv2.subtract(steps, cv2.absdiff(blurred[:, 1:], blurred[:, :-1]))
-        found.append(1 - cv2.sumElems(cv2.max(lost, 0.0))[0] / total)
+        lost: Any = cv2.subtract(steps, cv2.absdiff(blurred[:, 1:], blurred[:, :-1]))
+        found.append(1 - float(np.maximum(lost, 0).sum()) / total)
     return max(found, default=None)
 
 
@@ -115,7 +115,7 @@ def text_share(grey: Grey) -> float:
     ground's levels have a standard deviation below 12.
     """
     window = np.ones((7, 7), np.uint8)
-    found = np.zeros(grey.shape, np.uint8)
+    found: Any = np.zeros(grey.shape, np.uint8)
     for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
         ground = cv2.morphologyEx(grey, kind, window)
         depth = cv2.absdiff(ground, grey)
@@ -131,16 +131,14 @@ def text_share(grey: Grey) -> float:
     return cv2.countNonZero(found) / found.size
 
 
-def _share_around(mask: Grey) -> Grey:
-    """The share of set pixels (255) around each, in 255ths."""
-    found: Grey = cv2.blur(mask, _AROUND)
-    return found
+def _share_around(mask: Any) -> Any:
+    """The share of set pixels (255) around each, in 255ths: uint8 (height, width) of the same."""
+    return cv2.blur(mask, _AROUND)
 
 
 def _near(rgb: RGB, colour: npt.NDArray[np.floating[Any]]) -> Grey:
     """255 where every channel is within 12 levels of the colour, else 0."""
-    found: Grey = cv2.inRange(rgb, colour - _NOISE, colour + _NOISE)
-    return found
+    return np.asarray(cv2.inRange(rgb, colour - _NOISE, colour + _NOISE), np.uint8)
 
 
 def _lines(rgb: RGB, axis: int, last: bool) -> int:
