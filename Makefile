@@ -39,6 +39,7 @@ check: $(READY)  ## Lint, format and types
 
 bench: $(READY)  ## Measure the cheap path, and fetching against img2dataset (40 minutes on 2 cores)
 	$(BIN)/python tests/bench/cheap.py
+	$(BIN)/python tests/bench/heads.py
 	$(BIN)/python tests/bench/fetch.py
 
 quality: $(READY)  ## Measure how often the filters are right, into docs/quality.md

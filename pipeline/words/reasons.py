@@ -100,6 +100,7 @@ RULES = _words(
     watermark="Shows a watermark, by an image head.",
     low_aesthetic="Low aesthetic score, by an image head.",
     low_clip_score="Caption and picture do not match, by the cosine of their vectors.",
+    near_blank="Nearly all of the picture is of one colour.",
     low_resolution="Too small for this job's training.",
     duplicate="Another member of the duplicate group is kept.",
     not_measured="A stage's `only_if` left the row out.",

@@ -1,7 +1,9 @@
-"""Heads: models on the CLIP picture vectors, so that many scores need one pass over the pixels."""
+"""Heads: models on the CLIP vectors, so that many scores need one pass over the pixels."""
 
 import json
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,21 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.job import Job
+from pipeline.measure.pictures.embed import embed_model
 from pipeline.measure.stage import Output, TableStage
-from pipeline.models.clip import load_clip
+from pipeline.models.clip import Clip, load_clip
 from pipeline.models.clip_source import find_source
+from pipeline.models.heads.base import HeadKind, Judge
 from pipeline.models.heads.registry import heads_of
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
+from pipeline.words.heartbeat import beat
+
+_ARRAYS = {"image": "img.npy", "text": "txt.npy"}
+_ROWS_AT_ONCE = 8192  # an MLP's hidden layer of them is some tens of MB
+_KEPT = 1000
+_judges: OrderedDict[str, Judge] = OrderedDict()
+_loading = threading.Lock()
 
 
 class HeadsStage(TableStage):
@@ -46,6 +57,11 @@ class HeadsStage(TableStage):
             Column(head.column, pa.float32(), f"Score of the {head.name} head `{head.column}`.")
             for head in self._heads
         )
+
+    def notice(self) -> str | None:
+        model = embed_model(self.job.embed)
+        lines = [line for head in self._heads if (line := head.notice(model)) is not None]
+        return "\n".join(lines) or None
 
     @property
     def only_if(self) -> str | None:
@@ -79,15 +95,50 @@ class HeadsStage(TableStage):
 
     def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
         table = shard.table(*self.reads)
-        vectors = shard.array("embed", "img.npy").astype(np.float32)
         known = rows & table["clip_score"].is_valid().to_numpy()
-        config = self.job.embed
-        clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
-        columns = {}
-        for head in self._heads:
-            judge = head.load(clip)
-            scores = np.zeros(len(known), np.float32)
-            if known.any():  # else the array may have no width
-                scores[known] = head.score(judge, vectors[known])
-            columns[head.column] = pa.array(scores, mask=~known)
+        places = np.flatnonzero(known)
+        found = {head.column: np.zeros(len(known), np.float32) for head in self._heads}
+        if len(places):  # else the arrays may have no width
+            config = self.job.embed
+            clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+            for of in dict.fromkeys(head.config.of for head in self._heads):
+                heads = [
+                    (head, judge_of(head, clip)) for head in self._heads if head.config.of == of
+                ]
+                scores = scores_of(heads, shard.array("embed", _ARRAYS[of]), places)
+                for name, values in scores.items():
+                    found[name][places] = values
+        columns = {name: pa.array(values, mask=~known) for name, values in found.items()}
         return Output(pa.table({"uid": table["uid"], **columns}))
+
+
+def scores_of(
+    heads: Sequence[tuple[HeadKind, Judge]],
+    stored: npt.NDArray[np.float16],
+    places: npt.NDArray[np.intp],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """By column, the scores of the rows at `places` of the stored vectors, shape (places,)."""
+    scores = {head.column: np.zeros(len(places), np.float32) for head, _ in heads}
+    for start in range(0, len(places), _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        vectors = stored[places[some]].astype(np.float32)
+        for head, judge in heads:
+            scores[head.column][some] = head.score(judge, vectors)
+        beat()
+    return scores
+
+
+def judge_of(head: HeadKind, clip: Clip) -> Judge:
+    """The head's judge of this model's vectors, loaded once per process and kept.
+
+    Prompts are encoded and weights are read once, however many shards there are.
+    """
+    key = json.dumps(
+        [type(head).__module__, head.settings(), head.digest(), clip.digest, clip.precision]
+    )
+    with _loading:
+        if key not in _judges:
+            _judges[key] = head.load(clip)
+            while len(_judges) > _KEPT:
+                _judges.popitem(last=False)
+        return _judges[key]

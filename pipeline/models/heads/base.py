@@ -2,17 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from pipeline.config.base import Section
 from pipeline.config.load import check_section
 from pipeline.config.sections import Head
 
 Vectors = npt.NDArray[np.float32]
-"""CLIP picture vectors of length 1, float32, shape (rows, dim)."""
+"""CLIP vectors of pictures or captions, of length 1, float32, shape (rows, dim)."""
 Scores = npt.NDArray[np.float32]
 """One score a row, float32, shape (rows,)."""
 Judge = Callable[[Vectors], Scores]
@@ -35,6 +36,12 @@ class HeadConfig(Section):
 
     A key that names a file is called `weights`: relative paths are made absolute by that name.
     """
+
+    of: Literal["image", "text"] = Field(
+        "image",
+        description="What is judged: the picture's vector or the caption's. Pictures that a "
+        "trained model draws are judged by heads of `image` alone.",
+    )
 
 
 class HeadKind(ABC):
@@ -75,11 +82,17 @@ class HeadKind(ABC):
 
     @abstractmethod
     def load(self, space: VectorSpace) -> Judge:
-        """The judge of vectors of this space; called in the process that works, once a shard.
+        """The judge of vectors of this space; called in the process that works, which keeps it.
 
-        It raises InputError for weights made for vectors of another width. Weights that take long
-        to read go through a cached loader.
+        It raises InputError for weights made for vectors of another width.
         """
+
+    def notice(self, model: str) -> str | None:
+        """One line for the user before the head judges vectors of `model`; None: no line.
+
+        `model` is the CLIP model as reports name it: `name / pretrained`.
+        """
+        return None
 
     def score(self, judge: Judge, vectors: Vectors) -> Scores:
         """The judge's scores; ValueError if they are not float32 of shape (rows,)."""
@@ -90,3 +103,8 @@ class HeadKind(ABC):
                 f"of shape {scores.shape} for {len(vectors)} vectors; expected float32, one each"
             )
         return scores
+
+
+def logistic(x: npt.NDArray[Any]) -> Scores:
+    """1 / (1 + exp(-x)), which would overflow in this form: float32, the shape of `x`."""
+    return np.asarray((np.tanh(x / 2) + 1) / 2, np.float32)

@@ -1,7 +1,7 @@
 """What linear and MLP heads share: layers of weights in a safetensors file.
 
-LAION's aesthetic predictor and NSFW head and Q16 are of these forms; convert their weights to
-safetensors named `layers.0.weight`, `layers.0.bias`, `layers.1.weight` …
+LAION's aesthetic predictors and NSFW heads and Q16 are of these forms:
+`python -m pipeline.models.convert_head` converts their weights.
 """
 
 import itertools
@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline.models.heads.base import HeadConfig, HeadKind, Judge, Scores, Vectors, VectorSpace
+from pipeline.models.heads.base import (
+    HeadConfig,
+    HeadKind,
+    Judge,
+    Scores,
+    Vectors,
+    VectorSpace,
+    logistic,
+)
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
 
@@ -25,7 +33,9 @@ class LayersConfig(HeadConfig):
     """Keys of both kinds."""
 
     weights: str = Field(
-        description="A safetensors file (`layers.N.weight`, `layers.N.bias`), N from 0."
+        description="A safetensors file (`layers.N.weight`, `layers.N.bias`), N from 0. LAION's "
+        "aesthetic and NSFW heads and Q16 are converted by "
+        "`python -m pipeline.models.convert_head`, which prints the keys to write here."
     )
     activation: Literal["none", "sigmoid"] = Field("none", description="Applied to the output.")
 
@@ -68,9 +78,21 @@ class LayersHead(HeadKind):
             for i, (weight, bias) in enumerate(layers):
                 x = (x if i == 0 else self.hidden(x)) @ weight.T + bias
             scores: Scores = x[:, 0]
-            return _sigmoid(scores) if self.config.activation == "sigmoid" else scores
+            return logistic(scores) if self.config.activation == "sigmoid" else scores
 
         return judge
+
+    def notice(self, model: str) -> str | None:
+        from safetensors import safe_open
+
+        with safe_open(self.config.weights, "np") as file:
+            made_for = (file.metadata() or {}).get("clip")
+        if made_for is None or _plain(made_for) == _plain(model):
+            return None
+        return (
+            f"{self.place}.weights: made for vectors of {made_for}, `embed` has {model}; its "
+            "scores mean nothing unless these are the same weights"
+        )
 
     def _check_width(self, layers: Layers, dim: int) -> None:
         width = layers[0][0].shape[1]
@@ -111,6 +133,5 @@ class LayersHead(HeadKind):
         return layers
 
 
-def _sigmoid(x: Scores) -> Scores:
-    # exp(-x) would overflow.
-    return np.asarray((np.tanh(x / 2) + 1) / 2, np.float32)
+def _plain(model: str) -> str:
+    return model.lower().replace("-", "_").replace("/", "_").replace(" ", "")
