@@ -88,4 +88,4 @@ class Lab:
     def winnow(self, *words: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         """The command as a user runs it."""
         command = [sys.executable, "-m", "pipeline", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, **kwargs)

@@ -76,6 +76,16 @@ def test_a_shard_of_the_export(alone, tmp_path, monkeypatch, cluster):
     assert "Traceback" not in ended.stderr
     told = json.loads(ended.stdout)
     (lost,) = told["quarantined"]
-    print(lost, told["export"], told["kept"], told["unfinished"])
+    assert (lost["stage"], lost["error"]) == ("export", "died of signal 11 (SIGSEGV)")
+    lines = ended.stderr.splitlines()
+    line = f"export shard {lost['shard']:05d} is quarantined at export: {lost['error']}"
+    assert line in lines
+    assert "winnow: shards of the export are quarantined, so nothing is exported" in lines
+    assert told["export"] is None
     assert told["conserved"] is True
-    assert told["ingested"] == told["kept"] + told["dropped"] + told["failed"]
+    assert told["ingested"] == told["kept"] + told["dropped"] + told["failed"] == 30
+
+    (site / "sitecustomize.py").unlink()
+    again = alone.winnow("run", str(job), "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["export"]["rows"] == told["kept"]
