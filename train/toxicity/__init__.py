@@ -1,0 +1,1 @@
+"""Makes the packaged model of caption toxicity, `winnow-toxicity`."""
