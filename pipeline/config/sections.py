@@ -73,10 +73,15 @@ class InputDialect(Section):
 class ToxicityConfig(Section):
     """Which model scores the captions' toxicity."""
 
-    model: Literal["profanity-check", "original", "unbiased", "multilingual"] = Field(
-        "profanity-check",
-        description="`profanity-check` (alt-profanity-check; weights in the package) or one of "
-        "Detoxify's models.",
+    model: Literal["winnow-toxicity", "profanity-check", "original", "unbiased", "multilingual"] = (
+        Field(
+            "winnow-toxicity",
+            description="`winnow-toxicity` (weights in winnow), `profanity-check` "
+            "(alt-profanity-check; weights in the package) or one of Detoxify's models. The first "
+            "two judge English words, not what is meant: they flag speaking against hate as often "
+            "as hate, miss insults without an insulting word, and know few words in disguise and "
+            "no other language (docs/quality.md).",
+        )
     )
     checkpoint: str | None = Field(
         None,
@@ -88,12 +93,12 @@ class ToxicityConfig(Section):
 
     @property
     def is_packaged(self) -> bool:
-        """Whether the weights are part of an installed package."""
-        return self.model == "profanity-check"
+        """Whether the weights are part of winnow or of an installed package."""
+        return self.model in ("winnow-toxicity", "profanity-check")
 
     @model_validator(mode="after")
     def _checkpoint_needs_detoxify(self) -> "ToxicityConfig":
-        if self.checkpoint and self.model == "profanity-check":
+        if self.checkpoint and self.is_packaged:
             raise ValueError("`checkpoint` belongs to a Detoxify model: set `model: original` too")
         return self
 
@@ -102,7 +107,7 @@ class CaptionsConfig(Section):
     """Measurements on the caption alone; they cost microseconds and come before any fetching."""
 
     toxicity: ToxicityConfig | None = Field(
-        ToxicityConfig(), description="Toxicity model; null: no column `toxicity`."
+        ToxicityConfig(), description="Toxicity model; null: none of its columns."
     )
     language: bool = Field(True, description="Identify the language (py3langid).")
     vocabulary: str | None = Field(

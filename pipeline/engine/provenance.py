@@ -1,4 +1,4 @@
-"""What made a run: source revision, package versions, models."""
+"""What made a run: source revision, package versions, models and what they cannot tell."""
 
 import platform
 import subprocess
@@ -35,6 +35,7 @@ def provenance(plan: Plan) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "models": {k: v for node in plan.nodes for k, v in node.recipe["models"].items()}
         | {f"{name}: the list's own": "not measured here" for name in plan.job.columns.scores},
+        "limits": [line for node in plan.nodes for line in node.stage.limits()],
     }
 
 

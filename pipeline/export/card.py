@@ -9,7 +9,7 @@ from pipeline.config.job import Job, Rule
 from pipeline.export.card_head import card_head
 from pipeline.words.reasons import VOCABULARY, kind_of
 
-VERSION = 3
+VERSION = 4
 """Raised when the same facts give another card, so that existing cards are written again."""
 
 
@@ -37,6 +37,7 @@ def dataset_card(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
     notes = "".join(f"- {note}.\n" for note in manifest["notes"])
+    limits = "".join(f"- {line}\n" for line in provenance.get("limits", ()))
     head = card_head(str(title), job.export.license, manifest["rows"], schema)
     return f"""{head}
 # {title}
@@ -90,7 +91,7 @@ They are applied in this order; a row's reason is that of the first rule that is
 - The measurements are estimates by models with known biases: a safety classifier misses some unsafe
   pictures and drops some harmless ones, more often of some groups of people than of others.
 - Language and toxicity are judged on the caption alone; short captions are judged badly.
-- Repeats are found within the thresholds above; a strong crop or edit can pass.
+{limits}- Repeats are found within the thresholds above; a strong crop or edit can pass.
 - The pictures belong to their makers; the URLs may have changed since they were fetched.
 """
 

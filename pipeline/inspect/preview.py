@@ -28,7 +28,8 @@ VALUE = 60
 def preview(job: Job) -> dict[str, Any]:
     """For each product: keys to make, keys in all, and why; what the list is taken for, as
     `pipeline.inspect.outline` gives it; the list's own scores to judge by; and the disk space, as
-    `pipeline.engine.space.Space` has it (null where it is not known). Writes nothing.
+    `pipeline.engine.space.Space` has it (null where it is not known), and what the models cannot
+    tell. Writes nothing.
 
     InputError for a job that cannot be run, and for a disk that is certainly too small.
     """
@@ -44,6 +45,7 @@ def preview(job: Job) -> dict[str, Any]:
         "input": outline(prepared.listing),
         "listed_scores": list(prepared.job.columns.scores),
         "stages": rows,
+        "limits": [line for node in prepared.plan.nodes for line in node.stage.limits()],
         "space": space,
     }
 
@@ -101,7 +103,8 @@ def render(answer: Mapping[str, Any]) -> Group:
         names = ", ".join(answer["listed_scores"])
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
-    return Group(*lists, head, table, *_space(answer["space"]))
+    limits = [Text("\n" + "\n".join(answer["limits"]))] if answer["limits"] else []
+    return Group(*lists, head, table, *_space(answer["space"]), *limits)
 
 
 def _space(space: Mapping[str, int] | None) -> list[RenderableType]:

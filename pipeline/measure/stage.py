@@ -143,10 +143,7 @@ class Stage(ABC):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose version is part of the fingerprint, as it can change the results.
-
-        A stage whose packages do not depend on its settings sets a class attribute.
-        """
+        """Distributions whose version is part of the fingerprint; may be a class attribute."""
         return ()
 
     def models(self) -> dict[str, str]:
@@ -155,6 +152,10 @@ class Stage(ABC):
 
     def check(self) -> None:  # noqa: B027 - most stages have nothing to check
         """Before any work: InputError if a model, file or setting cannot be used."""
+
+    def limits(self) -> tuple[str, ...]:
+        """Sentences on what judges and what it cannot tell, for `plan`, the report and the card."""
+        return ()
 
     def notice(self) -> str | None:
         """One line shown to the user before the stage works; None: no line."""

@@ -34,16 +34,19 @@ def convert(
 
     loaded = _load(model, checkpoint)
     classes = [str(name) for name in loaded["config"]["dataset"]["args"]["classes"]]
-    if classes[0] not in ("toxic", "toxicity"):
-        raise InputError(f"--checkpoint: its first class is {classes[0]}, not toxicity")
+    if not {"toxic", "toxicity"} & set(classes):
+        raise InputError(f"--checkpoint: none of its classes is toxicity: {', '.join(classes)}")
     arguments = dict(loaded["config"]["arch"]["args"])
     if config is not None:
         # Detoxify's own option for this asks the hub all the same: for the config that its
         # checkpoint names, with which it reads how many classes there are.
         arguments["model_type"] = str(config)
     network, tokenizer = get_model_and_tokenizer(**arguments, state_dict=loaded["state_dict"])
-    network.config.id2label = dict(enumerate(classes))
-    network.config.label2id = {name: i for i, name in enumerate(classes)}
+    # `unbiased` and `multilingual` have more outputs than classes: the groups that a text mentions.
+    outputs = int(network.config.num_labels)
+    names = [*classes, *(f"other_{i}" for i in range(len(classes), outputs))]
+    network.config.id2label = dict(enumerate(names))
+    network.config.label2id = {name: i for i, name in enumerate(names)}
     network.save_pretrained(out)
     tokenizer.save_pretrained(out)
     print(f"{out}: {', '.join(classes)}", file=sys.stderr)

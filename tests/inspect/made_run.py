@@ -218,6 +218,7 @@ def make_run(
     provenance = {
         "git": "0123abc", "python": "3.11.9", "platform": "Linux", "models": {},
         "packages": {"torch": "2.13.0", "duckdb": "2.0.0", "img2dataset": "1.47.0"},
+        "limits": ["A model <judges> this.", "It cannot tell that."],
     }  # fmt: skip
     run.folder.write("provenance.json", json.dumps(provenance).encode())
     return Made(Run.open(folder), rows)

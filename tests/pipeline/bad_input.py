@@ -298,7 +298,7 @@ CASES: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any], list[str]]
     ),
     "detoxify without a checkpoint": (
         None, {"captions": {"toxicity": {"model": "original"}}},
-        ["captions.toxicity", "convert_detoxify", "profanity-check"],
+        ["captions.toxicity", "convert_detoxify", "winnow-toxicity"],
     ),
     "half a checkpoint": (
         half_detoxify, {"captions": {"toxicity": {"model": "original", "checkpoint": "tox"}}},

@@ -14,7 +14,6 @@ from pipeline.measure.captions.captions import MEASURED
 from pipeline.measure.captions.pii import count_emails, count_phones
 from pipeline.measure.captions.vocabulary import Vocabulary
 from pipeline.models.language import identify_languages
-from pipeline.models.toxicity import load_toxicity
 from pipeline.words.errors import InputError
 
 
@@ -212,17 +211,3 @@ def test_a_file_that_is_not_a_word_list_is_refused(tmp_path: Path, data: bytes |
         path.write_bytes(data)
     with pytest.raises(InputError, match=r"^captions\.vocabulary: "):
         Vocabulary(str(path))
-
-
-def test_insults_score_higher_than_kangaroos(plan_run):
-    insult, harmless = "you are a stupid fucking idiot", "a kangaroo made of cheese on a hill"
-    cells = measure(plan_run, [insult, harmless, None], toxicity={})
-    assert cells[insult]["toxicity"] > 0.8
-    assert cells[harmless]["toxicity"] < 0.2
-    assert cells[None]["toxicity"] is None
-
-
-def test_without_captions_there_are_no_scores():
-    score = load_toxicity(CaptionsConfig().toxicity)
-    assert score([]).shape == (0,)
-    assert score(["a cat"]).dtype == np.float32

@@ -9,10 +9,16 @@ from typer.testing import CliRunner
 
 from pipeline.config.sections import ToxicityConfig
 from pipeline.models import convert_detoxify
-from pipeline.models.toxicity import check_toxicity, load_toxicity, toxicity_digest
+from pipeline.models.toxicity import (
+    check_toxicity,
+    load_toxicity,
+    toxicity_classes,
+    toxicity_digest,
+)
 from pipeline.words.errors import InputError
 
 CLASSES = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+COLUMNS = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
 WORDS = [
     "[PAD]",
     "[UNK]",
@@ -57,10 +63,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for parameter in network.parameters():
         parameter.data.mul_(8)  # scores far from 0.5 and from each other
 
-    def save(name: str, model_type: str, classes: list[str] = CLASSES) -> Path:
+    def save(
+        name: str, model_type: str, classes: list[str] = CLASSES, outputs: int = len(CLASSES)
+    ) -> Path:
         arch = {
             "model_type": model_type, "model_name": "BertForSequenceClassification",
-            "tokenizer_name": "BertTokenizer", "num_classes": len(classes),
+            "tokenizer_name": "BertTokenizer", "num_classes": outputs,
         }  # fmt: skip
         settings = {"arch": {"args": arch}, "dataset": {"args": {"classes": classes}}}
         torch.save({"config": settings, "state_dict": network.state_dict()}, folder / name)
@@ -71,8 +79,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {
         "base": base,
         "checkpoint": save("published.ckpt", "bert-base-uncased"),
-        "other": save("other.ckpt", "bert-base-uncased", [*CLASSES[1:], "toxic"]),
-        "expected": judge.predict(CAPTIONS)["toxicity"],
+        "moved": save("moved.ckpt", "bert-base-uncased", [*CLASSES[1:], "toxic"]),
+        "fewer": save("fewer.ckpt", "bert-base-uncased", [*CLASSES[:4]], outputs=6),
+        "other": save("other.ckpt", "bert-base-uncased", ["rude", *CLASSES[1:]]),
+        "expected": judge.predict(CAPTIONS),
         "folder": folder,
     }
 
@@ -90,14 +100,52 @@ def scorer(folder: Path, **changes):
 
 def test_scores_equal_those_of_detoxify(published, converted: Path):
     scores = scorer(converted)(CAPTIONS)
-    np.testing.assert_allclose(scores, published["expected"], atol=1e-5)
-    assert np.ptp(scores) > 0.1  # not one number for all
+    assert tuple(scores) == COLUMNS == tuple(published["expected"])
+    for name in COLUMNS:
+        np.testing.assert_allclose(scores[name], published["expected"][name], atol=1e-5)
+        assert np.ptp(scores[name]) > 0.1  # not one number for all
+    assert len({tuple(column) for column in scores.values()}) == len(COLUMNS)
+
+
+def convert(published, name: str, out: Path) -> ToxicityConfig:
+    convert_detoxify.convert(out=out, checkpoint=published[name], config=published["base"])
+    return ToxicityConfig(model="unbiased", checkpoint=str(out))
+
+
+def test_classes_are_found_by_their_names_and_not_by_their_places(published, tmp_path: Path):
+    config = convert(published, "moved", tmp_path / "moved")
+    assert toxicity_classes(config) == (*COLUMNS[1:], "toxicity")
+    check_toxicity(config)
+    scores = load_toxicity(config)(CAPTIONS)
+    np.testing.assert_allclose(
+        scores["toxicity"], published["expected"]["identity_attack"], atol=1e-5
+    )
+
+
+def test_outputs_that_are_no_classes_are_no_columns(published, tmp_path: Path):
+    config = convert(published, "fewer", tmp_path / "fewer")
+    assert toxicity_classes(config) == COLUMNS[:4]
+    scores = load_toxicity(config)(CAPTIONS)
+    assert tuple(scores) == COLUMNS[:4]
+    np.testing.assert_allclose(scores["threat"], published["expected"]["threat"], atol=1e-5)
+
+
+def test_every_class_is_a_column_of_the_stage(converted: Path, plan_run):
+    sections = {"toxicity": {"model": "original", "checkpoint": str(converted)}, "language": False}
+    rows = [{"url": "https://a.example/1", "caption": CAPTIONS[1]}]
+    planned = plan_run(rows, captions=sections)
+    planned.make("toxicity")
+    cells = planned.read("toxicity")[CAPTIONS[1]]
+    assert {name: type(cell) for name, cell in cells.items() if name != "uid"} == dict.fromkeys(
+        COLUMNS, float
+    )
+    assert planned.plan.by_name["toxicity"].recipe["settings"]["classes"] == list(COLUMNS)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_the_batch_size_changes_nothing(published, converted: Path, batch_size: int):
     scores = scorer(converted, batch_size=batch_size)(CAPTIONS)
-    np.testing.assert_allclose(scores, published["expected"], atol=1e-5)
+    np.testing.assert_allclose(scores["toxicity"], published["expected"]["toxicity"], atol=1e-5)
 
 
 def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converted: Path, tmp_path):
@@ -107,9 +155,8 @@ def test_a_tokenizer_without_a_limit_is_cut_at_the_positions(published, converte
     for name in ("tokenizer_config.json", "tokenizer.json"):
         (tmp_path / "bare" / name).unlink(missing_ok=True)
     (tmp_path / "bare" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    np.testing.assert_allclose(
-        scorer(tmp_path / "bare")(CAPTIONS), published["expected"], atol=1e-5
-    )
+    scores = scorer(tmp_path / "bare")(CAPTIONS)
+    np.testing.assert_allclose(scores["insult"], published["expected"]["insult"], atol=1e-5)
 
 
 def test_the_converted_checkpoint_holds_only_tensors(converted: Path):
@@ -131,7 +178,7 @@ def test_the_command_converts_and_names_the_classes(published, tmp_path: Path):
 
 
 def test_a_checkpoint_of_other_classes_is_refused(published, tmp_path: Path):
-    with pytest.raises(InputError, match="its first class is severe_toxic, not toxicity"):
+    with pytest.raises(InputError, match="none of its classes is toxicity: rude, severe_toxic"):
         convert_detoxify.convert(
             out=tmp_path, checkpoint=published["other"], config=published["base"]
         )
@@ -168,6 +215,15 @@ def test_a_missing_file_is_named(converted: Path, tmp_path: Path, gone: str):
     shutil.copytree(converted, tmp_path / "copy")
     (tmp_path / "copy" / gone).unlink()
     with pytest.raises(InputError, match=f"{gone} is missing; .*convert_detoxify"):
+        check_toxicity(ToxicityConfig(model="original", checkpoint=str(tmp_path / "copy")))
+
+
+def test_a_config_without_the_class_is_named(converted: Path, tmp_path: Path):
+    import shutil
+
+    shutil.copytree(converted, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").write_text('{"id2label": {"0": "LABEL_0"}}')
+    with pytest.raises(InputError, match=r"config\.json names no class `toxicity`"):
         check_toxicity(ToxicityConfig(model="original", checkpoint=str(tmp_path / "copy")))
 
 

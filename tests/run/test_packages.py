@@ -39,7 +39,7 @@ def measured(lab: Lab) -> Lab:
     save_file({"layers.0.weight": np.eye(1, 128, dtype=np.float32)}, weights)
     lab.job(
         lab.site.rows[:6],
-        captions={"toxicity": {}, "language": True},
+        captions={"toxicity": {"model": "profanity-check"}, "language": True},
         embed={"model": "winnow-tiny"},
         images={
             "nsfw": "opennsfw",
@@ -108,11 +108,15 @@ def test_faiss_is_in_the_fingerprint_only_where_it_is_used(lab, sections, expect
 
 @pytest.mark.parametrize(
     ("model", "expected"),
-    [("profanity-check", "alt-profanity-check"), ("unbiased", "transformers")],
+    [
+        ("winnow-toxicity", ()),
+        ("profanity-check", ("alt-profanity-check",)),
+        ("unbiased", ("transformers",)),
+    ],
 )
 def test_the_library_of_the_toxicity_model_is_in_the_fingerprint(lab, model, expected):
     job = load_job(lab.job(captions={"toxicity": {"model": model}}))
-    assert ToxicityStage(job).packages == (expected,)
+    assert ToxicityStage(job).packages == expected
 
 
 def test_a_package_that_is_not_installed_is_named(lab, monkeypatch):
