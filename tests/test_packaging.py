@@ -16,7 +16,8 @@ from pipeline.words.extras import need_extra
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {"train": ("train",), "pipeline/models/convert_detoxify.py": ("detoxify",),
-          "pipeline/models/toxicity.py": ("detoxify",),
+          "pipeline/models/toxicity_detoxify.py": ("detoxify",),
+          "train/toxicity/origin.py": ("fit-toxicity",),
           "pipeline/table/s3.py": ("s3",)}  # fmt: skip
 """Files, by the start of their path, that may import what an extra installs."""
 

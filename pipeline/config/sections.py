@@ -108,7 +108,7 @@ class CaptionsConfig(Section):
     """Measurements on the caption alone; they cost microseconds and come before any fetching."""
 
     toxicity: ToxicityConfig | None = Field(
-        ToxicityConfig(), description="Toxicity model; null: no column `toxicity`."
+        ToxicityConfig(), description="Toxicity model; null: none of its columns."
     )
     language: bool = Field(
         True,

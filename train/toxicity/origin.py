@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.words.errors import InputError
+from pipeline.words.extras import need_extra
 
 VOCABULARY = 20_000
 WINDOW = 100
@@ -45,10 +46,9 @@ class Origin:
 
     def __init__(self, wheel: Path) -> None:
         """InputError if the file is not tox-block's wheel, or h5py is not installed."""
-        try:
-            import h5py
-        except ImportError:
-            raise InputError("--origin: reading it needs h5py; pip install h5py") from None
+        need_extra("--origin", "fit-toxicity", "h5py")
+        import h5py
+
         if not zipfile.is_zipfile(wheel):
             raise InputError(
                 f"--origin: {wheel} is no wheel; `pip download --no-deps tox-block==0.1.2` gets it"
