@@ -23,7 +23,7 @@ from pipeline.table.columns import Column
 
 
 class FacesConfig(MeasureConfig):
-    """Faces by CenterFace, whose weights are part of winnow (MIT); 13 pictures a second of one core.
+    """Faces by CenterFace, whose weights are part of winnow (MIT): 13 pictures a second a core.
 
     It sees the stored picture, so small faces are found only if `download.image_size` leaves them
     about 12 pixels or more: docs/quality.md says how many are found. Rules: `faces > 0`,
