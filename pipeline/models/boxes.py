@@ -46,10 +46,10 @@ def best_boxes(
     order = np.flatnonzero(((cut[:, 2:] - cut[:, :2]) > 0).all(axis=1))
     cut, scores, classes = cut[order], scores[order], classes[order]
     corners = np.concatenate([cut[:, :2], cut[:, 2:] - cut[:, :2]], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(
+    found = cv2.dnn.NMSBoxesBatched(
         corners.tolist(), scores.tolist(), classes.tolist(), 0.0, overlap
     )
-    kept = np.asarray(kept, np.int64).reshape(-1)
+    kept = np.asarray(found, np.int64).reshape(-1)
     kept = kept[np.argsort(-scores[kept], kind="stable")][:most]
     return Boxes(cut[kept], scores[kept], classes[kept])
 

@@ -106,11 +106,11 @@ def sharpness(picture: Input, edges: Floats) -> float:
     place = np.rint(edges * np.tile(picture.share, 2) * SIDE).astype(int)
     left, top, right, bottom = np.maximum(place, 0)
     face = picture.square[top : max(bottom, top + 1), left : max(right, left + 1)]
-    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey: Floats = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)
     way = cv2.INTER_AREA if max(grey.shape) > _FACE else cv2.INTER_LINEAR
-    grey = cv2.resize(grey, (_FACE, _FACE), interpolation=way)
-    variance = float(grey.var())
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var()) / variance if variance > 1 else 0.0
+    even = cv2.resize(grey, (_FACE, _FACE), interpolation=way)
+    variance = float(even.var())
+    return float(cv2.Laplacian(even, cv2.CV_32F).var()) / variance if variance > 1 else 0.0
 
 
 @functools.lru_cache(maxsize=2)

@@ -164,8 +164,9 @@ def sharper(data: Path) -> str:
         pairs = np.subtract.outer(np.array(own), np.array(values))
         auc = float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
         lower = sum(b < a for a, b in zip(own, values, strict=True))
-        rows.append([f"{100 * share:.0f} % of the face's width", f"{np.median(own):.2f}",
-                     f"{np.median(values):.2f}", percent(lower, len(own)), f"{auc:.3f}"])  # fmt: skip
+        medians = [f"{np.median(own):.2f}", f"{np.median(values):.2f}"]
+        first = f"{100 * share:.0f} % of the face's width"
+        rows.append([first, *medians, percent(lower, len(own)), f"{auc:.3f}"])
     head = ["Gaussian blur, σ", "median before", "median after", "lower than before", "AUC"]
     return table(head, rows)
 

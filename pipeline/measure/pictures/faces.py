@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.sections import MeasureConfig
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.boxes import BOX, covered
 from pipeline.models.faces import (
@@ -19,6 +20,15 @@ from pipeline.models.faces import (
     sharpness,
 )
 from pipeline.table.columns import Column
+
+
+class FacesConfig(MeasureConfig):
+    """Faces by CenterFace, whose weights are part of winnow (MIT): 13 pictures a second a core.
+
+    It sees the stored picture, so small faces are found only if `download.image_size` leaves them
+    about 12 pixels or more: docs/quality.md says how many are found. Rules: `faces > 0`,
+    `face_share > 0.3`; blur at export: `export.blur_faces`.
+    """
 
 
 class FacesSession:
@@ -52,15 +62,12 @@ def _sharpness(picture: Input, edges: npt.NDArray[np.float32]) -> float | None:
 
 
 class FacesStage(PictureStage):
-    """Faces by CenterFace, whose weights are part of winnow (MIT).
-
-    It sees the stored picture, so small faces are found only if `download.image_size` leaves them
-    about 10 pixels or more; docs/quality.md says how many are found.
-    """
+    """`face_boxes`, and what follows from them."""
 
     name = "faces"
     rank = 22
     step = "Picture content rules"
+    Config = FacesConfig
     packages = ("onnxruntime",)
 
     @property

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.config.sections import MeasureConfig
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.boxes import BOX
 from pipeline.models.faces import Input
@@ -21,6 +22,15 @@ from pipeline.models.nudenet import (
 from pipeline.table.columns import Column
 
 LABELLED = pa.struct([*BOX, pa.field("label", pa.string())])
+
+
+class NudeNetConfig(MeasureConfig):
+    """Exposed and covered parts of bodies, and faces, by NudeNet.
+
+    Needs `pip install 'winnow-curation[nudenet]'`. The package and its weights are AGPL-3.0 (its
+    metadata says MIT, its licence file AGPL-3.0), and so no part of what winnow installs by
+    default. Rule: `nudenet_exposed > 0.5`.
+    """
 
 
 class NudeNetSession:
@@ -45,15 +55,12 @@ class NudeNetSession:
 
 
 class NudeNetStage(PictureStage):
-    """Exposed and covered parts of bodies, and faces, by NudeNet.
-
-    Needs `pip install 'winnow-curation[nudenet]'`. The package and its weights are AGPL-3.0, and so
-    no part of what winnow installs by default.
-    """
+    """`nudenet_boxes`, and the highest score of an exposed part."""
 
     name = "nudenet"
     rank = 23
     step = "Picture content rules"
+    Config = NudeNetConfig
     packages = ("onnxruntime",)
 
     @property
