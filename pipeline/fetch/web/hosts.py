@@ -67,6 +67,8 @@ class _Host:
     recent_at: float = 0.0
     cooldown_until: float = 0.0
     paused_until: float = 0.0
+    pause: float = 0.0
+    """Seconds that the host last asked to wait."""
     reason: str = ""
     """Of the last failure, with its detail."""
     detail: str = ""
@@ -124,11 +126,17 @@ class LocalHostLimiter:
             self._evict(now)
             if state.cooldown_until > now:
                 left = state.cooldown_until - now
-                rest = f"left alone after {own.host_failures} failures in a row"
-                return Permit(left, "host_failing", f"{rest}, last {state.reason}: {state.detail}")
+                # Not what is left of the time: the same answers give the same messages.
+                rest = (
+                    f"left alone for {own.host_cooldown:.0f} s after {own.host_failures} failures"
+                )
+                return Permit(
+                    left, "host_failing", f"{rest} in a row, last {state.reason}: {state.detail}"
+                )
             if state.paused_until > now:
                 left = state.paused_until - now
-                return Permit(left, state.reason, "the host asked to wait")
+                asked = f"the host asked to wait {state.pause:.0f} s"
+                return Permit(left, state.reason, asked)
             if state.connections.total() >= own.per_host:
                 return Permit(_LONGEST_WAIT)
             if state.next_start > now:
@@ -156,6 +164,7 @@ class LocalHostLimiter:
                 state.failures = 0
                 state.recent += 1
             if pause > 0:
+                state.pause = min(pause, MAX_PAUSE)
                 state.paused_until = max(state.paused_until, now + min(pause, MAX_PAUSE))
             # The slowest requests of a shard end last, so a large host that mostly answers has
             # consecutive failures too: they must also outnumber its recent successes.
