@@ -186,7 +186,7 @@ def bring_up_to_date(
         driver = Driver(plan, products, reporter, opening, statuses)
         stack.enter_context(contextlib.closing(driver))
         driver.again = measure or {}
-        stack.enter_context(watching(say, config.stall_timeout, driver.left))
+        stack.enter_context(watching(say, config.stall_timeout, driver.tasks.left))
         wanted = [p for p in products if asked or not isinstance(p, Single) or p.follows]
         if not more and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
@@ -231,7 +231,7 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
         opening = functools.partial(open_executor, job.cluster, say=reporter.say)
         with contextlib.closing(Driver(plan, [product], reporter, opening, statuses)) as driver:
             statuses.pop(product.name, None)
-            with watching(reporter.say, job.cluster.stall_timeout, driver.left):
+            with watching(reporter.say, job.cluster.stall_timeout, driver.tasks.left):
                 driver.make([product])
             state = run.state
             state["products"][product.name] = _noted(product, driver)
