@@ -13,7 +13,7 @@ from pipeline.engine.damage import find_damage
 from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
 from pipeline.engine.marks import Mark, left_in, run_marked
 from pipeline.engine.plan import Plan
-from pipeline.engine.product import Keys, Status
+from pipeline.engine.product import Keys, Status, what_is_left
 from pipeline.engine.remedies import for_memory
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
@@ -255,6 +255,10 @@ class Dispatcher:
             self.reporter.say(f"{self._name(call.task)} {why}; it is run again by itself")
         self._suspects.append(replace(call, alone=call.alone + 1))
         self._log.write(event="suspect", stages=call.task.names, shard=call.task.key)
+
+    def left(self) -> str:
+        """What is not up to date yet, in words."""
+        return what_is_left(self.keys, self.statuses)
 
     def forget_marks(self) -> None:
         """At the end of a run: of what an earlier one died, without tasks that died again."""

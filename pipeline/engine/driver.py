@@ -15,7 +15,7 @@ from pipeline.engine.dispatch import Dispatcher, PendingTask
 from pipeline.engine.executors.base import Executor
 from pipeline.engine.merging import tell_prepared
 from pipeline.engine.plan import SHARD_FILE, Node, Plan, current_whole, merge_of
-from pipeline.engine.product import Product, Status, what_is_left
+from pipeline.engine.product import Product, Status
 from pipeline.measure.stage import PictureStage
 from pipeline.table.freshness import INGEST, Expected
 from pipeline.table.run import ShardIndex
@@ -63,10 +63,6 @@ class Driver:
         index = self.plan.run.index
         assert index is not None
         return index
-
-    def left(self) -> str:
-        """What is not up to date yet, in words."""
-        return what_is_left(self.tasks.keys, self.statuses)
 
     @property
     def shards(self) -> list[int]:

@@ -190,7 +190,7 @@ def bring_up_to_date(
         dear = {p.name for p in products if isinstance(p, Single) and not p.follows}
         left_out = dear - (dear if asked is True else set(asked or ()))
         wanted = [product for product in products if product.name not in left_out]
-        stack.enter_context(watching(say, config.stall_timeout, driver.left))
+        stack.enter_context(watching(say, config.stall_timeout, driver.tasks.left))
         if not more and all(statuses[product.name].current for product in wanted):
             say("everything is up to date; nothing to do")
             save_recipes(plan)  # without them readers take no part for up to date
@@ -234,7 +234,7 @@ def make_single(job: Job, run: Run, product: Single, reporter: Reporter) -> None
         opening = functools.partial(open_executor, job.cluster, say=reporter.say)
         with contextlib.closing(Driver(plan, [product], reporter, opening, statuses)) as driver:
             statuses.pop(product.name, None)
-            with watching(reporter.say, job.cluster.stall_timeout, driver.left):
+            with watching(reporter.say, job.cluster.stall_timeout, driver.tasks.left):
                 driver.make([product])
             state = run.state
             state["products"][product.name] = _noted(product, driver)
