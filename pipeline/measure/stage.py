@@ -143,10 +143,7 @@ class Stage(ABC):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose version is part of the fingerprint, as it can change the results.
-
-        A stage whose packages do not depend on its settings sets a class attribute.
-        """
+        """Distributions whose version is part of the fingerprint; may be a class attribute."""
         return ()
 
     def models(self) -> dict[str, str]:
@@ -157,7 +154,7 @@ class Stage(ABC):
         """Before any work: InputError if a model, file or setting cannot be used."""
 
     def limits(self) -> tuple[str, ...]:
-        """One line each on what judges and what it cannot tell; `plan` and the report show them."""
+        """Sentences on what judges and what it cannot tell, for `plan`, the report and the card."""
         return ()
 
     def notice(self) -> str | None:
