@@ -7,9 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Section, tuning
+from pipeline.config.captions import CaptionsConfig
 from pipeline.config.download import DownloadConfig
 from pipeline.config.sections import (
-    CaptionsConfig,
     ClusterConfig,
     Columns,
     DedupConfig,

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.sections import ToxicityConfig
+from pipeline.config.captions import ToxicityConfig
 from pipeline.models import toxicity_network
 from pipeline.models.packaged import packaged_digest
 from pipeline.models.toxicity_detoxify import (

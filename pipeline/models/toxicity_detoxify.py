@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.sections import ToxicityConfig
+from pipeline.config.captions import ToxicityConfig
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra

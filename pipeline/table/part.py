@@ -29,8 +29,7 @@ from pipeline.words.heartbeat import beat
 
 ASIDE = ".next"
 """Suffix of the folder in which a new part is kept until all its files are written."""
-UNFINISHED = b'{"unfinished": true}'
-"""In place of a sidecar: its part is being written."""
+UNFINISHED = b'{"unfinished": true}'  # in place of a sidecar: its part is being written
 READERS = 16
 """Sidecars that are read at once from an object store."""
 PATCHES_KEPT = 16
@@ -211,8 +210,8 @@ def commit(
         data.write(f"{name}.json", sidecar.encode())
         settle(folder, name)
         return sidecar
-    record, encoded = f"{name}.json", sidecar.encode()
-    folder.write(record, encoded)
+    record = f"{name}.json"
+    folder.write(record, encoded := sidecar.encode())
     if not folder.is_local:
         note_record(sidecar.digest, folder.path(record), folder.version(record), encoded)
     return sidecar

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planned_run import pairs
 
-from pipeline.config.sections import CaptionsConfig
+from pipeline.config.captions import CaptionsConfig
 from pipeline.measure.captions.captions import MEASURED
 from pipeline.words.errors import InputError
 from pipeline.words.personal.emails import find_emails

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.config.sections import ToxicityConfig
+from pipeline.config.captions import ToxicityConfig
 from pipeline.models import convert_detoxify
 from pipeline.models.toxicity import (
     check_toxicity,

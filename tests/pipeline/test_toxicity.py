@@ -9,7 +9,7 @@ import pytest
 from planned_run import make_job, pairs
 from rich.console import Console
 
-from pipeline.config.sections import ToxicityConfig
+from pipeline.config.captions import ToxicityConfig
 from pipeline.inspect.preview import preview, render
 from pipeline.measure.captions.toxicity import HATE, ToxicityStage
 from pipeline.models import toxicity_network

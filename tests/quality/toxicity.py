@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config.sections import ToxicityConfig
+from pipeline.config.captions import ToxicityConfig
 from pipeline.measure.captions.toxicity import LINE
 from pipeline.models.toxicity import load_toxicity
 from tests.quality.scores import Confusion, Z, table, wilson

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.captions import ToxicityConfig
 from pipeline.config.job import Job, Rule
-from pipeline.config.sections import ToxicityConfig
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.models.toxicity import (
     check_toxicity,
