@@ -27,7 +27,7 @@ class PixelsSession:
 
     def prepare(self, rgb: measures.RGB) -> dict[str, float | None]:
         small = measures.scaled(rgb)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        grey: Any = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         margins = measures.margins(small)
         return {
             "blur": measures.blur(measures.inside(grey, margins)),
