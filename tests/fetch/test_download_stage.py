@@ -116,6 +116,7 @@ def test_every_row_is_accounted_for_in_order(serve, run_stage, config):
         "declared": dict.fromkeys(
             ("optout_metadata", "ai_generated_declared", "license_declared", "creator"), 0
         ),
+        "warned": {},
     }
     tar = members(output)
     assert list(tar) == [
