@@ -287,10 +287,10 @@ class Dispatcher:
         keys = self.keys[task.names[0]]
         if keys == "shards" and (damage := find_damage(self.plan.run, [task.key])) is not None:
             text = f"{damage} ({text})"
-        stage = " ".join(["+".join(task.names), *task.step.split()])
+        stage = "+".join(task.names)
         self.lost[keys].add(task.key)
         self.quarantined.append({"stage": stage, "shard": task.key, "error": text})
         lines = traceback.format_exception(type(error), error, answer.trace)
         self._log.write(event="failed", stages=task.names, shard=task.key, error=lines)
-        one = keys.removesuffix("s")
-        self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}: {text}")
+        one, step = keys.removesuffix("s"), f" {task.step}" if task.step else ""
+        self.reporter.say(f"{one} {task.key:05d} is quarantined at {stage}{step}: {text}")

@@ -61,7 +61,9 @@ class Mark:
 
 
 def left_in(folder: Folder) -> list[Mark]:
-    """The marks of earlier runs."""
+    """The marks of earlier runs; none on an object store."""
+    if not folder.is_local:
+        return []
     found, place = [], folder.sub(FOLDER)
     for name in place.names():
         with contextlib.suppress(ValueError, TypeError, KeyError, FileNotFoundError):
@@ -74,8 +76,14 @@ def run_marked(
     run_url: str, plan_digest: str, mark: Mark, name: str, work: Callable[..., TimedResult],
     *args: Any,
 ) -> TimedResult:  # fmt: skip
-    """Run a task in this process, with its mark in the run folder; `name` is for messages."""
+    """Run a task in this process, with its mark in the run folder; `name` is for messages.
+
+    On an object store, where a mark would be two more requests a task, none is left.
+    """
     folder = Run(run_url).folder
+    if not folder.is_local:
+        with doing(name):
+            return work(run_url, plan_digest, *args)
     has_hung = replace(mark, has_hung=True)
     with (
         mark.left_by_a_death(folder),

@@ -105,7 +105,7 @@ def render(answer: Mapping[str, Any]) -> Group:
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
     notices = [Text(f"\n{said}", style="yellow") for said in answer["notices"]]
-    limits = [Text(f"\n{line}", style="dim") for line in answer["limits"]]
+    limits = [Text("\n" + "\n".join(answer["limits"]), style="dim")] if answer["limits"] else []
     return Group(*lists, head, table, *notices, *_space(answer["space"]), *limits)
 
 

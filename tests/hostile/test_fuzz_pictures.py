@@ -92,7 +92,8 @@ def test_headers_and_metadata_of_anything_are_read_or_refused(data):
             continue
         assert 1 <= metadata.orientation <= 8
         assert len(metadata.profile or b"") <= CAP
-        assert len(metadata.bare) <= len(data)
+        # A PNG gets the signature and the end that it lacks.
+        assert len(metadata.bare) <= len(data) + 20
 
     assert time.monotonic() - started < 0.5
 

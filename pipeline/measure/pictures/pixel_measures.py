@@ -6,7 +6,6 @@ has the same values whatever size it is stored in.
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +34,8 @@ class Margins(NamedTuple):
 
 def scaled(rgb: RGB) -> RGB:
     """The picture with no side above 256 pixels; smaller ones as they are."""
+    import cv2
+
     height, width = rgb.shape[:2]
     factor = SIDE / max(height, width)
     if factor >= 1:
@@ -50,6 +51,8 @@ def blur(grey: Grey) -> float | None:
     The perceptual blur metric of Crété-Roffet et al., 2007 (hal-00232709), which does not depend on
     contrast: the greater of both directions. None for a picture without steps of 1 level a pixel.
     """
+    import cv2
+
     if min(grey.shape) < _LEAST_SIDE:
         return None
     levels, found = grey.astype(np.float32), []
@@ -66,6 +69,8 @@ def blur(grey: Grey) -> float | None:
 
 def flat_share(grey: Grey) -> float:
     """The share of pixels around which 5×5 pixels differ by at most 12 levels."""
+    import cv2
+
     window = np.ones((5, 5), np.uint8)
     spread = cv2.subtract(cv2.dilate(grey, window), cv2.erode(grey, window))
     return float((spread <= _NOISE).mean())
@@ -73,6 +78,8 @@ def flat_share(grey: Grey) -> float:
 
 def one_colour_share(rgb: RGB) -> float:
     """The share of pixels within 12 levels of the commonest colour, in each channel."""
+    import cv2
+
     counts = cv2.calcHist([rgb], [0, 1, 2], None, [16, 16, 16], [0, 256] * 3)
     low = 16 * np.asarray(np.unravel_index(int(counts.argmax()), counts.shape), np.float64)
     colour = np.asarray(cv2.mean(rgb, cv2.inRange(rgb, low, low + 15))[:3])
@@ -114,6 +121,8 @@ def text_share(grey: Grey) -> float:
     text (25×9) 12 to 65 % are strokes of one polarity, a quarter or more is plain ground, and the
     ground's levels have a standard deviation below 12.
     """
+    import cv2
+
     window = np.ones((7, 7), np.uint8)
     found: Any = np.zeros(grey.shape, np.uint8)
     for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN):
@@ -133,17 +142,23 @@ def text_share(grey: Grey) -> float:
 
 def _share_around(mask: Any) -> Any:
     """The share of set pixels (255) around each, in 255ths: uint8 (height, width) of the same."""
+    import cv2
+
     return cv2.blur(mask, _AROUND)
 
 
 def _near(rgb: RGB, colour: npt.NDArray[np.floating[Any]]) -> Grey:
     """255 where every channel is within 12 levels of the colour, else 0."""
+    import cv2
+
     return np.asarray(cv2.inRange(rgb, colour - _NOISE, colour + _NOISE), np.uint8)
 
 
 def _lines(rgb: RGB, axis: int, last: bool) -> int:
     """How many rows (axis 0) or columns (1), from the first or the last, have the colour of that
     one."""
+    import cv2
+
     edge = np.ascontiguousarray(rgb.take([-1 if last else 0], axis))
     colour = np.sort(edge.reshape(-1, 3), axis=0)[edge.size // 6].astype(np.float64)
     if cv2.countNonZero(_near(edge, colour)) < 0.98 * edge.size / 3:

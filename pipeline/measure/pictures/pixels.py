@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import pyarrow as pa
 
 from pipeline.config.job import Rule
@@ -26,6 +25,8 @@ class PixelsSession:
     """Measures a picture where it is decoded."""
 
     def prepare(self, rgb: measures.RGB) -> dict[str, float | None]:
+        import cv2
+
         small = measures.scaled(rgb)
         grey: Any = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         margins = measures.margins(small)
