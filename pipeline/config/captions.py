@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.config.base import Section, tuning
-from pipeline.words.personal.phones import REGIONS
+from pipeline.words.personal.regions import REGIONS
 
 
 class ToxicityConfig(Section):

@@ -3,7 +3,6 @@
 The words are only ever counted: no message or part holds them.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from pipeline.words.errors import InputError
 from pipeline.words.folding import words
 
 Phrase = tuple[str, ...]
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
@@ -45,43 +43,6 @@ def read_lines(path: str, key: str) -> list[str]:
 
 def _line(data: bytes, place: int) -> int:
     return data[:place].count(b"\n") + 1
-
-
-def names_of(paths: str | Sequence[str] | Mapping[str, str], key: str) -> dict[str, str]:
-    """The lists by their names: given, or from the names of their files; one path has none, "".
-
-    InputError if there is none, or if two would have the same name.
-    """
-    if isinstance(paths, str):
-        return {"": paths}
-    if not paths:
-        raise InputError(f"{key} names no list; name one, or remove the key")
-    named = (
-        paths.items() if isinstance(paths, Mapping) else ((_name_of(path), path) for path in paths)
-    )
-    found: dict[str, str] = {}
-    for name, path in named:
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"{key}: `{name[:80]}` is no name for a list: small letters a to z, digits and _"
-            )
-        if name == "hits":
-            raise InputError(
-                f"{key}: `hits` is the name of all lists together; name {path} otherwise"
-            )
-        if name in found:
-            raise InputError(
-                f"{key}: {found[name]} and {path} would both be called `{name}`; "
-                "write a mapping of names to paths"
-            )
-        found[name] = path
-    return found
-
-
-def _name_of(path: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_") or "list"
-    name = name[:36]
-    return name if name[0].isalpha() else f"list_{name}"
 
 
 class WordLists:

@@ -8,6 +8,7 @@ import pytest
 
 HEAVY = (
     "torch", "dask", "distributed", "scipy", "sklearn", "img2dataset", "pandas", "faiss", "cv2",
+    "phonenumbers", "validators", "regex",
 )  # fmt: skip
 COMMAND = f"""
 import sys

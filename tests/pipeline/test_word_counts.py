@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.job import Job
-from pipeline.measure.captions.words import count_words
 from pipeline.measure.registry import default_rules
 from pipeline.table.sql import evaluate
+from pipeline.words.word_count import count_words
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from planned_run import pairs
 
+from pipeline.measure.captions.vocabulary import names_of
 from pipeline.words.errors import InputError
 from pipeline.words.folding import words
-from pipeline.words.wordlists import WordLists, names_of
+from pipeline.words.wordlists import WordLists
 from tests.quality.wordlists import CASES
 
 KEY = "captions.vocabulary"

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.measure.captions.words import count_words
 from pipeline.models.language import Identified, identify_languages
+from pipeline.words.word_count import count_words
 from tests.quality.scores import Confusion, table
 
 OFFLINE = "language, own captions"

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
-from pipeline.measure.captions.words import count_words
 from pipeline.measure.stage import Output, TableStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import Rows, ShardData
@@ -86,6 +85,8 @@ class CaptionsStage(CaptionStage):
         )
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
+        from pipeline.words.word_count import count_words
+
         return {
             "caption_chars": [len(caption) for caption in captions],
             "caption_words": [count_words(caption) for caption in captions],

@@ -9,8 +9,7 @@ from pipeline.config.job import Job, Rule
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.table.columns import Column
 from pipeline.words.errors import InputError
-from pipeline.words.personal.find import KINDS, count_personal
-from pipeline.words.personal.phones import REGIONS, nearest_region
+from pipeline.words.personal.regions import REGIONS, nearest_region
 
 _FOUND = {
     "email": "E-mail addresses found.",
@@ -35,17 +34,16 @@ class PIIStage(CaptionStage):
 
     def default_rules(self) -> tuple[Rule, ...]:
         """Any personal data."""
-        return (Rule(reason="pii", when=" or ".join(f"pii_{kind} > 0" for kind in KINDS)),)
+        return (Rule(reason="pii", when=" or ".join(f"pii_{kind} > 0" for kind in _FOUND)),)
 
     @property
     def writes(self) -> tuple[Column, ...]:
-        return tuple(Column(f"pii_{kind}", pa.int32(), _FOUND[kind]) for kind in KINDS)
+        return tuple(Column(f"pii_{kind}", pa.int32(), text) for kind, text in _FOUND.items())
 
     @property
     def _regions(self) -> tuple[str, ...]:
         """The job's regions, in the order in which they are tried."""
-        named = self.job.captions.phone_regions
-        return REGIONS if named is None else tuple(dict.fromkeys(r.upper() for r in named))
+        return tuple(dict.fromkeys(region.upper() for region in self.job.captions.phone_regions))
 
     def settings(self) -> dict[str, Any]:
         settings = super().settings()
@@ -54,6 +52,8 @@ class PIIStage(CaptionStage):
         return settings
 
     def check(self) -> None:
+        if self._regions == REGIONS:
+            return
         for region in self._regions:
             if (near := nearest_region(region)) != region:
                 raise InputError(
@@ -62,5 +62,7 @@ class PIIStage(CaptionStage):
                 )
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
+        from pipeline.words.personal.find import count_personal
+
         found = [count_personal(caption, self._regions) for caption in captions]
-        return {f"pii_{kind}": [counts[kind] for counts in found] for kind in KINDS}
+        return {f"pii_{kind}": [counts[kind] for counts in found] for kind in _FOUND}

@@ -1,9 +1,10 @@
 """Counts words of the user's word lists in the caption."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -11,9 +12,13 @@ from pipeline.config.job import Job, Rule
 from pipeline.measure.captions.captions import CaptionStage
 from pipeline.table.columns import Column
 from pipeline.table.part import file_digest
-from pipeline.words.wordlists import WordLists, names_of
+from pipeline.words.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.words.wordlists import WordLists
 
 KEY = "captions.vocabulary"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 
 class VocabularyStage(CaptionStage):
@@ -53,7 +58,7 @@ class VocabularyStage(CaptionStage):
         return {"vocabulary": digests.get("", digests)}
 
     def check(self) -> None:
-        WordLists(self._lists, KEY)
+        _read(self._lists)
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
         lists = self._lists
@@ -67,6 +72,50 @@ class VocabularyStage(CaptionStage):
 
 
 @lru_cache(maxsize=2)
-def _loaded(lists: tuple[tuple[str, str], ...], digests: tuple[str, ...]) -> WordLists:
+def _loaded(lists: tuple[tuple[str, str], ...], digests: tuple[str, ...]) -> "WordLists":
     """Read once in a process; `digests` because files change."""
-    return WordLists(dict(lists), KEY)
+    return _read(dict(lists))
+
+
+def _read(lists: Mapping[str, str]) -> "WordLists":
+    # A job without lists need not wait for what folds words.
+    from pipeline.words.wordlists import WordLists
+
+    return WordLists(lists, KEY)
+
+
+def names_of(paths: str | Sequence[str] | Mapping[str, str], key: str) -> dict[str, str]:
+    """The lists by their names: given, or from the names of their files; one path has none, "".
+
+    InputError if there is none, or if two would have the same name.
+    """
+    if isinstance(paths, str):
+        return {"": paths}
+    if not paths:
+        raise InputError(f"{key} names no list; name one, or remove the key")
+    named = (
+        paths.items() if isinstance(paths, Mapping) else ((_name_of(path), path) for path in paths)
+    )
+    found: dict[str, str] = {}
+    for name, path in named:
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{key}: `{name[:80]}` is no name for a list: small letters a to z, digits and _"
+            )
+        if name == "hits":
+            raise InputError(
+                f"{key}: `hits` is the name of all lists together; name {path} otherwise"
+            )
+        if name in found:
+            raise InputError(
+                f"{key}: {found[name]} and {path} would both be called `{name}`; "
+                "write a mapping of names to paths"
+            )
+        found[name] = path
+    return found
+
+
+def _name_of(path: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "_", Path(path).stem.lower()).strip("_") or "list"
+    name = name[:36]
+    return name if name[0].isalpha() else f"list_{name}"

@@ -7,8 +7,6 @@ Not addresses: handles (`@jane.doe`, Mastodon's `@jane@host.example`), names of 
 import re
 from functools import lru_cache
 
-from validators import domain as is_domain
-
 Span = tuple[int, int]
 
 _LOCAL = r"(?:\"[^\"@\n]{1,62}\"|[\w.+%'’~-]{1,64})"
@@ -129,6 +127,8 @@ def is_top_level(name: str) -> bool:
         name = name.encode("idna").decode("ascii")
     except UnicodeError:
         return False
+    from validators import domain as is_domain
+
     return is_domain(f"a.{name}", consider_tld=True) is True
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from pipeline.words.personal.accounts import find_cards, find_ibans
 from pipeline.words.personal.emails import find_emails
-from pipeline.words.personal.phones import REGIONS, find_phones, plausible
+from pipeline.words.personal.phones import find_phones, plausible
+from pipeline.words.personal.regions import REGIONS
 
 Span = tuple[int, int]
 

@@ -1,6 +1,5 @@
 """Telephone numbers: which digits can be one, and which are one by a country's numbering plan."""
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -8,17 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipeline.words.personal.accounts import is_barcode
+from pipeline.words.personal.regions import REGIONS
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneNumberMatch
 
 Span = tuple[int, int]
-
-REGIONS = (
-    "US", "GB", "DE", "FR", "ES", "IT", "NL", "BE", "CH", "AT", "SE", "PL", "AU", "IN", "JP", "BR",
-    "RU", "CN",
-)  # fmt: skip
-"""Regions whose numbers count without a country code, unless a job names others."""
 
 _GAP = "[ \u00a0\u2009.\\-\u2010-\u2015−/()（）·]"
 _RUN = re.compile(rf"(?:[+＋]{_GAP}?|\()?\(?\d(?:{_GAP}{{0,3}}\d){{6,24}}")
@@ -168,14 +162,3 @@ def _by_plan(run: str, regions: tuple[str, ...]) -> tuple[Span, ...]:
 
 def _spans(matches: Iterable["PhoneNumberMatch"]) -> tuple[Span, ...]:
     return tuple((match.start, match.end) for match in matches)
-
-
-def nearest_region(name: str) -> str:
-    """The region of this name, in capitals, if `phonenumbers` has its plan; else the nearest."""
-    from phonenumbers import SUPPORTED_REGIONS
-
-    name = name.upper()
-    name = {"UK": "GB", "EN": "GB", "EL": "GR", "USA": "US"}.get(name, name)
-    if name in SUPPORTED_REGIONS:
-        return name
-    return difflib.get_close_matches(name, sorted(SUPPORTED_REGIONS), n=1, cutoff=0)[0]
