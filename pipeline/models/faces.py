@@ -6,13 +6,12 @@ face is. Its authors' weights are MIT (`data/centerface/LICENSE`); they were tra
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.models.boxes import Boxes, Floats, best_boxes, letterbox
+from pipeline.models.boxes import Boxes, Floats, best_boxes
+from pipeline.models.detector import Detector, Input
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.threads import worker_threads
@@ -33,14 +32,6 @@ _FACE = 64
 """Side to which a face is brought before its sharpness is measured, pixels."""
 
 
-@dataclass(frozen=True)
-class Input:
-    """A prepared picture: uint8 (SIDE, SIDE, 3), and the share of the square that it takes."""
-
-    square: npt.NDArray[np.uint8]
-    share: Floats
-
-
 def check_faces() -> None:
     """InputError if the weights are missing."""
     if not WEIGHTS.is_file():
@@ -52,30 +43,15 @@ def faces_digest() -> str:
     return file_digest(WEIGHTS)
 
 
-class Faces:
-    """The detector; `prepare` may run on other threads than `find`."""
+class Faces(Detector):
+    """CenterFace."""
 
-    def __init__(self, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._network = onnxruntime.InferenceSession(
-            str(WEIGHTS), options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._network.get_inputs()[0].name
-
-    @staticmethod
-    def prepare(rgb: npt.NDArray[np.uint8]) -> Input:
-        """From decoded RGB (height, width, 3) of any size."""
-        return Input(*letterbox(rgb, SIDE))
+    side = SIDE
 
     def find(self, pictures: Sequence[Input]) -> list[Boxes]:
         """All boxes with a score of at least `LEAST`, for each picture."""
-        pixels = np.stack([one.square for one in pictures]).transpose(0, 3, 1, 2)
-        maps = self._network.run(
-            [HEATMAP, SIZES, OFFSETS], {self._input: pixels.astype(np.float32)}
-        )
+        names = [HEATMAP, SIZES, OFFSETS]
+        maps = self._network.run(names, {self._input: self._pixels(pictures)})
         return [
             _boxes(scores[0], sizes, offsets, one.share)
             for scores, sizes, offsets, one in zip(*maps, pictures, strict=True)
@@ -116,4 +92,4 @@ def sharpness(picture: Input, edges: Floats) -> float:
 @functools.lru_cache(maxsize=2)
 def load_faces(threads: int | None = None) -> Faces:
     """The detector, cached per process."""
-    return Faces(threads or worker_threads())
+    return Faces(WEIGHTS, threads or worker_threads())

@@ -9,10 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.models.boxes import Boxes, Floats, best_boxes, letterbox
-from pipeline.models.faces import Input
+from pipeline.models.boxes import Boxes, Floats, best_boxes
+from pipeline.models.detector import Detector, Input
 from pipeline.table.part import file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra
@@ -56,28 +55,15 @@ def nudenet_digest() -> str:
     return file_digest(_weights())
 
 
-class NudeNet:
-    """The detector; `prepare` may run on other threads than `find`."""
+class NudeNet(Detector):
+    """NudeNet 320n."""
 
-    def __init__(self, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._network = onnxruntime.InferenceSession(
-            str(_weights()), options, providers=["CPUExecutionProvider"]
-        )
-
-    @staticmethod
-    def prepare(rgb: npt.NDArray[np.uint8]) -> Input:
-        """From decoded RGB (height, width, 3) of any size."""
-        return Input(*letterbox(rgb, SIDE))
+    side = SIDE
 
     def find(self, pictures: Sequence[Input]) -> list[Boxes]:
         """All boxes with a score of at least `LEAST`, for each picture; `classes` are numbers of
         `CLASSES`."""
-        pixels = np.stack([one.square for one in pictures]).transpose(0, 3, 1, 2)
-        found = self._network.run(None, {"images": pixels.astype(np.float32) / 255})[0]
+        found = self._network.run(None, {self._input: self._pixels(pictures) / 255})[0]
         return [_boxes(one, picture.share) for one, picture in zip(found, pictures, strict=True)]
 
 
@@ -93,4 +79,4 @@ def _boxes(found: Floats, share: Floats) -> Boxes:
 @functools.lru_cache(maxsize=2)
 def load_nudenet(threads: int | None = None) -> NudeNet:
     """The detector, cached per process."""
-    return NudeNet(threads or worker_threads())
+    return NudeNet(_weights(), threads or worker_threads())

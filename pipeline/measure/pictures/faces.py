@@ -9,11 +9,11 @@ import pyarrow as pa
 from pipeline.config.sections import MeasureConfig
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.boxes import BOX, covered
+from pipeline.models.detector import Input
 from pipeline.models.faces import (
     LEAST,
     THRESHOLD,
     Faces,
-    Input,
     check_faces,
     faces_digest,
     load_faces,
@@ -35,10 +35,7 @@ class FacesSession:
     """The detector."""
 
     def __init__(self, detector: Faces) -> None:
-        self._detector = detector
-
-    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Input:
-        return self._detector.prepare(rgb)
+        self._detector, self.prepare = detector, detector.prepare
 
     def measure(self, items: list[Any], rows: pa.Table) -> Measured:
         columns: dict[str, list[Any]] = {

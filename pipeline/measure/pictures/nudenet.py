@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.sections import MeasureConfig
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.boxes import BOX
-from pipeline.models.faces import Input
 from pipeline.models.nudenet import (
     CLASSES,
     EXPOSED,
@@ -37,10 +34,7 @@ class NudeNetSession:
     """The detector."""
 
     def __init__(self, detector: NudeNet) -> None:
-        self._detector = detector
-
-    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Input:
-        return self._detector.prepare(rgb)
+        self._detector, self.prepare = detector, detector.prepare
 
     def measure(self, items: list[Any], rows: pa.Table) -> Measured:
         found = []
