@@ -28,7 +28,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Recorded:
     """A file and how it should be."""
 
     name: str
@@ -50,7 +50,7 @@ def lost_pictures(folder: Folder, tar: str, table: str) -> tuple[str, ...] | Non
     return tuple(stored["uid"].take(sorted(lost)).to_pylist())
 
 
-def compare(folder: Folder, file: Expected) -> tuple[int, Damage | None]:
+def compare(folder: Folder, file: Recorded) -> tuple[int, Damage | None]:
     def damage(what: str) -> Damage:
         return Damage(file.name, what, file.product, file.key, file.rows, file.record)
 

@@ -17,7 +17,7 @@ from pipeline.lifecycle.damaged import (
     MISSING,
     NO_RECORD,
     Damage,
-    Expected,
+    Recorded,
     compare,
     lost_pictures,
 )
@@ -63,7 +63,7 @@ def _find(run: Run, reporter: Reporter, export_only: bool) -> tuple[list[Damage]
         walk.singles()
     for name in run.folder.names("export"):
         walk.export(name)
-    files: dict[str, Expected] = {}
+    files: dict[str, Recorded] = {}
     for each in walk.expected:  # an export's statistics are named by their shard's record first
         files.setdefault(each.name, each)
     compared = {"files": len(files), "bytes": 0}
@@ -99,7 +99,7 @@ class _Walk:
         self._run, self._index = run, run.index
         self._products = _products(run)
         self.damaged: list[Damage] = []
-        self.expected: list[Expected] = []
+        self.expected: list[Recorded] = []
 
     def records(self) -> None:
         for name in RECORDS:
@@ -203,7 +203,7 @@ class _Walk:
             self._note(f"{records}/{own}", MISSING, "export", number, shard["rows"])
             for file, sum_ in ((shard["tar"], "sha256"), (shard["parquet"], "parquet_sha256")):
                 self.expected.append(
-                    Expected(f"{path}/{file}", None, shard[sum_], "export", number, shard["rows"],
+                    Recorded(f"{path}/{file}", None, shard[sum_], "export", number, shard["rows"],
                           record)
                 )  # fmt: skip
 
@@ -238,7 +238,7 @@ class _Walk:
         """Have the files of a sidecar compared."""
         for file, sum_ in sidecar.digests.items():
             name, size = f"{path}/{file}" if path else file, sidecar.files.get(file)
-            self.expected.append(Expected(name, size, sum_, product, key, sidecar.rows, record))
+            self.expected.append(Recorded(name, size, sum_, product, key, sidecar.rows, record))
 
 
 def _record_of(file: str) -> str:

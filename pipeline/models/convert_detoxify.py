@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.words.errors import InputError
+from pipeline.words.script import run_script
 
 
 def convert(
@@ -71,14 +72,5 @@ def _load(model: str, checkpoint: Path | None) -> dict[str, Any]:
     return loaded
 
 
-def main() -> None:
-    """Entry point: InputError becomes one line and exit code 2."""
-    try:
-        typer.run(convert)
-    except InputError as error:
-        print(f"convert_detoxify: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_script("convert_detoxify", convert)

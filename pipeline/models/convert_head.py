@@ -28,6 +28,7 @@ import typer
 
 from pipeline.models.published_heads import Head, read_head
 from pipeline.words.errors import InputError
+from pipeline.words.script import run_script
 
 
 def convert(
@@ -84,14 +85,5 @@ def _entry(out: Path, head: Head) -> str:
     return "- {" + ", ".join(f"{name}: {value}" for name, value in keys.items()) + "}"
 
 
-def main() -> None:
-    """Entry point: InputError becomes one line and exit code 2."""
-    try:
-        typer.run(convert)
-    except InputError as error:
-        print(f"convert_head: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_script("convert_head", convert)

@@ -2,11 +2,10 @@
 
 import re
 import tempfile
-import time
 from pathlib import Path
 
 from pipeline.words.wordlists import WordLists
-from tests.quality.scores import table
+from tests.quality.scores import least_time, table
 
 BLOCKS = ("word lists", "word lists speed")
 
@@ -118,13 +117,7 @@ def _speed(folder: Path) -> str:
     for name, captions in (("ASCII, 64 characters", plain), ("not ASCII, 48 characters", mixed)):
         cells = [name]
         for count in (old.count, new.count):
-            best = float("inf")
-            for _ in range(5):
-                start = time.process_time()
-                for caption in captions:
-                    count(caption)
-                best = min(best, time.process_time() - start)
-            cells.append(f"{len(captions) / best:,.0f}")
+            cells.append(f"{len(captions) / least_time(count, [captions] * 5):,.0f}")
         rows.append(cells)
     return table(("captions", "case alone, captions/s", "now, captions/s"), rows)
 

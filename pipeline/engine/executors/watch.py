@@ -18,13 +18,10 @@ from pipeline.engine.executors.base import Kind
 from pipeline.engine.executors.pulse import Pulse, ask
 from pipeline.words.changes import Changes
 from pipeline.words.errors import GOES_ON, ClusterLostError
+from pipeline.words.quiet import AGAIN, QUIET
 
 EVERY = 5.0
 """Seconds between two looks at the cluster."""
-QUIET = 45.0
-"""Seconds without any progress after which the user is told what is waited for."""
-AGAIN = 300.0
-"""Seconds after which the user is told again."""
 RESTART_TIMEOUT = 30.0
 """Seconds that a nanny gets to end its worker."""
 MOST_RESUMED = 2
