@@ -11,27 +11,31 @@ from test_sick_tasks import listed
 pytestmark = pytest.mark.slow
 
 
+def quarantined(lab, job, inline):
+    """Run a job that dies in one shard: its answer, that shard's entry, and the lines said."""
+    if inline:  # the command itself dies of it, once
+        assert lab.winnow("run", str(job)).returncode == -signal.SIGSEGV
+    ended = lab.winnow("run", str(job), "--json")
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr
+    told = json.loads(ended.stdout)
+    (lost,) = told["quarantined"]
+    return told, lost, ended.stderr.splitlines()
+
+
 @pytest.mark.parametrize("cluster", [{}, INLINE], ids=["dask", "inline"])
 @pytest.mark.parametrize("step", ["prepare", "share"])
 def test_a_shard_of_a_stage_over_all_shards(alone, sick, step, cluster):
     rows = listed(alone.site, 30)
     job = alone.job(rows, measure={"rank": {}}, cluster=cluster)
     sick.order(**{step: {rows[7]["caption"]: "SEGV"}})
-    if cluster:  # the command itself dies of it, once
-        assert alone.winnow("run", str(job)).returncode == -signal.SIGSEGV
 
-    ended = alone.winnow("run", str(job), "--json")
+    told, lost, lines = quarantined(alone, job, inline=bool(cluster))
 
-    assert ended.returncode == 3, ended.stderr
-    assert "Traceback" not in ended.stderr
-    told = json.loads(ended.stdout)
-    (lost,) = told["quarantined"]
     at = "rank prepare" if step == "prepare" else "rank"
     shard = lost["shard"]
     assert lost == {"stage": "rank", "shard": shard, "error": "died of signal 11 (SIGSEGV)"}
-    assert f"shard {shard:05d} is quarantined at {at}: died of signal 11 (SIGSEGV)" in (
-        ended.stderr.splitlines()
-    )
+    assert f"shard {shard:05d} is quarantined at {at}: died of signal 11 (SIGSEGV)" in lines
     counted = (told["ingested"], told["kept"] + told["dropped"], told["unfinished"])
     assert counted == (30, 20, 10)
     assert told["conserved"] is True
@@ -67,17 +71,10 @@ def test_a_shard_of_the_export(alone, tmp_path, monkeypatch, cluster):
     (site / "sitecustomize.py").write_text(DIES.format(caption=rows[7]["caption"]))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
     job = alone.job(rows, cluster=cluster, export={"shard_size": 10})
-    if cluster:
-        assert alone.winnow("run", str(job)).returncode == -signal.SIGSEGV
 
-    ended = alone.winnow("run", str(job), "--json")
+    told, lost, lines = quarantined(alone, job, inline=bool(cluster))
 
-    assert ended.returncode == 3, ended.stderr
-    assert "Traceback" not in ended.stderr
-    told = json.loads(ended.stdout)
-    (lost,) = told["quarantined"]
     assert (lost["stage"], lost["error"]) == ("export", "died of signal 11 (SIGSEGV)")
-    lines = ended.stderr.splitlines()
     line = f"export shard {lost['shard']:05d} is quarantined at export: {lost['error']}"
     assert line in lines
     assert "winnow: shards of the export are quarantined, so nothing is exported" in lines
