@@ -21,6 +21,7 @@ from train.checkpoint import keep_log, newest_checkpoint, save_checkpoint
 from train.data import Batch, batches, open_export
 from train.diffusion import add_noise, loss_weights, stratified_timesteps, target, weighted_loss
 from train.folder import base_digest
+from train.healing import LOG
 from train.model import Diffusion
 from train.origin import (
     NAMES,
@@ -83,7 +84,7 @@ def fit(
         average = {name: value.to(device) for name, value in state["average"].items()}
     for line in damaged:
         say(f"train: {line}; training goes on from step {start}")
-    keep_log(out / "log.jsonl", trajectory, start)
+    keep_log(out / LOG, trajectory, start)
 
     passes = config.gradient_accumulation_steps
     stream = batches(
@@ -128,7 +129,7 @@ def fit(
                 "img_per_s": round(pictures / (time.monotonic() - began), 2),
             }
             line = json.dumps({"step": done, **figures, "trajectory": trajectory})
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            with (out / LOG).open("a", encoding="utf-8") as log:
                 log.write(line + "\n")
             progress(done, config.max_train_steps, figures)
             losses, began = [], time.monotonic()

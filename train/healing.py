@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.training import TrainConfig
-from pipeline.table.checked import damaged_files, is_whole
+from pipeline.table.checked import CHANGED, MISSING, damaged_files, is_whole
 from pipeline.table.part import Sidecar, recorded
 from pipeline.table.run import Run
 from train.folder import read_json
-from train.states import CHANGED, MISSING, damaged_states
+from train.states import damaged_states
 
 TRAIN, CHECKPOINTS = "train", "train/checkpoints"
 LOG, MARKER, NOTES = "log.jsonl", "done.json", "training.json"

@@ -10,11 +10,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from pipeline.table.checked import CHANGED, CUT, MISSING
 from pipeline.table.part import file_digest
 from pipeline.table.sealed import seal, unseal
 
 RECORD = ".json"
-MISSING, CUT, CHANGED = "missing", "cut", "changed"
 
 
 def states(folder: Path) -> list[Path]:

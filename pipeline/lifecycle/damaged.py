@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from pipeline.engine.salvage import stored_rows, whole_pictures
+from pipeline.table.checked import CHANGED, CUT, MISSING
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import file_digest
 from pipeline.table.storage import Folder
 
-MISSING, CUT, CHANGED = "missing", "cut", "changed"
 NO_RECORD = "has no valid record"
 
 

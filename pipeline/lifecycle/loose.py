@@ -11,11 +11,12 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.lifecycle.damaged import CHANGED, CUT, MISSING
+from pipeline.table.checked import CHANGED, CUT, MISSING
 from pipeline.table.run import JOB_SUM, NOT_SETTINGS, Run
+from pipeline.table.runlog import NAME as LOG
 from pipeline.words.errors import DamagedError
 
-JOB, LOG = "job.yaml", "log.jsonl"
+JOB = "job.yaml"
 
 
 def unchecked(run: Run) -> list[str]:

@@ -12,9 +12,6 @@ from pipeline.engine.singles import registered
 from pipeline.export.finish import MANIFEST, OTHERS, Manifest
 from pipeline.ingest.restore import cut_shards, damaged_shards
 from pipeline.lifecycle.damaged import (
-    CHANGED,
-    CUT,
-    MISSING,
     NO_RECORD,
     Damage,
     Recorded,
@@ -22,6 +19,7 @@ from pipeline.lifecycle.damaged import (
     lost_pictures,
 )
 from pipeline.lifecycle.loose import LOOSE
+from pipeline.table.checked import CHANGED, CUT, MISSING
 from pipeline.table.part import UNFINISHED, Sidecar, digest_of, shard_name
 from pipeline.table.run import Run
 from pipeline.table.sealed import unseal

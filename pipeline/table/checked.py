@@ -20,6 +20,8 @@ from pipeline.table.storage import Folder
 from pipeline.words.errors import DamagedError
 from pipeline.words.threads import worker_threads
 
+MISSING, CUT, CHANGED = "missing", "cut", "changed"
+"""What may be wrong with a file that has a checksum."""
 _MOST = 100_000
 """Files whose digests are remembered; at 300 bytes each."""
 _known: dict[tuple[str, int, int, int, int], str] = {}
