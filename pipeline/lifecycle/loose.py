@@ -1,11 +1,10 @@
 """The run's `job.yaml` and `log.jsonl`: whether they are whole, and what can be made of them.
 
-`resolved.json` holds the checksum of `job.yaml`. The log grows line by line and has none: that its
-lines can be read is all that is known of it. Nothing else of a run is made from either.
+`resolved.json` holds the checksum of `job.yaml`, and each line of the log its own. Nothing else of
+a run is made from either.
 """
 
 import hashlib
-import json
 import time
 from pathlib import Path
 
@@ -14,14 +13,16 @@ import yaml
 from pipeline.table.checked import CHANGED, CUT, MISSING
 from pipeline.table.run import JOB_SUM, NOT_SETTINGS, Run
 from pipeline.table.runlog import NAME as LOG
+from pipeline.table.runlog import has_sums, log_line, whole_lines
 from pipeline.words.errors import DamagedError
 
 JOB = "job.yaml"
 
 
 def unchecked(run: Run) -> list[str]:
-    """Those of the two that have no checksum."""
-    return [LOG] if _job_sum(run) is not None else [LOG, JOB]
+    """Those of the two that an earlier version wrote without checksums."""
+    log = run.folder.read(LOG) if run.folder.exists(LOG) else b""
+    return ([] if has_sums(log) else [LOG]) + ([JOB] if _job_sum(run) is None else [])
 
 
 def job_damage(run: Run) -> str | None:
@@ -45,7 +46,7 @@ def log_damage(run: Run) -> str | None:
     if not data.endswith(b"\n"):
         return CUT
     lines = data.splitlines()
-    return None if len(_readable(data)) == len(lines) else CHANGED
+    return None if len(whole_lines(data)) == len(lines) else CHANGED
 
 
 def heal_loose(run: Run, name: str) -> str | None:
@@ -58,13 +59,13 @@ def heal_loose(run: Run, name: str) -> str | None:
 
 def _heal_log(run: Run) -> str:
     data = run.folder.read(LOG) if run.folder.exists(LOG) else b""
-    kept = _readable(data)
+    kept = whole_lines(data)
     lost = len(data.splitlines()) - len(kept)
     note = {"time": round(time.time(), 3), "event": "mended", "kept": len(kept), "lost": lost}
-    lines = [*kept, json.dumps(note).encode()]
+    lines = [*kept, log_line(note).encode()]
     run.folder.write(LOG, b"".join(line + b"\n" for line in lines))
     return (
-        f"{LOG} was written again with the {len(kept):,} lines that can be read; what else it told "
+        f"{LOG} was written again with the {len(kept):,} lines that are whole; what else it told "
         "of tasks and times is lost, and nothing is made of it"
     )
 
@@ -96,18 +97,6 @@ def _is_finished(run: Run) -> bool:
         return bool(run.state.get("finished") and run.index)
     except DamagedError:
         return False
-
-
-def _readable(data: bytes) -> list[bytes]:
-    """The lines that hold a JSON object."""
-    found = []
-    for line in data.splitlines():
-        try:
-            if isinstance(json.loads(line), dict):
-                found.append(line)
-        except ValueError:
-            continue
-    return found
 
 
 def _sha256(data: bytes) -> str:

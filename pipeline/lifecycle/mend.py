@@ -162,7 +162,8 @@ def lines(answer: dict[str, Any]) -> Sequence[str]:
     ]
     if not damaged:
         rest = ", ".join(answer["not_checked"])
-        return [f"{compared}: none is damaged; not checked: {rest}", *unfinished]
+        left = f"; not checked, as an earlier version wrote no checksum: {rest}" if rest else ""
+        return [f"{compared}: none is damaged{left}", *unfinished]
     found = [f"{compared}: {len(damaged):,} damaged", *_listed(damaged), *answer["said"]]
     if answer["mended"]:
         found.append("nothing is damaged any more")

@@ -124,13 +124,18 @@ def test_a_damaged_job_file_is_written_again(how, given, moved, twice, tmp_path)
     assert (again.digest, all(again.cached.values())) == (digest, True)
 
 
-@pytest.mark.parametrize("how", ["cut", "emptied", "deleted", "a line of junk"])
+@pytest.mark.parametrize("how", ["cut", "emptied", "deleted", "a line of junk", "a digit", "a key"])
 def test_a_damaged_log_keeps_the_lines_that_can_be_read(how, moved, tmp_path):
     folder, _, _ = moved
     file = folder / "log.jsonl"
     before = file.read_bytes().splitlines()
     if how == "a line of junk":
         file.write_bytes(b"\n".join([*before[:3], b"\xff{", *before[4:], b""]))
+    elif how in ("a digit", "a key"):
+        old, new = (b'"time": 1', b'"time": 2') if how == "a digit" else (b"crc32", b"crc33")
+        changed = before[3].replace(old, new)
+        assert changed != before[3]
+        file.write_bytes(b"\n".join([*before[:3], changed, *before[4:], b""]))
     else:
         damage(file, how)
         whole = file.read_bytes()[:-3] if how == "cut" else b""
@@ -146,7 +151,8 @@ def test_a_damaged_log_keeps_the_lines_that_can_be_read(how, moved, tmp_path):
     note = json.loads(kept[-1])
     assert (note["event"], note["kept"]) == ("mended", len(kept) - 1)
     assert set(kept[:-1]) <= set(before)
-    assert bool(kept[:-1]) == (how in ("cut", "a line of junk"))
+    assert bool(kept[:-1]) == (how not in ("emptied", "deleted"))
+    assert answer["not_checked"] == []
 
 
 def test_a_cut_line_of_the_log_swallows_no_later_one(moved, tmp_path):

@@ -7,9 +7,11 @@ from typing import Any
 from pipeline.engine.erase.journal import Journal
 from pipeline.table.parquet import read_parquet
 from pipeline.table.run import Run
+from pipeline.table.runlog import NAME as LOG
+from pipeline.table.runlog import log_line
 from pipeline.table.sealed import seal
 
-LOG, STATE = "log.jsonl", "state.json"
+STATE = "state.json"
 CUT = "[cut: it quoted a row that was taken down]"
 
 
@@ -46,7 +48,7 @@ def _line(line: str, words: list[str]) -> str:
         return line  # the last line of a driver that was killed while it wrote
     error = values.get("error")
     cut = _cut("".join(error) if isinstance(error, list) else error, words)
-    return json.dumps(values | {"error": cut}) if cut == CUT else line
+    return log_line(values | {"error": cut}) if cut == CUT else line
 
 
 def _cut(error: Any, words: list[str]) -> Any:
