@@ -322,7 +322,7 @@ def test_a_worker_that_is_paused_for_good(
 
         monkeypatch.setattr(watch, "MOST_RESUMED", 0)
         monkeypatch.setattr(watch, "AGAIN", 1.0)
-        executor._watch._worker_timeout = 6.0
+        executor._watch._worker_timeout = 12.0
         wait_until_paused(executor)
         for shard in range(2):
             executor.submit(quick, name=f"embed, shard {shard:05d}")
@@ -330,7 +330,7 @@ def test_a_worker_that_is_paused_for_good(
             executor.next()
 
     assert str(caught.value) == (
-        "the workers are short of memory and have been paused for 6 s (cluster.worker_timeout), "
+        "the workers are short of memory and have been paused for 12 s (cluster.worker_timeout), "
         "and 2 tasks wait for one; give them more (`--memory-limit`), and "
         "the same command goes on from here"
     )
