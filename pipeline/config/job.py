@@ -8,11 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Section, tuning
 from pipeline.config.captions import CaptionsConfig
+from pipeline.config.dedup import DedupConfig
 from pipeline.config.download import DownloadConfig
 from pipeline.config.sections import (
     ClusterConfig,
     Columns,
-    DedupConfig,
     EmbedConfig,
     ExportConfig,
     ImagesConfig,

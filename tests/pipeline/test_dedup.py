@@ -10,88 +10,124 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from planned_run import fetched, jpeg, pairs
+from planned_run import BARE, fetched, jpeg, pairs
 
-from pipeline.measure.dedup.dedup import near_hashes, same_bytes
-from pipeline.measure.dedup.groups import Likeness, classes_of, solve
+from pipeline.config.dedup import DedupConfig
+from pipeline.measure.dedup.groups import Edges, solve
+from pipeline.measure.dedup.search import search
 
 TINY = {"embed": {"model": "winnow-tiny"}}
 
 
-def expected(rows: int, likenesses: list[Likeness]) -> tuple[list[int], list[int]]:
-    """Leader and kind of each row by a plain implementation that compares every pair of rows."""
+def edges(*cells: tuple[int, int, int, float]) -> Edges:
+    """Of (left, right, kind, similarity); the colours agree."""
+    left, right, kind, similarity = zip(*cells, strict=True) if cells else ((), (), (), ())
+    return Edges(
+        np.array(left, np.int64), np.array(right, np.int64), np.array(kind, np.int64),
+        np.array(similarity, np.float32), np.ones(len(cells), np.float32),
+    )  # fmt: skip
 
-    def like(a: int, b: int) -> int:
-        """The most reliable kind of likeness of two rows; −1: none."""
-        for kind, (one, (left, right, _)) in enumerate((k, k.pairs) for k in likenesses):
-            x, y = one.classes[a], one.classes[b]
-            near = {(p, q) for p, q in zip(left, right, strict=True)}
-            if min(x, y) >= 0 and (x == y or (x, y) in near or (y, x) in near):
-                return kind
-        return -1
 
-    leader, kinds = [-1] * rows, [-1] * rows
-    for row in range(rows):
-        if leader[row] >= 0:
-            continue
-        free = [b for b in range(rows) if b != row and leader[b] < 0 and like(row, b) >= 0]
-        if free:
-            leader[row], kinds[row] = row, min(like(row, b) for b in free)
-            for b in free:
-                leader[b], kinds[b] = row, like(row, b)
-    return leader, kinds
+def expected(rows: int, cells: list[tuple[int, int, int, float]]) -> list[int]:
+    """The leader of each row (−1: none) by a plain implementation of star clusters."""
+    classes = [{row} for row in range(rows)]
+    for a, b, _, similarity in cells:
+        if similarity == 1:
+            one, other = (next(c for c in classes if x in c) for x in (a, b))
+            if one is not other:
+                classes.remove(other)
+                one |= other
+    classes.sort(key=min)
+    of = {row: k for k, own in enumerate(classes) for row in own}
+    near: dict[tuple[int, int], tuple[int, float]] = {}
+    for a, b, kind, similarity in cells:
+        x, y = sorted((of[a], of[b]))
+        if x != y:
+            found = (kind, -similarity)
+            near[x, y] = min(near.get((x, y), found), found)
+    weight = [
+        round(sum(-s for (x, y), (_, s) in near.items() if k in (x, y)), 6)
+        for k in range(len(classes))
+    ]
+    centre: dict[int, int] = {}
+    for k in sorted(range(len(classes)), key=lambda k: (-weight[k], k)):
+        others = [next(iter({x, y} - {k})) for x, y in near if k in (x, y)]
+        free = [other for other in others if other not in centre]
+        if k not in centre and free:
+            centre |= dict.fromkeys([k, *free], k)
+    return [
+        min(classes[centre[of[row]]]) if of[row] in centre
+        else min(classes[of[row]]) if len(classes[of[row]]) > 1
+        else -1
+        for row in range(rows)
+    ]  # fmt: skip
 
 
 @st.composite
-def likenesses(draw) -> tuple[int, list[Likeness]]:
-    rows = draw(st.integers(0, 14))
-    found = []
-    for _ in range(draw(st.integers(0, 3))):
-        codes = draw(st.lists(st.integers(-1, 9), min_size=rows, max_size=rows))
-        known = sorted({code for code in codes if code >= 0})
-        classes = np.array([known.index(c) if c >= 0 else -1 for c in codes], np.int64)
-        all_pairs = [(a, b) for b in range(len(known)) for a in range(b)]
-        chosen = draw(st.sets(st.sampled_from(all_pairs), max_size=8)) if all_pairs else set()
-        left, right = (np.array([p[i] for p in sorted(chosen)], np.int64) for i in (0, 1))
-        found.append(Likeness(classes, (left, right, np.full(len(left), 0.9, np.float32))))
-    return rows, found
+def graphs(draw) -> tuple[int, list[tuple[int, int, int, float]]]:
+    rows = draw(st.integers(2, 12))
+    near = st.tuples(st.integers(2, 3), st.sampled_from([0.5, 0.75, 0.875]))
+    equal = st.tuples(st.integers(0, 1), st.just(1.0))
+    ends = st.lists(st.integers(0, rows - 1), min_size=2, max_size=2, unique=True)
+    found = draw(
+        st.lists(st.tuples(ends, st.one_of(near, near, equal)), max_size=14, unique_by=str)
+    )
+    return rows, [(*sorted(pair), *rest) for pair, rest in found]
 
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(likenesses())
-def test_groups_equal_those_of_a_plain_implementation(given_likenesses):
-    rows, found = given_likenesses
-    leader, similarity, kinds = solve(rows, found)
-    expected_leader, expected_kinds = expected(rows, found)
-    assert leader.tolist() == expected_leader
-    assert kinds.tolist() == expected_kinds
+@given(graphs())
+def test_groups_equal_those_of_a_plain_implementation(graph):
+    rows, cells = graph
+    found = solve(rows, edges(*cells))
+    assert found.leader.tolist() == expected(rows, cells)
+    by_pair = {frozenset(cell[:2]) for cell in cells}
     for row in range(rows):
-        if leader[row] < 0:
-            assert np.isnan(similarity[row])
+        if found.leader[row] < 0:
+            assert (np.isnan(found.similarity[row]), found.kind[row]) == (True, -1)
         else:
-            assert similarity[row] in (np.float32(0.9), 1)
-            assert (
-                leader[leader[row]] == leader[row] <= row
-            )  # a leader is its own leader, and is first
+            assert 0 < found.similarity[row] <= 1
+            assert found.kind[row] >= 0
+            assert found.leader[found.leader[row]] == found.leader[row]
+    assert (found.leader >= 0).sum() == len({row for pair in by_pair for row in pair}) - sum(
+        found.leader[row] < 0 for row in {row for pair in by_pair for row in pair}
+    )
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.randoms())
+def test_groups_do_not_depend_on_the_order_of_edges(graph, rng):
+    rows, cells = graph
+    mixed = rng.sample(cells, len(cells))
+    one, other = solve(rows, edges(*cells)), solve(rows, edges(*mixed))
+    for name in ("leader", "similarity", "kind", "centrality"):
+        assert getattr(one, name).tolist() == pytest.approx(
+            getattr(other, name).tolist(), nan_ok=True
+        )
 
 
 def test_a_chain_of_small_steps_is_not_one_group():
-    """1 is near 0 and 2, but 2 is not near 0: it is the leader of another group with 3."""
-    steps = (np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.9, 0.95, 0.9], np.float32))
-    leader, similarity, _ = solve(4, [Likeness(np.arange(4), steps)])
-    assert leader.tolist() == [0, 0, 2, 2]
-    assert similarity.tolist() == pytest.approx([0.9, 0.9, 0.9, 0.9])
+    """Each is near the next only. 1 and 2 have most neighbours: 1 takes 0 and 2, and 3 is left;
+    its only neighbour is taken."""
+    chain = [(0, 1, 2, 0.9), (1, 2, 2, 0.9), (2, 3, 2, 0.9), (3, 4, 2, 0.9)]
+    assert solve(5, edges(*chain)).leader.tolist() == [1, 1, 1, 3, 3]
 
 
-@given(st.lists(st.binary(min_size=3, max_size=3), max_size=20))
-def test_classes_are_equal_rows(cells):
-    keys = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), 3)
-    classes, first = classes_of(keys)
-    for a, one in zip(cells, classes, strict=True):
-        for b, other in zip(cells, classes, strict=True):
-            assert (a == b) == (one == other)
-    assert [cells.index(cells[row]) for row in first] == first.tolist()
+def test_the_picture_that_the_others_were_made_from_is_the_centre():
+    """Four copies are like the original 3, and hardly like each other."""
+    found = solve(5, edges((0, 3, 3, 0.9), (1, 3, 3, 0.8), (2, 3, 3, 0.7), (3, 4, 3, 0.95)))
+    assert found.leader.tolist() == [3] * 5
+    assert found.similarity.tolist() == pytest.approx([0.9, 0.8, 0.7, 0.95, 0.95])
+    assert found.centrality.argmax() == 3
+
+
+def test_a_row_equal_to_the_centre_is_in_its_group():
+    found = solve(4, edges((0, 2, 0, 1.0), (1, 2, 2, 0.9), (2, 3, 1, 1.0)))
+    assert found.leader.tolist() == [0, 0, 0, 0]
+    assert found.kind.tolist() == [0, 2, 0, 1]
+    assert found.similarity.tolist() == pytest.approx([1, 0.9, 1, 1])
 
 
 def test_identical_pictures_are_grouped_without_pairs():
@@ -99,19 +135,23 @@ def test_identical_pictures_are_grouped_without_pairs():
     count = 100_000
     rows = pa.table(
         {
+            "uid": [f"{i:032x}" for i in range(count)],
             "sha256": [f"{i:064x}" for i in range(count)],
             "phash": pa.array([b"\x0f" * 32] * count, pa.binary(32)),
             "phash_quality": pa.array([100] * count, pa.int32()),
+            "thumb": pa.array([b"\x7f" * 432] * count, pa.binary(432)),
         }
     )
     start = time.monotonic()
-    hashes = near_hashes(rows, 24, 50)
-    leader, similarity, kinds = solve(count, [same_bytes(rows), hashes])
-    assert time.monotonic() - start < 10
-    assert len(hashes.pairs[0]) == 0
-    assert set(leader.tolist()) == {0}
-    assert set(similarity.tolist()) == {1.0}
-    assert set(kinds.tolist()) == {1}
+    found = search(rows, [], DedupConfig(**BARE["dedup"]), by_clip=False)
+    left, right = (found[name].to_numpy() for name in ("left", "right"))
+    ones = np.ones(len(left), np.float32)
+    groups = solve(count, Edges(left, right, np.full(len(left), 2), ones, ones))
+    assert time.monotonic() - start < 20
+    assert (left.tolist(), right.tolist()) == ([0] * (count - 1), list(range(1, count)))
+    assert set(groups.leader.tolist()) == {0}
+    assert set(groups.similarity.tolist()) == {1.0}
+    assert set(groups.kind.tolist()) == {2}
 
 
 def recompressed(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -150,15 +190,17 @@ def test_repeats_are_found_over_shards(plan_run, drawings, shard_size: int):
     planned = plan_run(random.Random(shard_size).sample(rows, len(rows)), shard_size=shard_size)
     planned.make(*planned.caption_stages)
     lay_by_caption(planned, pictures)
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     same = [row["caption"] for row in rows[:3]]
     assert groups(planned) == {frozenset(same)}
     cells = planned.read("dedup")
-    assert {cells[c]["dup_group"] for c in same} == {min(cells[c]["uid"] for c in same)}
+    first = min(cells[row["caption"]]["uid"] for row in rows[:2])
+    # 0 and 1 are one place in the graph; that of the smaller uid leads, or the recompressed one.
+    assert {cells[c]["dup_group"] for c in same} == {min(first, cells[same[2]]["uid"])}
     assert all(cells[c]["dup_sim"] > 0.9 for c in same)
     assert cells[rows[3]["caption"]] == {
         "uid": cells[rows[3]["caption"]]["uid"], "dup_group": None, "dup_sim": None,
-        "dup_kind": None,
+        "dup_kind": None, "dup_pixels": None, "dup_centrality": None,
     }  # fmt: skip
 
 
@@ -167,7 +209,7 @@ def test_the_most_reliable_likeness_is_named(plan_run, drawings):
     planned = plan_run(rows)
     planned.make(*planned.caption_stages)
     lay_by_caption(planned, pictures)
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     cells = planned.read("dedup")
     a, b, c = (cells[row["caption"]] for row in rows[:3])
     leader = min(a["uid"], b["uid"], c["uid"])
@@ -188,10 +230,10 @@ def test_the_most_reliable_likeness_is_named(plan_run, drawings):
 )  # fmt: skip
 def test_each_likeness_can_be_turned_off(plan_run, drawings, settings_, size: int):
     rows, pictures = family(drawings)
-    planned = plan_run(rows, dedup=settings_)
+    planned = plan_run(rows, dedup=BARE["dedup"] | settings_)
     planned.make(*planned.caption_stages)
     lay_by_caption(planned, pictures, phash_quality=dict.fromkeys(pictures, 99))
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     assert [len(members) for members in groups(planned)] == ([size] if size else [])
 
 
@@ -202,7 +244,7 @@ def test_flat_pictures_are_not_compared_by_hash(plan_run):
     planned = plan_run(pairs(2))
     planned.make(*planned.caption_stages)
     planned.commit_pictures(0, flat)
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     assert groups(planned) == set()
 
 
@@ -212,7 +254,7 @@ def test_a_shard_with_only_failures_is_handled(plan_run):
     for shard in planned.shards:
         planned.commit_pictures(shard, [None, None])
         planned.commit_vectors(shard, np.zeros((2, 0)), [None, None])
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     assert groups(planned) == set()
 
 
@@ -233,7 +275,9 @@ def test_near_vectors_must_have_similar_thumbnails(plan_run, drawings, thumbnail
     )
     pictures = [drawings[0], recompressed(drawings[0], 30), *drawings[1:4]]
     stored = dict(zip(vectors, pictures, strict=True))
-    config = {"phash_distance": None, "thumbnail_similarity": thumbnail_similarity}
+    config = BARE["dedup"] | {
+        "phash_distance": None, "thumbnail_similarity": thumbnail_similarity
+    }  # fmt: skip
     planned = plan_run(rows, shard_size=2, dedup=config, **TINY)
     planned.make(*planned.caption_stages)
     lay_by_caption(planned, stored)
@@ -242,7 +286,7 @@ def test_near_vectors_must_have_similar_thumbnails(plan_run, drawings, thumbnail
         planned.commit_vectors(
             shard, np.stack([vectors[c] for c in captions]), [0.3] * len(captions)
         )
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     named = list(vectors)
     expected = {frozenset(named[:2])} | (
         {frozenset(named[2:4])} if not thumbnail_similarity else set()
@@ -259,12 +303,12 @@ def test_a_row_without_a_vector_is_compared_by_bytes_and_hash(plan_run, drawings
     planned.commit_pictures(0, [drawings[0], drawings[0], drawings[1]])
     vectors = np.stack([unit(np.random.default_rng(i)) for i in range(3)])
     planned.commit_vectors(0, vectors, [0.3, None, 0.3])
-    planned.make("dedup")
+    planned.make("pairs", "dedup")
     assert [len(members) for members in groups(planned)] == [2]
 
 
 def test_the_choice_of_the_kept_member_makes_no_group_stale(plan_run):
     first = plan_run(pairs(1), name="a")
-    second = plan_run(pairs(1), name="b", dedup={"prefer": ["bytes"]})
+    second = plan_run(pairs(1), name="b", dedup=BARE["dedup"] | {"prefer": ["bytes"]})
     assert first.plan.by_name["dedup"].fingerprint == second.plan.by_name["dedup"].fingerprint
     assert first.plan.by_name["decide"].fingerprint != second.plan.by_name["decide"].fingerprint

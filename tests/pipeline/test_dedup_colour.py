@@ -4,9 +4,14 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from planned_run import BARE
 
+from pipeline.config.dedup import DedupConfig
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
-from pipeline.measure.dedup.dedup import near_hashes
+from pipeline.measure.dedup.search import search
+
+RED, BLUE, GREY = (200, 40, 40), (0, 104, 177), (88, 88, 88)
+"""Of equal luminance, so that PDQ's grey picture is the same."""
 
 
 def _flag(colour: tuple[int, int, int]) -> np.ndarray:
@@ -20,17 +25,23 @@ def _flag(colour: tuple[int, int, int]) -> np.ndarray:
     return flag
 
 
-@pytest.mark.parametrize(("agreement", "grouped"), [(None, True), (0.9, False)])
-def test_flags_that_differ_only_in_colour_are_not_duplicates(agreement, grouped):
-    # Of equal luminance, so that PDQ's grey picture is the same.
-    pictures = [_flag((200, 40, 40)), _flag((0, 104, 177))]
+@pytest.mark.parametrize(
+    ("colours", "agrees"), [((RED, BLUE), False), ((RED, GREY), True), ((GREY, BLUE), True)]
+)
+def test_flags_that_differ_only_in_colour_are_not_duplicates(colours, agrees):
+    """A grey copy of either is one."""
+    pictures = [_flag(colour) for colour in colours]
     hashes, qualities = zip(*(perceptual_hash(p) for p in pictures), strict=True)
     rows = pa.table(
         {
+            "uid": ["a", "b"],
+            "sha256": ["1", "2"],
             "phash": pa.array(hashes, pa.binary(32)),
             "phash_quality": pa.array(qualities, pa.int32()),
             "thumb": pa.array([thumbnail(p) for p in pictures], pa.binary(432)),
         }
     )
-    found = near_hashes(rows, 24, 0, agreement)
-    assert bool(found.has_neighbours().all()) is grouped
+    config = DedupConfig(**BARE["dedup"], phash_quality=0)
+    (edge,) = search(rows, [], config, by_clip=False).to_pylist()
+    assert edge["kind"] == "phash"
+    assert (edge["colour"] >= config.phash_thumbnail_similarity) is agrees

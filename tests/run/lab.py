@@ -55,6 +55,7 @@ class Lab:
             "shard_size": SHARD,
             "captions": {"toxicity": None, "language": False},
             "images": {"nsfw": None},
+            "dedup": {"verify": False},
             "download": {
                 "allow_addresses": ["127.0.0.1/32"],
                 "min_image_size": 32,

