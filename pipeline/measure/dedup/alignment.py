@@ -23,6 +23,8 @@ LEAST_INLIERS = 12
 _KEYPOINTS, _FARTHEST, _TOLERANCE = 800, 72, 4.0
 """Keypoints of a picture; greatest distance of a match, of 256 bits; pixels off, for RANSAC."""
 _SCALES = (0.15, 6.5)
+_LEAST_SHARE = 0.4
+"""What one of the two must at least show of the other one: less may be a logo or a line of text."""
 _BLOCKS, _LEAST_BLOCKS = 8, 6
 _FLAT, _LOST = 3.0, 0.5
 """Standard deviation below which a block shows nothing, and below which it has lost what it showed,
@@ -117,6 +119,10 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
         return None
     height, width = second.grey.shape
     mask = _seen(first.grey, transform, second.grey)
+    seen = _seen(second.grey, cv2.invertAffineTransform(transform), first.grey)
+    shares = float((seen > 0).mean()), float((mask > 0).mean())
+    if max(shares) < _LEAST_SHARE:
+        return None
     # At the edge of the area, interpolated pixels are partly of what lies outside.
     edge: Any = cv2.erode(
         mask, np.ones((13, 13), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255
@@ -132,10 +138,8 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     similarity = _similarity(moved, second.bgr, shared, blocks)
     if similarity is None:
         return None
-    seen = _seen(second.grey, cv2.invertAffineTransform(transform), first.grey)
     return Alignment(
-        inliers, similarity, _colour(moved, second.bgr, shared, blocks),
-        float((seen > 0).mean()), float((mask > 0).mean()),
+        inliers, similarity, _colour(moved, second.bgr, shared, blocks), *shares,
         _plain(first.bgr, seen > 0), _plain(second.bgr, mask > 0), is_mirrored,
     )  # fmt: skip
 

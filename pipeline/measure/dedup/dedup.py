@@ -16,8 +16,9 @@ from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
 _BITS = 256
-_FRAMED = 0.95
-"""What a picture with something added counts less, so that the one without wins a tie."""
+_FRAMED = 0.25
+"""What the pixels of a framed picture count: a screenshot may show it enlarged, and what trains on
+it learns the frame."""
 
 
 class DedupStage(WholeStage):
@@ -53,7 +54,8 @@ class DedupStage(WholeStage):
             Column(
                 "dup_pixels",
                 pa.float32(),
-                "`original_pixels` without what was added around what another member shows.",
+                "`original_pixels`; of a picture with a frame, bar or border around what another "
+                "member shows, a quarter of the pixels within.",
             ),
             Column(
                 "dup_centrality",

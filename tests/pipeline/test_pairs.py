@@ -1,0 +1,187 @@
+"""The search for copies over shards: what is noted, what a threshold costs, who stays."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from planned_run import BARE, fetched, pairs
+from sklearn.datasets import load_sample_images
+
+from pipeline.engine import tasks
+from pipeline.models.nsfw import load_nsfw
+from tests.copies import COPIES, cropped, mirrored, recompressed, with_border
+
+TEMPLE, FLOWER = load_sample_images().images
+RULES = [{"reason": "duplicate", "when": "dup_group is not null"}]
+KINDS = ("crop to 80 %", "mirror image", "border", "screenshot", "grey", "rotation by 10°")
+
+
+def pictures() -> dict[str, np.ndarray]:
+    """Two photographs, copies of each, and four other pictures, by caption."""
+    names = [row["caption"] for row in pairs(18)]
+    originals = [TEMPLE[:, :300], FLOWER[:, 320:620]]
+    copies = [COPIES[kind](photo) for photo in originals for kind in KINDS]
+    others = [TEMPLE[:, 430:], FLOWER[:, :200], TEMPLE[:200, 301:430], FLOWER[200:, 200:319]]
+    shown = [np.ascontiguousarray(p) for p in (*originals, *copies, *others)]
+    return dict(zip(names, shown, strict=True))
+
+
+def laid(plan_run, shard_size: int, order: int = 0, **dedup):
+    """A planned run over `pictures` with what describes them and the groups."""
+    rows, stored = pairs(18), pictures()
+    planned = plan_run(
+        random.Random(order).sample(rows, len(rows)), shard_size=shard_size, name=f"r{order}",
+        rules=RULES,
+        dedup={"phash_distance": None, "verify_budget": 5.0, **dedup},
+    )  # fmt: skip
+    planned.make(*planned.caption_stages)
+    for shard in planned.shards:
+        captions = [row["caption"] for row in planned.rows(shard)]
+        planned.commit_pictures(shard, [stored[c] for c in captions])
+    planned.make("descriptors", "pairs", "dedup", "decide")
+    return planned
+
+
+def groups(planned) -> set[frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for caption, own in planned.read("dedup").items():
+        if own["dup_group"] is not None:
+            found.setdefault(own["dup_group"], set()).add(caption)
+    return {frozenset(members) for members in found.values()}
+
+
+@pytest.fixture(scope="module")
+def families() -> set[frozenset[str]]:
+    names = list(pictures())
+    return {
+        frozenset([names[k], *names[2 + k * len(KINDS) : 2 + (k + 1) * len(KINDS)]]) for k in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(("shard_size", "order"), [(100, 0), (5, 1), (4, 2)])
+def test_copies_are_found_over_shards_in_any_order(plan_run, families, shard_size, order):
+    planned = laid(plan_run, shard_size, order)
+    assert groups(planned) == families
+    cells = planned.read("dedup")
+    assert {own["dup_kind"] for own in cells.values()} == {"aligned", None}
+    assert {own["dup_sim"] is None for own in cells.values()} == {True, False}
+
+
+def test_the_original_stays(plan_run, families):
+    planned = laid(plan_run, 6)
+    verdicts = planned.read("decide")
+    names = list(pictures())
+    assert {c for c, own in verdicts.items() if own["reason"] is None} == {*names[:2], *names[-4:]}
+    for family in families:
+        kept = min(family, key=names.index)
+        of = {verdicts[c]["dup_of"] for c in family - {kept}}
+        assert of == {verdicts[kept]["uid"]}
+
+
+def test_edges_are_noted_once_on_the_smaller_uid(plan_run):
+    planned = laid(plan_run, 5)
+    cells = planned.read("pairs")
+    shards = {own["uid"]: s for s in planned.shards for own in planned.rows(s)}
+    seen = set()
+    for own in cells.values():
+        for edge in own["dup_edges"] or ():
+            assert own["uid"] < edge["uid"]
+            assert edge["shard"] == shards[edge["uid"]]
+            assert edge["kind"] == "aligned"
+            assert 0.2 <= edge["similarity"] <= 1
+            seen.add((own["uid"], edge["uid"]))
+    assert len(seen) == sum(len(own["dup_edges"] or ()) for own in cells.values())
+    in_edges = {uid for pair in seen for uid in pair}
+    assert all(own["dup_edges"] is not None for own in cells.values() if own["uid"] in in_edges)
+
+
+def test_a_threshold_costs_no_search(plan_run):
+    base = {"verify_similarity": 0.3}
+    plans = [
+        plan_run(pairs(1), name=f"p{i}", dedup=base | changed).plan.by_name
+        for i, changed in enumerate(
+            [{}, {"verify_similarity": 0.5}, {"verify_colour": 0.9}, {"phash_distance": 20},
+             {"phash_thumbnail_similarity": 0.8}, {"floor": {"verify_similarity": 0.1}}]
+        )
+    ]  # fmt: skip
+    searches = [plan["pairs"].fingerprint for plan in plans]
+    assert searches[:5] == [searches[0]] * 5
+    assert searches[5] != searches[0]  # more is noted
+    assert len({plan["dedup"].fingerprint for plan in plans}) == 6
+    assert len({plan["descriptors"].fingerprint for plan in plans}) == 1
+
+
+def test_a_small_budget_leaves_the_farthest_unchecked(plan_run, families):
+    planned = laid(plan_run, 100, verify_budget=0.5)
+    folder = planned.plan.run.folder.sub(planned.plan.by_name["pairs"].folder)
+    summary = json.loads(folder.read("00000.json"))["summary"]
+    assert summary["checked"] == 9  # half a pair for each of 18 pictures
+    assert summary["unchecked"] > 9
+    assert 0 < summary["aligned"] <= 9
+    assert summary["edges"] == summary["aligned"]
+    found = groups(planned)
+    assert found
+    assert all(any(group <= family for family in families) for group in found)
+
+
+def test_same_pixels_in_another_format_are_a_repeat(plan_run):
+    """Other bytes, the same stored picture."""
+    planned = plan_run(pairs(3), dedup=BARE["dedup"] | {"pixels": True, "phash_distance": None})
+    planned.make(*planned.caption_stages)
+    stored = [TEMPLE[:96, :96], TEMPLE[:96, :96], FLOWER[:96, :96]]
+    planned.commit_pictures(0, [np.ascontiguousarray(p) for p in stored], sha256=["a", "b", "c"])
+    planned.make("descriptors", "pairs", "dedup")
+    kinds = [own["dup_kind"] for own in planned.read("dedup").values()]
+    assert sorted(map(str, kinds)) == ["None", "pixels", "pixels"]
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_mirrored_and_turned_copies_have_near_hashes(plan_run, turned):
+    photo = np.ascontiguousarray(TEMPLE[:300, :300])
+    turns = [np.rot90(photo, k) for k in range(4)]
+    stored = [recompressed(np.ascontiguousarray(p), 90) for p in (*turns, *map(mirrored, turns))]
+    planned = plan_run(pairs(8), dedup=BARE["dedup"] | {"turned": turned})
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, stored)
+    planned.make(*(["descriptors"] if turned else []), "pairs", "dedup")
+    assert groups(planned) == ({frozenset(row["caption"] for row in pairs(8))} if turned else set())
+
+
+def test_both_stages_look_through_the_network_once(plan_run, monkeypatch):
+    network = load_nsfw()
+    calls: list[int] = []
+    run = network._session.run
+
+    class Counted:
+        def run(self, outputs, given):
+            calls.append(len(given["input:0"]))
+            return run(outputs, given)
+
+    planned = plan_run(pairs(5), images={"nsfw": "opennsfw"}, dedup={"verify": True})
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(
+        0, [cropped(TEMPLE, 0.5 + i / 10) if i != 3 else None for i in range(5)]
+    )
+    monkeypatch.setattr(network, "_session", Counted())
+    inputs = planned.made_from("images", 0) | planned.made_from("descriptors", 0)
+    run_folder = planned.plan.run.folder.url
+    done = tasks.run_pictures(run_folder, planned.plan.digest, ["images", "descriptors"], 0, inputs)
+    assert set(done.digests) == {"images", "descriptors"}
+    assert calls == [4]
+    layer = planned.plan.data(0).array("descriptors", "layer.npy")
+    assert layer.shape == (5, 1024)
+    assert [bool(row.any()) for row in layer] == [True, True, True, False, True]
+
+
+def test_a_frame_makes_a_larger_picture_no_better(plan_run):
+    """By its size alone the framed one would stay."""
+    planned = plan_run(pairs(2), dedup={"phash_distance": None}, rules=RULES)
+    planned.make(*planned.caption_stages)
+    planned.commit_pictures(0, [TEMPLE, with_border(TEMPLE)])
+    planned.make("descriptors", "pairs", "dedup", "decide")
+    plain, framed = (planned.read("decide")[row["caption"]] for row in pairs(2))
+    assert (plain["reason"], framed["reason"]) == (None, "duplicate")
+    cells = [planned.read("dedup")[row["caption"]]["dup_pixels"] for row in pairs(2)]
+    assert cells[0] == TEMPLE.shape[0] * TEMPLE.shape[1] > cells[1]
+    assert fetched(with_border(TEMPLE))["original_pixels"] > cells[0]
