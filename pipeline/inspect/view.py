@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.engine.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.table.columns import LATE, empty, lacks
+from pipeline.table.columns import LATE, NOT_SHOWN, empty, lacks
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import free_name
@@ -41,7 +41,7 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A database with the view `samples`; use it in a `with` block, or close it.
 
-    `samples` holds every column of the shards and of the last run's parts, `shard` and `row`
+    `samples` holds the columns of the shards and of the last run's parts, `shard` and `row`
     (int32, int64) and `verdict`. Rows whose shard a stage has not finished are there, with nulls in
     that stage's columns and, before `decide`, the verdict "unfinished". `listed` is the shards' own
     columns alone, for lookups; `checked` is `samples` and a boolean `aligned`: every part has this
@@ -110,7 +110,8 @@ def _define(
         if part.sidecars:
             file = f"{part.folder}/{shard_name(min(part.sidecars))}.parquet"
             found = _types(db, run, file)
-            of_stage[part.name] = {name: kind for name, kind in found.items() if name != "uid"}
+            hidden = {"uid", *NOT_SHOWN}
+            of_stage[part.name] = {name: kind for name, kind in found.items() if name not in hidden}
             if part.name == "download":
                 of_stage[part.name] |= dict.fromkeys(_LATE, "VARCHAR")
     taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}

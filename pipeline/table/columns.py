@@ -19,6 +19,9 @@ class Column:
     text: str
 
 
+NOT_SHOWN = frozenset({"small"})
+"""Columns that `samples` does not have: pictures, which each `SELECT *` would read."""
+
 SHARD_COLUMNS = (
     Column("uid", pa.string(), "First 32 hex digits of sha256(url, NUL, caption)."),
     Column("url", pa.string(), "The picture's address, as given."),

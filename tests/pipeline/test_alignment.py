@@ -109,6 +109,18 @@ def test_what_a_crop_has_lost_was_not_added(photo):
     assert (edge["added"], edge["other_added"]) == (0, 0)
 
 
+def test_the_plain_ground_around_a_thing_is_no_frame():
+    """A photograph on white, and the same with less white around it."""
+    white = {"borderType": cv2.BORDER_CONSTANT, "value": (255, 255, 255)}
+    wide = cv2.copyMakeBorder(FLOWER[50:350, 150:500], 90, 90, 90, 90, **white)
+    edge = check((small(cropped(wide, 0.85)), small(wide)), floor=0.2)
+    assert edge is not None
+    assert (edge["added"], edge["other_added"]) == (0, 0)
+    edge = check((small(FLOWER[50:350, 150:500]), small(wide)), floor=0.2)
+    assert edge is not None
+    assert edge["other_added"] == pytest.approx(0.59, abs=0.03)
+
+
 def test_a_small_picture_is_enlarged_before_it_is_compared():
     tiny = cv2.resize(TEMPLE, (80, 53), interpolation=cv2.INTER_AREA)
     assert max(sketch(small(tiny)).grey.shape) == 256

@@ -3,6 +3,7 @@
 import io
 import random
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ def edges(*cells: tuple[int, int, int, float]) -> Edges:
     return Edges(
         np.array(left, np.int64), np.array(right, np.int64), np.array(kind, np.int64),
         np.array(similarity, np.float32), np.ones(len(cells), np.float32),
+        np.zeros(len(cells), bool),
     )  # fmt: skip
 
 
@@ -123,6 +125,15 @@ def test_the_picture_that_the_others_were_made_from_is_the_centre():
     assert found.centrality.argmax() == 3
 
 
+def test_mirrored_copies_are_farther_from_the_centre():
+    """1 is the mirror image of 0; two more copies are as 0 is. Each is like each other."""
+    pairs_ = [(0, 1, 3, 0.9), (0, 2, 3, 0.9), (0, 3, 3, 0.9), (1, 2, 3, 0.9), (1, 3, 3, 0.9)]
+    given_edges = replace(edges(*pairs_), turned=np.array([True, False, False, True, True]))
+    found = solve(4, given_edges)
+    assert found.centrality.tolist() == pytest.approx([2.25, 1.35, 1.35, 1.35])
+    assert found.leader.tolist() == [0, 0, 0, 0]
+
+
 def test_a_row_equal_to_the_centre_is_in_its_group():
     found = solve(4, edges((0, 2, 0, 1.0), (1, 2, 2, 0.9), (2, 3, 1, 1.0)))
     assert found.leader.tolist() == [0, 0, 0, 0]
@@ -146,7 +157,7 @@ def test_identical_pictures_are_grouped_without_pairs():
     found = search(rows, [], DedupConfig(**BARE["dedup"]), by_clip=False)
     left, right = (found[name].to_numpy() for name in ("left", "right"))
     ones = np.ones(len(left), np.float32)
-    groups = solve(count, Edges(left, right, np.full(len(left), 2), ones, ones))
+    groups = solve(count, Edges(left, right, np.full(len(left), 2), ones, ones, ones < 1))
     assert time.monotonic() - start < 20
     assert (left.tolist(), right.tolist()) == ([0] * (count - 1), list(range(1, count)))
     assert set(groups.leader.tolist()) == {0}

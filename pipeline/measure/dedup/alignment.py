@@ -31,6 +31,8 @@ _FLAT, _LOST = 3.0, 0.5
 grey levels."""
 _PAIRS = 16_384
 """Pairs whose colours are compared at once: 60 MB of thumbnails."""
+_ACROSS, _STEP = 4, 12
+"""Pixels from the edge of an area to either side, and levels by which colours differ there."""
 _GREY = 6.0
 """Mean range of the three channels below which a picture is grey, levels."""
 _buffers = threading.local()
@@ -101,7 +103,8 @@ class Alignment:
     share_second: float
     plain_first: float
     """Of what lies outside that, the share of the commonest colour: high for borders, bars and the
-    frames of screenshots, low where the second picture was cut out of the first."""
+    frames of screenshots, low where the second picture was cut out of the first; 0 if no edge
+    separates the two."""
     plain_second: float
     is_mirrored: bool
 
@@ -145,12 +148,36 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
 
 
 def _plain(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> float:
-    """The share of the commonest colour, of 16 levels a channel, among the pixels not `seen`."""
+    """The share of the commonest colour, of 16 levels a channel, among the pixels not `seen`; 0
+    where the picture just goes on at the edge, as from a plain ground to more of it."""
     rest = bgr[~seen] >> 4
-    if len(rest) == 0:
+    if len(rest) == 0 or not _has_edge(bgr, seen):
         return 0.0
     codes = rest.astype(np.int32) @ np.array([256, 16, 1])
     return float(np.bincount(codes).max() / len(codes))
+
+
+def _has_edge(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> bool:
+    """Whether along half of the seen area's edge the colours on both sides differ."""
+    area = seen.astype(np.uint8)
+    inner: Any = cv2.erode(
+        area, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
+    )
+    rows, columns = np.nonzero(area != inner)
+    if len(rows) == 0:
+        return False
+    height, width = seen.shape
+    steps = []
+    for down, right in ((_ACROSS, 0), (0, _ACROSS)):
+        ends = [
+            bgr[
+                np.clip(rows + sign * down, 0, height - 1),
+                np.clip(columns + sign * right, 0, width - 1),
+            ]
+            for sign in (-1, 1)
+        ]
+        steps.append(np.abs(ends[0].astype(np.int16) - ends[1]).max(axis=1))
+    return bool((np.maximum(*steps) > _STEP).mean() >= 0.5)
 
 
 def _transform(first: Sketch, second: Sketch) -> tuple[Any, int]:

@@ -16,6 +16,7 @@ from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
 _BITS = 256
+_NOTED = ("kind", "similarity", "colour", "turned")
 _FRAMED = 0.25
 """What the pixels of a framed picture count: a screenshot may show it enlarged, and what trains on
 it learns the frame."""
@@ -78,7 +79,10 @@ class DedupStage(WholeStage):
                 "uid": table["uid"].take(pc.list_parent_indices(lists)),
                 **{f"other_{name}": edges.field(name) for name in ("uid", "shard")},
                 "other_added": edges.field("other_added"),
-                **{name: edges.field(name) for name in ("kind", "similarity", "colour", "added")},
+                **{
+                    name: edges.field(name)
+                    for name in ("kind", "similarity", "colour", "turned", "added")
+                },
             }
         )
         # A row without edges may be the other end of one.
@@ -128,7 +132,8 @@ class DedupStage(WholeStage):
             for name in ("uid", "other_uid")
         )
         kind = np.asarray(pc.index_in(rows["kind"], value_set=pa.array(KINDS)), np.int64)
-        edges = Edges(left, right, kind, np.asarray(rows["similarity"]), np.asarray(rows["colour"]))
+        values = (np.asarray(rows[name]) for name in ("similarity", "colour", "turned"))
+        edges = Edges(left, right, kind, *values)
         found = solve(nodes.num_rows, edges)
         added = np.zeros(nodes.num_rows, np.float32)
         np.maximum.at(added, left, np.asarray(rows["added"], np.float32))

@@ -1,12 +1,12 @@
 """Edges: pairs of pictures that are alike, with how much, and by what they were found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.table.arrays import from_numbers
+from pipeline.table.arrays import Flags, from_flags, from_numbers
 
 KINDS = ("bytes", "pixels", "phash", "aligned", "vector")
 """The most reliable first."""
@@ -18,7 +18,7 @@ Numbers = npt.NDArray[np.float32]
 EDGE = pa.struct(
     [
         ("uid", pa.string()), ("shard", pa.int32()), ("kind", pa.string()),
-        ("similarity", pa.float32()), ("colour", pa.float32()),
+        ("similarity", pa.float32()), ("colour", pa.float32()), ("turned", pa.bool_()),
         ("added", pa.float32()), ("other_added", pa.float32()),
     ]
 )  # fmt: skip
@@ -33,6 +33,8 @@ class Found:
     right: Indices
     similarity: Numbers
     colour: Numbers
+    turned: Flags
+    """Whether one of the two is mirrored, or turned by a quarter."""
 
     @classmethod
     def equal(cls, kind: str, classes: Indices) -> "Found":
@@ -42,27 +44,22 @@ class Found:
         leader = rows[first[own.reshape(-1)]]
         later = leader != rows
         ones = np.ones(int(later.sum()), np.float32)
-        return cls(kind, leader[later], rows[later], ones, ones)
+        return cls(kind, leader[later], rows[later], ones, ones, ones < 1)
 
     def among(self, rows: Indices) -> "Found":
         """The same edges, if the members are places in `rows`."""
         left, right = rows[self.left], rows[self.right]
-        return Found(
-            self.kind,
-            np.minimum(left, right),
-            np.maximum(left, right),
-            self.similarity,
-            self.colour,
-        )
+        return replace(self, left=np.minimum(left, right), right=np.maximum(left, right))
 
 
 def tabled(found: list[Found]) -> pa.Table:
-    """`left`, `right`, `kind`, `similarity`, `colour`: each pair once, with its most reliable kind
-    and its greatest similarity in that."""
+    """`left`, `right`, `kind`, `similarity`, `colour`, `turned`: each pair once, with its most
+    reliable kind and its greatest similarity in that."""
     found = [Found.equal("bytes", np.zeros(0, np.int64)), *found]
     left, right = (np.concatenate([getattr(f, side) for f in found]) for side in ("left", "right"))
     similarity = np.concatenate([f.similarity for f in found]).astype(np.float32)
     colour = np.concatenate([f.colour for f in found]).astype(np.float32)
+    turned = np.concatenate([f.turned for f in found])
     kind = np.repeat(np.arange(len(found)), [len(f.left) for f in found])
     order = np.lexsort((-similarity, kind, right, left))
     left, right = left[order], right[order]
@@ -77,5 +74,6 @@ def tabled(found: list[Found]) -> pa.Table:
             "kind": names.take(from_numbers(kind[kept])),
             "similarity": from_numbers(similarity[kept]),
             "colour": from_numbers(colour[kept]),
+            "turned": from_flags(turned[kept]),
         }
     )

@@ -30,12 +30,20 @@ class Edges:
     kind: Indices
     similarity: Numbers
     colour: Numbers
+    turned: npt.NDArray[np.bool_]
 
     @property
     def is_equal(self) -> npt.NDArray[np.bool_]:
         """Which join rows that cannot be told apart by what the kind compares."""
-        equal: npt.NDArray[np.bool_] = (self.similarity >= 1) & (self.colour >= 1)
+        equal: npt.NDArray[np.bool_] = (self.similarity >= 1) & (self.colour >= 1) & ~self.turned
         return equal
+
+    @property
+    def worth(self) -> npt.NDArray[np.float64]:
+        """What each adds to the centrality of both. Half, if one is mirrored or turned: of many
+        copies most are as the original is."""
+        half = np.where(self.turned, 0.5, 1.0)
+        return self.similarity.astype(np.float64) * np.maximum(self.colour, 0) * half
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Groups:
     """To the centre; the centre's own is that to its nearest."""
     kind: Indices
     centrality: Numbers
-    """How much like the others: the sum of the similarities, each times the colours' agreement."""
+    """How much like the others: the sum of what its edges are worth."""
 
 
 def solve(rows: int, edges: Edges) -> Groups:
@@ -58,9 +66,8 @@ def solve(rows: int, edges: Edges) -> Groups:
     first = np.unique(places, return_index=True)[1]
     near = _between(places, edges, ~equal)
     weight = np.zeros(len(first), np.float64)
-    worth = near.similarity.astype(np.float64) * np.maximum(near.colour, 0)
-    np.add.at(weight, near.left, worth)
-    np.add.at(weight, near.right, worth)
+    np.add.at(weight, near.left, near.worth)
+    np.add.at(weight, near.right, near.worth)
     centre, by = _stars(np.round(weight, 6), near)
     leader = np.where(centre[places] >= 0, first[centre[places]], -1)
     own_kind = _kinds_of_equals(rows, edges, equal)
@@ -98,7 +105,8 @@ def _between(places: Indices, edges: Edges, which: npt.NDArray[np.bool_]) -> Edg
     keep = left != right
     keep[1:] &= (left[1:] != left[:-1]) | (right[1:] != right[:-1])
     order = order[keep]
-    return Edges(left[keep], right[keep], kind[order], similarity[order], colour[order])
+    turned = edges.turned[which][order]
+    return Edges(left[keep], right[keep], kind[order], similarity[order], colour[order], turned)
 
 
 def _stars(weight: npt.NDArray[np.float64], near: Edges) -> tuple[Indices, Indices]:

@@ -59,7 +59,8 @@ class PairsStage(WholeStage):
         text = (
             "Null for a picture that nothing is like. On the row with the smaller uid of each "
             "pair: the other row's `uid` and `shard`, the `kind` of likeness, `similarity`, "
-            "`colour` (cosine of the colours), and the share of this picture (`added`) and of the "
+            "`colour` (cosine of the colours), `turned` (whether one is mirrored, or turned by a "
+            "quarter), and the share of this picture (`added`) and of the "
             "other one (`other_added`) that is a border, bar or frame around what both show."
         )
         return (Column("dup_edges", pa.list_(EDGE), text),)
@@ -85,7 +86,7 @@ class PairsStage(WholeStage):
             {
                 **{name: left[name] for name in ("shard", "uid", "row")},
                 **{f"other_{name}": right[name] for name in ("uid", "shard", "row")},
-                **{name: found[name] for name in ("kind", "similarity", "colour")},
+                **{name: found[name] for name in ("kind", "similarity", "colour", "turned")},
             }
         )
         # The other ends, so that their shards know that they may be in a group.
@@ -157,6 +158,6 @@ def _small(shard: ShardData) -> list[bytes | None]:
 def _sure(edge: dict[str, Any]) -> dict[str, Any]:
     return {
         "uid": edge["other_uid"], "shard": edge["other_shard"],
-        **{name: edge[name] for name in ("kind", "similarity", "colour")},
+        **{name: edge[name] for name in ("kind", "similarity", "colour", "turned")},
         "added": 0.0, "other_added": 0.0,
     }  # fmt: skip

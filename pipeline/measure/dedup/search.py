@@ -46,7 +46,7 @@ def search(
         assert config.vector_floor is not None
         pairs = cosine_pairs(_normalised(vectors), config.vector_floor)
         colour = colour_agreements(*(_thumbs(rows, index)[side] for side in pairs[:2]))
-        found.append(Found("vector", *pairs, colour).among(index))
+        found.append(Found("vector", *pairs, colour, np.zeros(len(colour), bool)).among(index))
     return tabled(found)
 
 
@@ -80,7 +80,8 @@ def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Fo
     hashes, thumbs, index = hashes[own], thumbs[own], index[own]
     distance = config.phash_floor
     left, right, similarity = hamming_pairs(hashes, distance)
-    ones = [(left, right, similarity, colour_agreements(thumbs[left], thumbs[right]))]
+    colour = colour_agreements(thumbs[left], thumbs[right])
+    ones = [(left, right, similarity, colour, np.zeros(len(left), bool))]
     if config.turned:
         turned = _bytes(rows["phash_turned"], index, PHASH * TURNS).reshape(-1, TURNS, PHASH)
         for turn in range(TURNS):
@@ -88,7 +89,7 @@ def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Fo
                 hashes, distance, np.ascontiguousarray(turned[:, turn])
             )
             colour = colour_agreements(turn_of(thumbs[left], turn), thumbs[right])
-            ones.append((left, right, similarity, colour))
+            ones.append((left, right, similarity, colour, np.ones(len(left), bool)))
     near = Found("phash", *(np.concatenate(parts) for parts in zip(*ones, strict=True)))
     return [same, near.among(index)]
 
@@ -120,6 +121,7 @@ def _with_proposals(
         "kind": words.take(from_numbers(reached.astype(np.int32))),
         "similarity": from_numbers(cosine.astype(np.float32)),
         "colour": pa.nulls(len(left), pa.float32()),
+        "turned": pa.nulls(len(left), pa.bool_()),
     }
     return pa.concat_tables([sure, pa.table(columns)])
 

@@ -25,6 +25,7 @@ def check(pair: tuple[bytes, bytes], floor: float) -> dict[str, Any] | None:
     added, other_added = _added(found)
     return {
         "kind": "aligned", "similarity": found.similarity, "colour": found.colour,
+        "turned": found.is_mirrored,
         "added": added, "other_added": other_added,
     }  # fmt: skip
 
