@@ -33,6 +33,7 @@ from pipeline.words.progress import Reporter
 
 SHOWN = (
     "success", "failed", "skipped", "measured", "killed", "reused", "kept", "dropped", "in groups",
+    "checked", "aligned", "unchecked",
     HELD_BACK,
 )  # fmt: skip
 """Counts of a task's summary that are shown beside its progress bar."""

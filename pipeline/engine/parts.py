@@ -49,6 +49,16 @@ class Parts:
         return sum(sidecar.rows for sidecar in self.sidecars.values())
 
     @property
+    def counts(self) -> dict[str, int]:
+        """The counts in the sidecars' summaries, added up."""
+        found: dict[str, int] = {}
+        for sidecar in self.sidecars.values():
+            for name, value in sidecar.summary.items():
+                if isinstance(value, int) and not isinstance(value, bool):
+                    found[name] = found.get(name, 0) + value
+        return found
+
+    @property
     def bytes(self) -> int:
         """Size of the files that the sidecars name."""
         return sum(size for sidecar in self.sidecars.values() for size in sidecar.files.values())

@@ -92,7 +92,7 @@ They are applied in this order; a row's reason is that of the first rule that is
 - The measurements are estimates by models with known biases: a safety classifier misses some unsafe
   pictures and drops some harmless ones, more often of some groups of people than of others.
 - Language and toxicity are judged on the caption alone; short captions are judged badly.
-{limits}- Repeats are found within the thresholds above; a strong crop or edit can pass.
+{limits}- Repeats are found within the thresholds above; a strong crop, watermark or edit can pass.
 - The pictures belong to their makers; the URLs may have changed since they were fetched.
 """
 

@@ -23,7 +23,8 @@ def stats(run: Run) -> dict[str, Any]:
     Keys: `ingested` (rows of the input), `merged_repeats`, `kept`, `dropped`, `failed`,
     `unfinished` (rows of shards that a stage has not finished), `reasons` {reason: rows by their
     first reason}, `reasons_any` {reason: rows that carry it anywhere}, `reasons_alone` {reason:
-    rows that carry no other}, `stages` {name: {rows, shards, seconds, peak_memory_mb, cached}},
+    rows that carry no other}, `stages` {name: {rows, shards, seconds, peak_memory_mb, cached,
+    counts (what the stage counted, by name)}},
     `shards`, `misaligned` (rows where a part holds another uid), `export` {folder, rows, shards,
     bytes} or null, `quarantined`, `finished`, `alarms` (texts: no row is kept, or most failed), and
     `conserved`: whether ingested = merged_repeats + kept + dropped + failed + unfinished with every
@@ -88,6 +89,7 @@ def _stage(part: Parts) -> dict[str, Any]:
         "seconds": part.seconds,
         "peak_memory_mb": part.peak_memory_mb,
         "cached": part.cached,
+        "counts": part.counts,
     }
 
 

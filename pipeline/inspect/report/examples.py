@@ -18,6 +18,7 @@ SHARDS = {True: 40, False: 4}
 """Shards that pictures are looked up in where possible, on a local disk and elsewhere: each costs
 a walk through its tar. With more shards, examples come from a seeded choice of them first."""
 GROUPS_PER_KIND = 3
+LARGEST = 2
 MEMBERS = 6
 VEILED = {"nsfw", "graphic"}
 UNSAFE = 0.5
@@ -62,7 +63,8 @@ NO_GROUPS: Mapping[str, Any] = {"groups": {}, "sizes": {}, "kinds": {}}
 
 
 def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> Mapping[str, Any]:
-    """Up to `GROUPS_PER_KIND` duplicate groups per kind of likeness, and how many there are.
+    """The largest duplicate groups, up to `GROUPS_PER_KIND` per kind of likeness, and how many
+    there are.
 
     Keys: `groups` {group: [(shard, row), …], the kept member
     first}, `sizes` {members: groups} and `kinds` {kind: rows}.
@@ -76,7 +78,12 @@ def choose_groups(db: duckdb.DuckDBPyConnection, seed: int) -> Mapping[str, Any]
         f"SELECT dup_kind, count(*), arg_min(dup_group, md5(dup_group || '-{seed}'), 40) "
         f"{grouped} AND verdict <> 'kept' GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    names: list[str] = []
+    names = [
+        name
+        for (name,) in db.execute(
+            f"SELECT dup_group {grouped} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {LARGEST}"
+        ).fetchall()
+    ]
     for _, _, candidates in kinds:
         fresh = [name for name in dict.fromkeys(candidates) if name not in names]
         names += fresh[:GROUPS_PER_KIND]

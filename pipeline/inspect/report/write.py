@@ -104,12 +104,20 @@ def _gather(run: Run, seed: int, beside: ThreadPoolExecutor) -> dict[str, Any]:
         "groups": [[shown[p] for p in some if p in shown] for some in groups["groups"].values()],
         "group_sizes": groups["sizes"],
         "group_kinds": groups["kinds"],
+        "searched": _searched(stats),
         "balance": counted.balances,
         "models": _models(run.state),
         "provenance": _json(run, "provenance.json"),
         "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file", JOB_SUM)}),
         **training(run),
     }
+
+
+def _searched(stats: Mapping[str, Any]) -> dict[str, int] | None:
+    """How many pairs were laid on each other; None if the job does not do that."""
+    counts = stats["stages"].get("pairs", {}).get("counts", {})
+    names = ("checked", "aligned", "unchecked")
+    return {name: counts[name] for name in names} if "checked" in counts else None
 
 
 def _step_reporter(run: Run) -> Callable[[str], None]:
