@@ -20,6 +20,7 @@ from pipeline.table.part import Sidecar, digest_of, read_sidecar, recorded_sums,
 from pipeline.table.run import Run
 from pipeline.table.storage import Folder
 from pipeline.table.sums import to_tell
+from pipeline.words.errors import DamagedError
 
 MERGED, PREPARED = "merged", "prepared"
 NOTHING = "nothing"
@@ -157,6 +158,19 @@ def read_merged(run: Run, folder: Folder, shard: int, digests: Mapping[int, str]
             read_recorded(run.folder.url, folder, one.name, name, filters=mine, digest=digest)
         )
     return pa.concat_tables(tables, promote_options="default")
+
+
+def read_stood(run: Run, folder: Folder, shard: int, fingerprint: str) -> pa.Table | None:
+    """A shard's part of this fingerprint, whatever it was made from; None if it is not there, or
+    not as it was written."""
+    name = shard_name(shard)
+    sidecar = read_sidecar(folder, name)
+    if sidecar is None or sidecar.fingerprint != fingerprint:
+        return None
+    try:
+        return read_recorded(run.folder.url, folder, name, f"{name}.parquet")
+    except (DamagedError, FileNotFoundError):
+        return None
 
 
 @dataclass(frozen=True)

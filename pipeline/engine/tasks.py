@@ -20,6 +20,7 @@ from pipeline.engine.merging import (
     read_merged,
     read_partition,
     read_prepared,
+    read_stood,
     with_merged,
     without_merge,
 )
@@ -264,6 +265,8 @@ def run_whole(
     own = f"{prepared_name(shard)}.parquet"
     sum_ = digests.get(f"{PREPARED}/{own}")
     prepared = read_prepared(plan.run, folder, shard, own, sum_=sum_)
+    if node.stage.reads_own:
+        data = replace(data, stood=read_stood(plan.run, folder, shard, node.fingerprint))
     output = node.stage.run(data, prepared, mine)
     expected = with_merged(plan.expected(node, digests), merged)
     return _commit_whole(plan, node, data, output, expected, start)

@@ -27,7 +27,7 @@ from pipeline.words.heartbeat import beat
 
 VERSION = 1
 _VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
-_SEARCHED = {"thumb", "small", "pixel_hash", "phash_turned", "dup_edges"}
+_SEARCHED = {"thumb", "small", "pixel_hash", "phash_turned", "dup_edges", "dup_checks"}
 _LEFT_OUT = _VERDICT | {"audit", "repeats", STORED} | _SEARCHED
 """`repeats` may grow, and makes nothing stale; where a picture lay, and what repeats were searched
 by, is of no use to others. Edges also name rows that were dropped."""

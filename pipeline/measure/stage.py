@@ -270,6 +270,8 @@ class WholeStage(Stage):
     whole = True
     reads_deaths: ClassVar[bool] = False
     """Whether its `prepare` gets `killed` as well: rows on which a process of any stage died."""
+    reads_own: ClassVar[bool] = False
+    """Whether its `run` finds in `shard.stood` the part that it made of the shard before."""
     key: ClassVar[str | None] = None
     """Column of the dealt rows; a row whose key is null takes no part. None: one partition."""
     rows_at_once: ClassVar[int] = 5_000_000

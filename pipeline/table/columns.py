@@ -19,8 +19,9 @@ class Column:
     text: str
 
 
-NOT_SHOWN = frozenset({"small"})
-"""Columns that `samples` does not have: pictures, which each `SELECT *` would read."""
+NOT_SHOWN = frozenset({"small", "dup_checks"})
+"""Columns that `samples` does not have: pictures, which each `SELECT *` would read, and notes that
+a stage makes for itself."""
 
 SHARD_COLUMNS = (
     Column("uid", pa.string(), "First 32 hex digits of sha256(url, NUL, caption)."),

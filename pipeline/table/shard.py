@@ -54,6 +54,9 @@ class ShardData:
     scratch: Path | None = None
     """A local folder for the files that a table stage makes of the shard: those of its output are
     moved out of it, and the rest is removed."""
+    stood: pa.Table | None = field(default=None, compare=False, repr=False)
+    """For a stage over all shards with `reads_own`: its own part as it stood, of this fingerprint.
+    What it holds need not be worked out again."""
     _let_in: dict[str, Rows] = field(default_factory=dict, compare=False, repr=False)
     """Cached results of `lets_in`, by stage."""
     _cells: dict[str, pa.ChunkedArray] = field(default_factory=dict, compare=False, repr=False)

@@ -7,7 +7,7 @@ from sklearn.datasets import load_sample_images
 
 from pipeline.config.dedup import DedupConfig
 from pipeline.measure.dedup.alignment import Alignment, align, colour_agreements, sketch, small
-from pipeline.measure.dedup.verify import check
+from pipeline.measure.dedup.verify import edge_of
 from tests.copies import (
     COPIES,
     as_screenshot,
@@ -94,17 +94,17 @@ def test_the_result_is_the_same_each_time():
     [(with_border, 0.276), (with_caption_bar, 0.143), (as_screenshot, 0.63)],
 )
 def test_what_was_added_around_a_picture_is_noted(copy, added):
-    edge = check((small(copy(TEMPLE)), small(TEMPLE)), floor=0.2)
+    edge = edge_of(small(copy(TEMPLE)), small(TEMPLE), floor=0.2)
     assert edge is not None
     assert (edge["added"], edge["other_added"]) == pytest.approx((added, 0), abs=0.02)
-    back = check((small(TEMPLE), small(copy(TEMPLE))), floor=0.2)
+    back = edge_of(small(TEMPLE), small(copy(TEMPLE)), floor=0.2)
     assert back is not None
     assert (back["added"], back["other_added"]) == pytest.approx((0, added), abs=0.02)
 
 
 @pytest.mark.parametrize("photo", [TEMPLE, FLOWER], ids=["temple", "flower"])
 def test_what_a_crop_has_lost_was_not_added(photo):
-    edge = check((small(cropped(photo, 0.7)), small(photo)), floor=0.2)
+    edge = edge_of(small(cropped(photo, 0.7)), small(photo), floor=0.2)
     assert edge is not None
     assert (edge["added"], edge["other_added"]) == (0, 0)
 
@@ -113,10 +113,10 @@ def test_the_plain_ground_around_a_thing_is_no_frame():
     """A photograph on white, and the same with less white around it."""
     white = {"borderType": cv2.BORDER_CONSTANT, "value": (255, 255, 255)}
     wide = cv2.copyMakeBorder(FLOWER[50:350, 150:500], 90, 90, 90, 90, **white)
-    edge = check((small(cropped(wide, 0.85)), small(wide)), floor=0.2)
+    edge = edge_of(small(cropped(wide, 0.85)), small(wide), floor=0.2)
     assert edge is not None
     assert (edge["added"], edge["other_added"]) == (0, 0)
-    edge = check((small(FLOWER[50:350, 150:500]), small(wide)), floor=0.2)
+    edge = edge_of(small(FLOWER[50:350, 150:500]), small(wide), floor=0.2)
     assert edge is not None
     assert edge["other_added"] == pytest.approx(0.59, abs=0.03)
 

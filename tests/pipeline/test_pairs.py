@@ -9,6 +9,7 @@ from planned_run import BARE, fetched, pairs
 from sklearn.datasets import load_sample_images
 
 from pipeline.engine import tasks
+from pipeline.measure.dedup import verify
 from pipeline.models.nsfw import load_nsfw
 from tests.copies import COPIES, cropped, mirrored, recompressed, with_border
 
@@ -123,6 +124,65 @@ def test_a_small_budget_leaves_the_farthest_unchecked(plan_run, families):
     found = groups(planned)
     assert found
     assert all(any(group <= family for family in families) for group in found)
+
+
+@pytest.fixture
+def laid_on_each_other(monkeypatch) -> list[int]:
+    """One entry for each pair that is laid on each other."""
+    calls: list[int] = []
+    align = verify.align
+
+    def counted(first, second):
+        calls.append(1)
+        return align(first, second)
+
+    monkeypatch.setattr(verify, "align", counted)
+    return calls
+
+
+def again(planned, shard: int, pictures: dict[str, np.ndarray]) -> None:
+    captions = [row["caption"] for row in planned.rows(shard)]
+    planned.commit_pictures(shard, [pictures[c] for c in captions])
+    planned.make("descriptors", "pairs", "dedup", "decide")
+
+
+def test_what_was_laid_on_each_other_is_not_again(plan_run, laid_on_each_other):
+    """One picture is another one than before: only its pairs are checked anew."""
+    planned = laid(plan_run, 6)
+    first, before = len(laid_on_each_other), planned.read("pairs")
+    assert first > 20
+    laid_on_each_other.clear()
+    stored = pictures()
+    changed = planned.rows(0)[0]["caption"]
+    again(planned, 0, stored | {changed: np.ascontiguousarray(np.rot90(stored[changed]))})
+    after = planned.read("pairs")
+    uid = after[changed]["uid"]
+    own = [
+        check["uid"]
+        for caption, cells in after.items()
+        for check in cells["dup_checks"] or ()
+        if uid in (cells["uid"], check["uid"])
+    ]
+    new = {
+        (caption, check["uid"])
+        for caption, cells in after.items()
+        for check in cells["dup_checks"] or ()
+        if check not in (before[caption]["dup_checks"] or ())
+    }
+    assert len(own) <= len(laid_on_each_other) == len(new) < first / 2
+
+
+def test_a_picture_that_changed_under_its_uid_is_laid_on_the_others_again(
+    plan_run, families, laid_on_each_other
+):
+    planned = laid(plan_run, 6)
+    stored, (family, *_) = pictures(), sorted(families, key=sorted)
+    one = min(family, key=list(stored).index)
+    place = next(s for s in planned.shards if one in {r["caption"] for r in planned.rows(s)})
+    tiles = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    other = tiles.repeat(10, axis=0).repeat(10, axis=1)
+    again(planned, place, stored | {one: other})
+    assert all(one not in group for group in groups(planned))
 
 
 def test_same_pixels_in_another_format_are_a_repeat(plan_run):

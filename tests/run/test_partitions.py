@@ -155,7 +155,7 @@ def test_a_takedown_removes_every_partition(copy, parts_of):
         }
 
     assert len(list(place(before).glob("merged-*.json"))) == 5
-    assert holding() == {(stage, kind) for stage in ("dedup", "decide") for kind in KINDS}
+    assert holding() == {(stage, kind) for stage in ("pairs", "dedup", "decide") for kind in KINDS}
     # Its picture is also that of the duplicate that stays.
     secret = {name: duplicate[name].encode() for name in ("url", "caption", "licence")}
     take(copy, ("uid", duplicate["uid"]))

@@ -18,7 +18,10 @@ from pipeline.shell.commands import make_only
 from pipeline.words.errors import InputError
 from pipeline.words.progress import Lines
 
-ORDER = ["ingest", "captions", "pii", "download", "dedup", "decide", "export", "report"]
+ORDER = [
+    "ingest", "captions", "pii", "download", "descriptors", "pairs", "dedup", "decide", "export",
+    "report",
+]  # fmt: skip
 SMALL = {"dedup": {"phash_distance": None}}
 
 

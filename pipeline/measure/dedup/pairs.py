@@ -1,9 +1,6 @@
 """Which pictures of all shards are alike: the search, and the check of what it only proposes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +10,10 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job
 from pipeline.measure.dedup.edges import EDGE, KINDS, PROPOSED, UNCHECKED
 from pipeline.measure.dedup.search import search
+from pipeline.measure.dedup.verify import CHECK, marks_of, verified
 from pipeline.measure.stage import Output, Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
-from pipeline.words.heartbeat import beat
-from pipeline.words.threads import worker_threads
-
-AT_ONCE = 512
-"""Pairs that are aligned between two signs of life."""
 
 
 class PairsStage(WholeStage):
@@ -28,6 +21,7 @@ class PairsStage(WholeStage):
 
     name = "pairs"
     rank = 40
+    reads_own = True
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "PairsStage | None":
@@ -63,11 +57,20 @@ class PairsStage(WholeStage):
             "quarter), and the share of this picture (`added`) and of the "
             "other one (`other_added`) that is a border, bar or frame around what both show."
         )
-        return (Column("dup_edges", pa.list_(EDGE), text),)
+        checks = (
+            "On the row with the smaller uid: the pictures that it was laid on, with a mark of "
+            "both pictures, so that it is not done again."
+        )
+        return (
+            Column("dup_edges", pa.list_(EDGE), text),
+            Column("dup_checks", pa.list_(CHECK), checks),
+        )
 
     @property
     def packages(self) -> tuple[str, ...]:
-        return ("faiss-cpu", "opencv-python-headless") if self.job.dedup.verify else ("faiss-cpu",)
+        if self.job.dedup.verify:
+            return ("faiss-cpu", "opencv-python-headless")
+        return ("faiss-cpu",) if self.by_clip or self.job.dedup.phash_distance is not None else ()
 
     def settings(self) -> dict[str, Any]:
         return self.job.dedup.search_settings(by_clip=self.by_clip)
@@ -82,11 +85,13 @@ class PairsStage(WholeStage):
         rows = rows.sort_by("uid")
         found = search(rows, shards, self.job.dedup, by_clip=self.by_clip)
         left, right = rows.take(found["left"]), rows.take(found["right"])
+        marks = marks_of(left, right) if self.job.dedup.verify else pa.nulls(len(left), pa.string())
         pairs = pa.table(
             {
                 **{name: left[name] for name in ("shard", "uid", "row")},
                 **{f"other_{name}": right[name] for name in ("uid", "shard", "row")},
                 **{name: found[name] for name in ("kind", "similarity", "colour", "turned")},
+                "mark": marks,
             }
         )
         # The other ends, so that their shards know that they may be in a group.
@@ -99,17 +104,21 @@ class PairsStage(WholeStage):
         edges: dict[int, list[dict[str, Any]]] = {row: [] for row in merged["row"].to_pylist()}
         for edge in merged.filter(pc.is_in(kind, pa.array(KINDS))).to_pylist():
             edges[edge["row"]].append(_sure(edge))
+        checks: dict[int, list[dict[str, str]]] = {}
         aligned = 0
-        for row, edge in self._aligned(shard, proposed):
-            edges[row].append(edge)
-            aligned += 1
-        cells = [
-            sorted(edges[row], key=lambda edge: str(edge["uid"])) if row in edges else None
-            for row in range(prepared.num_rows)
-        ]
-        table = pa.table({"uid": prepared["uid"], "dup_edges": pa.array(cells, pa.list_(EDGE))})
-        count = sum(len(cell) for cell in cells if cell)
-        summary = {"edges": count}
+        for row, check, edge in verified(shard, proposed, self.job.dedup.verify_floor):
+            checks.setdefault(row, []).append(check)
+            if edge is not None:
+                edges[row].append(edge)
+                aligned += 1
+        table = pa.table(
+            {
+                "uid": prepared["uid"],
+                "dup_edges": _by_row(edges, prepared.num_rows, EDGE),
+                "dup_checks": _by_row(checks, prepared.num_rows, CHECK),
+            }
+        )
+        summary = {"edges": sum(map(len, edges.values()))}
         if self.job.dedup.verify:
             summary |= {
                 "checked": proposed.num_rows, "aligned": aligned,
@@ -117,42 +126,12 @@ class PairsStage(WholeStage):
             }  # fmt: skip
         return Output(table, summary=summary)
 
-    def _aligned(
-        self, shard: ShardData, proposed: pa.Table
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Of the proposed pairs those that show the same: the row here, and the edge."""
-        from pipeline.measure.dedup.verify import check
 
-        if proposed.num_rows == 0:
-            return
-        own = _small(shard)
-        floor = self.job.dedup.verify_floor
-        with ThreadPoolExecutor(worker_threads()) as pool:
-            for number in sorted(set(proposed["other_shard"].to_pylist())):
-                part = proposed.filter(pc.equal(proposed["other_shard"], number)).sort_by("row")
-                others = own if number == shard.shard else _small(sibling(shard, number))
-                rows, other_rows, uids = (
-                    part[name].to_pylist() for name in ("row", "other_row", "other_uid")
-                )
-                pairs = [(own[a], others[b]) for a, b in zip(rows, other_rows, strict=True)]
-                for start in range(0, len(pairs), AT_ONCE):
-                    beat()
-                    results = pool.map(partial(check, floor=floor), pairs[start : start + AT_ONCE])
-                    for place, edge in enumerate(results, start):
-                        if edge is not None:
-                            yield rows[place], {"uid": uids[place], "shard": number, **edge}
-
-
-def sibling(shard: ShardData, number: int) -> ShardData:
-    """Another shard of the same run, with the same columns."""
-    if number == shard.shard:
-        return shard
-    return replace(shard, shard=number, digests={}, _let_in={}, _cells={}, _records={})
-
-
-def _small(shard: ShardData) -> list[bytes | None]:
-    column: list[bytes | None] = shard.table("small")["small"].to_pylist()
-    return column
+def _by_row(cells: Mapping[int, list[dict[str, Any]]], rows: int, kind: pa.DataType) -> pa.Array:
+    """A column of lists, by uid; null for a row that is not among the cells."""
+    lists = (cells.get(row) for row in range(rows))
+    ordered = [None if one is None else sorted(one, key=lambda x: str(x["uid"])) for one in lists]
+    return pa.array(ordered, pa.list_(kind))
 
 
 def _sure(edge: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,25 @@
-"""Whether a proposed pair of small pictures shows the same, as an edge."""
+"""Which of the proposed pairs show the same: each is laid on the other once."""
 
 import functools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
-from pipeline.measure.dedup.alignment import Alignment, Sketch, align, sketch
+import pyarrow as pa
 
+from pipeline.measure.dedup.alignment import Sketch, align, sketch
+from pipeline.table.shard import ShardData
+from pipeline.words.heartbeat import beat
+from pipeline.words.threads import worker_threads
+
+CHECK = pa.struct([("uid", pa.string()), ("mark", pa.string())])
+Checked = tuple[int, dict[str, str], dict[str, Any] | None]
+"""A row of the shard, which pair was laid on each other (`CHECK`), and its edge if it has one."""
+
+_AT_ONCE = 512
+"""Pairs that are laid on each other between two signs of life."""
 _KEPT = 512
 """Sketches that a process keeps, about half a megabyte each with their mirror images."""
 _WHOLE, _PLAIN, _LEAST = 0.95, 0.45, 0.03
@@ -12,33 +27,90 @@ _WHOLE, _PLAIN, _LEAST = 0.95, 0.45, 0.03
 commonest colour of what is then around it so that this was added; and its least share."""
 
 
+def marks_of(left: pa.Table, right: pa.Table) -> pa.Array:
+    """What tells each pair of pictures from others under the same uids: a hash of both, hex."""
+    pairs = zip(left["pixel_hash"].to_pylist(), right["pixel_hash"].to_pylist(), strict=True)
+    marks = [blake2b(f"{a} {b}".encode(), digest_size=8).hexdigest() for a, b in pairs]
+    return pa.array(marks, pa.string())
+
+
+def verified(shard: ShardData, proposed: pa.Table, floor: float) -> Iterator[Checked]:
+    """Lay the proposed pairs on each other, but for those of which `shard.stood` knows the result.
+
+    The rows of `proposed` are those of `PairsStage.merge`.
+    """
+    known = _known(shard.stood)
+    new = []
+    for pair in proposed.sort_by([("other_shard", "ascending"), ("row", "ascending")]).to_pylist():
+        check = {"uid": pair["other_uid"], "mark": pair["mark"]}
+        key = (pair["row"], *check.values())
+        if key in known:
+            yield pair["row"], check, known[key]
+        else:
+            new.append((pair, check))
+    if not new:
+        return
+    own = _small(shard)
+    with ThreadPoolExecutor(worker_threads()) as pool:
+        for number in sorted({pair["other_shard"] for pair, _ in new}):
+            others = own if number == shard.shard else _small(_sibling(shard, number))
+            part = [(pair, check) for pair, check in new if pair["other_shard"] == number]
+            for start in range(0, len(part), _AT_ONCE):
+                beat()
+                some = part[start : start + _AT_ONCE]
+                results = pool.map(
+                    functools.partial(edge_of, floor=floor),
+                    [own[pair["row"]] for pair, _ in some],
+                    [others[pair["other_row"]] for pair, _ in some],
+                )
+                for (pair, check), found in zip(some, results, strict=True):
+                    edge = found and {"uid": pair["other_uid"], "shard": number, **found}
+                    yield pair["row"], check, edge
+
+
+def _known(stood: pa.Table | None) -> dict[tuple[Any, ...], dict[str, Any] | None]:
+    """The results that an earlier part holds, by row, uid and mark."""
+    if stood is None:
+        return {}
+    known = {}
+    lists = zip(stood["dup_checks"].to_pylist(), stood["dup_edges"].to_pylist(), strict=True)
+    for row, (checks, edges) in enumerate(lists):
+        aligned = {edge["uid"]: edge for edge in edges or () if edge["kind"] == "aligned"}
+        for check in checks or ():
+            known[(row, check["uid"], check["mark"])] = aligned.get(check["uid"])
+    return known
+
+
+def _sibling(shard: ShardData, number: int) -> ShardData:
+    """Another shard of the same run, with the same columns."""
+    return replace(shard, shard=number, digests={}, stood=None, _let_in={}, _cells={}, _records={})
+
+
+def _small(shard: ShardData) -> list[bytes]:
+    column: list[bytes] = shard.table("small")["small"].to_pylist()
+    return column
+
+
 @functools.lru_cache(maxsize=_KEPT)
 def _sketch(jpeg: bytes) -> Sketch:
     return sketch(jpeg)
 
 
-def check(pair: tuple[bytes, bytes], floor: float) -> dict[str, Any] | None:
+def edge_of(first: bytes, second: bytes, floor: float) -> dict[str, Any] | None:
     """The edge of two pictures made by `alignment.small`; None if they are not alike."""
-    found = align(*(_sketch(jpeg) for jpeg in pair))
+    found = align(_sketch(first), _sketch(second))
     if found is None or found.similarity < floor:
         return None
-    added, other_added = _added(found)
     return {
         "kind": "aligned", "similarity": found.similarity, "colour": found.colour,
         "turned": found.is_mirrored,
-        "added": added, "other_added": other_added,
+        "added": _frame(found.share_first, found.plain_first, found.share_second),
+        "other_added": _frame(found.share_second, found.plain_second, found.share_first),
     }  # fmt: skip
 
 
-def _added(found: Alignment) -> tuple[float, float]:
-    """What share of each picture was added around the other one."""
-    around = (
-        (1 - found.share_first, found.plain_first),
-        (1 - found.share_second, found.plain_second),
-    )
-    first, second = (
-        share if share >= _LEAST and plain >= _PLAIN else 0.0 for share, plain in around
-    )
-    return (first if found.share_second >= _WHOLE else 0.0), (
-        second if found.share_first >= _WHOLE else 0.0
-    )
+def _frame(share: float, plain: float, share_of_other: float) -> float:
+    """What share of a picture was added around the other one."""
+    around = 1 - share
+    is_frame = share_of_other >= _WHOLE and around >= _LEAST and plain >= _PLAIN
+    return around if is_frame else 0.0
