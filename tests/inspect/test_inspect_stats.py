@@ -50,6 +50,7 @@ def test_stages_come_with_rows_seconds_and_whether_they_were_cached(made: Made) 
     stages = stats(made.run)["stages"]
     assert stages["captions"] == {
         "rows": 60, "shards": 3, "seconds": 4.5, "peak_memory_mb": 202.0, "cached": True,
+        "counts": {},
     }  # fmt: skip
     assert stages["decide"]["cached"] is False
 

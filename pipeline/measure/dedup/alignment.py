@@ -12,7 +12,6 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -44,6 +43,8 @@ Pixels = npt.NDArray[np.uint8]
 def small(rgb: Pixels) -> bytes:
     """The picture (height, width, 3) as a JPEG whose longer side is 256 pixels, or less if its
     own is; about 14 kB for a photograph."""
+    import cv2
+
     factor = min(1.0, SIDE / max(rgb.shape[:2]))
     if factor < 1:
         rgb = cv2.resize(rgb, _scaled(rgb, factor), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
@@ -68,6 +69,8 @@ class Sketch:
 
 def sketch(jpeg: bytes) -> Sketch:
     """Decode a picture made by `small`; a smaller one is enlarged to 256 pixels."""
+    import cv2
+
     bgr: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     factor = SIDE / max(bgr.shape[:2])
     if factor > 1:
@@ -81,6 +84,8 @@ def _scaled(pixels: Pixels, factor: float) -> tuple[int, int]:
 
 
 def _sketch(bgr: Pixels) -> Sketch:
+    import cv2
+
     grey: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     orb = cv2.ORB_create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)  # type: ignore[attr-defined]
     found, bits = orb.detectAndCompute(grey, None)
@@ -117,6 +122,8 @@ def align(first: Sketch, second: Sketch) -> Alignment | None:
 
 
 def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
+    import cv2
+
     transform, inliers = _transform(first, second)
     if transform is None:
         return None
@@ -159,6 +166,8 @@ def _plain(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> float:
 
 def _has_edge(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> bool:
     """Whether along half of the seen area's edge the colours on both sides differ."""
+    import cv2
+
     area = seen.astype(np.uint8)
     inner: Any = cv2.erode(
         area, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
@@ -182,6 +191,8 @@ def _has_edge(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> bool:
 
 def _transform(first: Sketch, second: Sketch) -> tuple[Any, int]:
     """The matrix (2, 3) from the first picture to the second, and how many matches it explains."""
+    import cv2
+
     if min(len(first.places), len(second.places)) < LEAST_INLIERS:
         return None, 0
     one, other = _matches(first.bits, second.bits)
@@ -218,6 +229,8 @@ def _matches(first: Pixels, second: Pixels) -> tuple[npt.NDArray[Any], npt.NDArr
 
 def _seen(first: Pixels, transform: Any, second: Pixels) -> Pixels:
     """255 where the first picture lies on the second one, else 0."""
+    import cv2
+
     height, width = second.shape
     ones = np.full(first.shape, 255, np.uint8)
     seen: Any = cv2.warpAffine(ones, transform, (width, height), flags=cv2.INTER_NEAREST)
@@ -255,6 +268,8 @@ def _similarity(
 
 def _softened(bgr: Pixels) -> npt.NDArray[np.float32]:
     """Grey values, blurred a little: the transform is off by a pixel here and there."""
+    import cv2
+
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5), np.float32)
 

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.measure.dedup.edges import KINDS
-from pipeline.measure.dedup.groups import Edges, solve
 from pipeline.measure.stage import Output, Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
@@ -118,6 +117,8 @@ class DedupStage(WholeStage):
         return passed
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        from pipeline.measure.dedup.groups import Edges, solve
+
         rows = rows.filter(rows["kind"].is_valid())
         ends = pa.concat_tables(
             [

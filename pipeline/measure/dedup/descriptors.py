@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pdqhash
 import pyarrow as pa
 
 from pipeline.config.job import Job
-from pipeline.fetch.picture.fingerprints import small as means_of
-from pipeline.measure.dedup.alignment import small
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
 from pipeline.table.columns import Column
@@ -27,6 +24,11 @@ class DescriptorsSession:
         self._network = network
 
     def prepare(self, rgb: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        import pdqhash
+
+        from pipeline.fetch.picture.fingerprints import small as means_of
+        from pipeline.measure.dedup.alignment import small
+
         hashes, _ = pdqhash.compute_dihedral(means_of(rgb))
         shape = ",".join(map(str, rgb.shape)).encode()
         return {

@@ -22,6 +22,8 @@ EDGE = pa.struct(
         ("added", pa.float32()), ("other_added", pa.float32()),
     ]
 )  # fmt: skip
+CHECK = pa.struct([("uid", pa.string()), ("mark", pa.string())])
+"""A pair that was laid on each other."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Indices = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float32]
@@ -86,6 +84,9 @@ def solve(rows: int, edges: Edges) -> Groups:
 
 def _places(rows: int, left: Indices, right: Indices) -> Indices:
     """The class of each row, numbered by their first rows."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(rows, rows))
     _, labels = connected_components(graph, directed=False)
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)

@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
-from pipeline.measure.dedup.edges import EDGE, KINDS, PROPOSED, UNCHECKED
-from pipeline.measure.dedup.search import search
-from pipeline.measure.dedup.verify import CHECK, marks_of, verified
+from pipeline.measure.dedup.edges import CHECK, EDGE, KINDS, PROPOSED, UNCHECKED
 from pipeline.measure.stage import Output, Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
@@ -82,6 +80,9 @@ class PairsStage(WholeStage):
         return Prepared(table.select(["uid"]), dealt.drop_columns(["status"]))
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        from pipeline.measure.dedup.search import search
+        from pipeline.measure.dedup.verify import marks_of
+
         rows = rows.sort_by("uid")
         found = search(rows, shards, self.job.dedup, by_clip=self.by_clip)
         left, right = rows.take(found["left"]), rows.take(found["right"])
@@ -99,6 +100,8 @@ class PairsStage(WholeStage):
         return pa.concat_tables([pairs, ends], promote_options="default")
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
+        from pipeline.measure.dedup.verify import verified
+
         kind = merged["kind"]
         proposed = merged.filter(pc.equal(kind, PROPOSED))
         edges: dict[int, list[dict[str, Any]]] = {row: [] for row in merged["row"].to_pylist()}

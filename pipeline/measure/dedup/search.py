@@ -6,18 +6,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.config.dedup import DedupConfig
 from pipeline.measure.dedup.alignment import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
+from pipeline.measure.dedup.groups import Edges, solve
 from pipeline.measure.dedup.neighbours import cosine_pairs, hamming_pairs
 from pipeline.measure.dedup.proposals import propose
 from pipeline.table.arrays import from_numbers
 from pipeline.table.shard import ShardData
 
+_NEARLY, _NEARLY_COLOUR = 16, 0.95
+"""Bits by which hashes differ at most, and the agreement of thumbnails, of nearly the same."""
 PHASH, SIDE = 32, 12
 """Bytes of a PDQ hash, and pixels of a thumbnail's side."""
 Thumbs = npt.NDArray[np.uint8]
@@ -61,6 +62,9 @@ def _first_of_each(rows: int, found: Sequence[Found]) -> Indices:
     left, right = (
         np.concatenate([none, *(getattr(f, side) for f in found)]) for side in ("left", "right")
     )
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(rows, rows))
     _, classes = connected_components(graph, directed=False)
     return np.sort(np.unique(classes, return_index=True)[1])
@@ -108,6 +112,8 @@ def _with_proposals(
     sure: pa.Table, index: Indices, vectors: npt.NDArray[np.float16], rows: int, config: DedupConfig
 ) -> pa.Table:
     """The sure edges and the pairs that the vectors propose, but for those that are sure."""
+    keep = ~np.isin(index, _nearly_the_same(sure, rows))
+    index, vectors = index[keep], vectors[keep]
     left, right, cosine = propose(vectors, config.verify_neighbours)
     left, right = index[left], index[right]
     known = np.asarray(sure["left"]) * rows + np.asarray(sure["right"])
@@ -124,6 +130,24 @@ def _with_proposals(
         "turned": pa.nulls(len(left), pa.bool_()),
     }
     return pa.concat_tables([sure, pa.table(columns)])
+
+
+def _nearly_the_same(sure: pa.Table, rows: int) -> Indices:
+    """Rows whose hashes are so near to those of another one that this one is searched for them.
+
+    Else the nearest neighbours of a picture that was often recompressed would all be such copies,
+    and none would be the crop."""
+    near = pc.and_(
+        pc.greater_equal(sure["similarity"], np.float32(1 - _NEARLY / (8 * PHASH))),
+        pc.greater_equal(sure["colour"], np.float32(_NEARLY_COLOUR)),
+    )
+    part = sure.filter(near)
+    columns = [np.asarray(part[name]) for name in ("left", "right", "similarity", "colour")]
+    kinds = np.zeros(part.num_rows, np.int64)
+    left, right, similarity, colour = columns
+    edges = Edges(left, right, kinds, similarity, colour, np.asarray(part["turned"]))
+    leader = solve(rows, edges).leader
+    return np.flatnonzero((leader >= 0) & (leader != np.arange(rows)))
 
 
 def _vectors(

@@ -14,7 +14,6 @@ from pipeline.table.shard import ShardData
 from pipeline.words.heartbeat import beat
 from pipeline.words.threads import worker_threads
 
-CHECK = pa.struct([("uid", pa.string()), ("mark", pa.string())])
 Checked = tuple[int, dict[str, str], dict[str, Any] | None]
 """A row of the shard, which pair was laid on each other (`CHECK`), and its edge if it has one."""
 
