@@ -220,7 +220,8 @@ def run_prepare(
     prepared = prepare(data, killed=data.killed()) if stage.reads_deaths else prepare(data)
     dealt = deal(prepared.dealt, stage.key)
     if dealt.num_rows:
-        tables = {f"{target}.parquet": prepared.own, dealt_file(shard): dealt}
+        tables = {f"{target}.parquet": prepared.own} if stage.keeps_own else {}
+        tables[dealt_file(shard)] = dealt
         sidecar = _commit_tables(plan, node, target, shard, tables, expected, start)
         return TaskResult({name: sidecar.digest}, sidecar.rows, {}, finished=False)
     for left in (f"{target}.json", f"{target}.parquet", dealt_file(shard)):
@@ -262,9 +263,11 @@ def run_whole(
     assert isinstance(node.stage, WholeStage)
     folder = plan.run.folder.sub(node.folder)
     mine = read_merged(plan.run, folder, shard, merged)
-    own = f"{prepared_name(shard)}.parquet"
-    sum_ = digests.get(f"{PREPARED}/{own}")
-    prepared = read_prepared(plan.run, folder, shard, own, sum_=sum_)
+    prepared = data.table()
+    if node.stage.keeps_own:
+        own = f"{prepared_name(shard)}.parquet"
+        sum_ = digests.get(f"{PREPARED}/{own}")
+        prepared = read_prepared(plan.run, folder, shard, own, sum_=sum_)
     if node.stage.reads_own:
         data = replace(data, stood=read_stood(plan.run, folder, shard, node.fingerprint))
     output = node.stage.run(data, prepared, mine)

@@ -270,6 +270,8 @@ class WholeStage(Stage):
     whole = True
     reads_deaths: ClassVar[bool] = False
     """Whether its `prepare` gets `killed` as well: rows on which a process of any stage died."""
+    keeps_own: ClassVar[bool] = True
+    """Whether the `own` table of its `prepare` is stored; else `run` gets the uids alone."""
     reads_own: ClassVar[bool] = False
     """Whether its `run` finds in `shard.stood` the part that it made of the shard before."""
     key: ClassVar[str | None] = None

@@ -137,7 +137,11 @@ class PlannedRun:
         cells: Sequence[Mapping[str, Any]],
         files: Mapping[str, Path] | None = None,
     ) -> None:
-        """Commit one shard's part from cells by row; missing cells are null."""
+        """Commit one shard's part from cells by row; missing cells are null. For `dedup`, parts
+        without descriptors or edges are committed first, if there are none."""
+        for before in ("descriptors", "pairs") if stage == "dedup" else ():
+            if before in self.plan.by_name and shard not in self.digests.get(before, {}):
+                self.commit_part(before, shard, [{}] * len(cells))
         node, name = self.plan.by_name[stage], shard_name(shard)
         schema = pa.schema([("uid", pa.string()), *((c.name, c.type) for c in node.stage.writes)])
         uids = [row["uid"] for row in self.rows(shard)]

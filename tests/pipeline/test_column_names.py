@@ -46,7 +46,7 @@ def test_any_column_can_be_read_by_every_command(tmp_path: Path, name: str):
         planned.commit_part(
             "download", shard, [{"status": "failed", "fetch_reason": "timeout"}] * 2
         )
-    planned.make("dedup", "decide")
+    planned.make("pairs", "dedup", "decide")
     reported = stats(run)
     assert (reported["conserved"], reported["failed"], reported["misaligned"]) == (True, 4, 0)
     own = own_column(run, name)

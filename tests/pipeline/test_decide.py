@@ -21,13 +21,17 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Verdicts by row of the list, given the cells of `download` and `dedup` by row of the list.
 
-    `dup_group` is given as a row of the list.
+    `dup_group` is given as a row of the list; `dup_pixels` are the picture's.
     """
     captions = [row["caption"] for row in pairs(len(downloads))]
     uids = {row["caption"]: row["uid"] for s in planned.shards for row in planned.rows(s)}
     groups = [
         own | ({"dup_group": uids[captions[own["dup_group"]]]} if "dup_group" in own else {})
         for own in dedups or [{}] * len(downloads)
+    ]
+    groups = [
+        {"dup_pixels": fetched.get("original_pixels")} | own
+        for fetched, own in zip(downloads, groups, strict=True)
     ]
     planned.make(*planned.caption_stages)
     for stage, cells in (("download", downloads), ("dedup", groups)):

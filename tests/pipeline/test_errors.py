@@ -238,6 +238,8 @@ def test_a_valid_job_is_planned(desk, monkeypatch, capsys):
         cli.main()
     assert end.value.code == 0
     stages = [row["stage"] for row in json.loads(out.getvalue())["stages"]]
-    parts = ["captions", "pii", "download", "dedup", "decide"]
+    parts = [
+        "captions", "pii", "download", "descriptors", "pairs", "dedup", "decide",
+    ]  # fmt: skip
     assert stages == ["ingest", *parts, "export", "report"]
     assert not (desk / "runs").exists()

@@ -111,7 +111,7 @@ def test_the_stage_is_off_by_default_and_its_rule_is_by_itself(job_of, plan_run,
     cells = list(planned.read("pixels").values())
     assert [row["one_colour_share"] for row in cells][1:] == [None, 1]
     assert cells[0]["one_colour_share"] < 0.5
-    planned.make("dedup", "decide")
+    planned.make("pairs", "dedup", "decide")
     assert [row["reason"] for row in planned.read("decide").values()] == [
         None, "http_not_found", "near_blank",
     ]  # fmt: skip

@@ -163,7 +163,8 @@ def test_a_merge_reads_nothing_that_was_changed(kind, lab):
     rows = lab.site.rows + lab.site.dead
     lab.run(lab.job(rows[:30]))
     folder = lab.folder / "runs" / "job"
-    (path,) = folder.glob(f"parts/dedup-*/00000.{kind}.parquet")
+    stage = {"dealt": "pairs", "prepared": "decide"}[kind]
+    (path,) = folder.glob(f"parts/{stage}-*/00000.{kind}.parquet")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -92,7 +92,7 @@ def test_the_rows_are_erased_everywhere_and_no_other_row_is_lost(copy, asked):
     assert asked == []
     log = (folder(copy) / "log.jsonl").read_text().splitlines()[lines:]
     worked = {stage for line in log for stage in json.loads(line)["stages"]}
-    assert worked == {"dedup", "decide", "export"}
+    assert worked == {"pairs", "dedup", "decide", "export"}
     row = rows_of(copy, f"uid = '{gone[0]['uid']}'")[0]
     assert {name for name, value in row.items() if value is not None} == {
         "shard", "row", "uid", "repeats", "input_error", "status", "reason", "reasons", "verdict",
@@ -124,7 +124,7 @@ def test_parts_of_older_settings_are_still_up_to_date(copy, asked):
     result = copy.run(copy.folder / "job.yaml", SMALL)
     log = (folder(copy) / "log.jsonl").read_text().splitlines()[lines:]
     assert {stage for line in log for stage in json.loads(line)["stages"]} == {
-        "dedup", "decide", "export",
+        "pairs", "dedup", "decide", "export",
     }  # fmt: skip
     assert asked == []
     assert stats(result.run)["reasons"]["forgotten"] == 1
@@ -167,7 +167,7 @@ def test_a_dry_run_only_counts(copy):
     result, answer = take(copy, ("url", one(copy, "0.jpg")["url"]), dry_run=True)
     assert (result, answer["dry_run"], answer["rows"]) == (None, True, 1)
     assert answer["rewritten"]["shards"] == 1
-    assert answer["rewritten"]["parts"] == 2 * 6 - 2  # both settings share captions and pii
+    assert answer["rewritten"]["parts"] == 2 * 7 - 2  # both settings share captions and pii
     assert answer["related"] == 1  # its copy
     after = {path: path.read_bytes() for path in folder(copy).rglob("*") if path.is_file()}
     assert {p: d for p, d in after.items() if p.name != ".lock"} == {

@@ -155,4 +155,4 @@ def test_another_version_of_a_measurement_of_captions_fetches_nothing(lab, asked
     assert asked == []
     done = {name for name, cached in result.cached.items() if not cached}
     # `dedup` sees the rows through the mask; it is made of hashes that stand.
-    assert done - {"export", "report"} == {"captions", "language", "dedup", "decide"}
+    assert done - {"export", "report"} == {"captions", "language", "pairs", "dedup", "decide"}

@@ -26,6 +26,7 @@ class DedupStage(WholeStage):
 
     name = "dedup"
     version = 3
+    keeps_own = False
     rank = 41
     step = "Repeated pictures"
 
@@ -89,7 +90,7 @@ class DedupStage(WholeStage):
         dealt = pa.concat_tables(
             [found.filter(self._counts(found)), ends], promote_options="default"
         )
-        return Prepared(table.select(["uid", "original_pixels"]), dealt)
+        return Prepared(table.select(["uid"]), dealt)
 
     def _counts(self, edges: pa.Table) -> pa.Array:
         """Which edges pass the thresholds of their kind."""
@@ -156,7 +157,8 @@ class DedupStage(WholeStage):
         uids = prepared["uid"]
         place = pc.index_in(uids, value_set=merged["uid"].combine_chunks())
         cells = {name: merged[name].take(place) for name in merged.column_names}
-        pixels = _own_pixels(prepared["original_pixels"], cells["added"])
+        facts = shard.table("original_pixels")
+        pixels = _own_pixels(facts["original_pixels"], cells["added"])
         columns = {c.name: cells[c.name] for c in self.writes if c.name in cells}
         table = pa.table({"uid": uids, **columns, "dup_pixels": pixels})
         return Output(

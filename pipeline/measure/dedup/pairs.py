@@ -20,6 +20,7 @@ class PairsStage(WholeStage):
     name = "pairs"
     rank = 40
     reads_own = True
+    keeps_own = False
 
     @classmethod
     def of(cls, job: Job, schema: Mapping[str, pa.DataType]) -> "PairsStage | None":

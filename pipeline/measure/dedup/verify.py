@@ -3,13 +3,14 @@
 import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.measure.dedup.alignment import Sketch, align, sketch
+from pipeline.table.checked import read_recorded
+from pipeline.table.part import shard_name
 from pipeline.table.shard import ShardData
 from pipeline.words.heartbeat import beat
 from pipeline.words.threads import worker_threads
@@ -49,10 +50,10 @@ def verified(shard: ShardData, proposed: pa.Table, floor: float) -> Iterator[Che
             new.append((pair, check))
     if not new:
         return
-    own = _small(shard)
+    own = _small(shard, shard.shard)
     with ThreadPoolExecutor(worker_threads()) as pool:
         for number in sorted({pair["other_shard"] for pair, _ in new}):
-            others = own if number == shard.shard else _small(_sibling(shard, number))
+            others = own if number == shard.shard else _small(shard, number)
             part = [(pair, check) for pair, check in new if pair["other_shard"] == number]
             for start in range(0, len(part), _AT_ONCE):
                 beat()
@@ -80,13 +81,11 @@ def _known(stood: pa.Table | None) -> dict[tuple[Any, ...], dict[str, Any] | Non
     return known
 
 
-def _sibling(shard: ShardData, number: int) -> ShardData:
-    """Another shard of the same run, with the same columns."""
-    return replace(shard, shard=number, digests={}, stood=None, _let_in={}, _cells={}, _records={})
-
-
-def _small(shard: ShardData) -> list[bytes]:
-    column: list[bytes] = shard.table("small")["small"].to_pylist()
+def _small(shard: ShardData, number: int) -> list[bytes]:
+    """The small pictures of a shard of the same run."""
+    folder, name = shard.run.folder.sub(shard.folders["descriptors"]), shard_name(number)
+    table = read_recorded(shard.run.folder.url, folder, name, f"{name}.parquet", ["small"])
+    column: list[bytes] = table["small"].to_pylist()
     return column
 
 
