@@ -160,8 +160,8 @@ def test_no_count_is_shown_over_a_table_that_is_not_as_it_was_written(damaged, w
 @pytest.mark.parametrize("kind", ["dealt", "prepared"])
 def test_a_merge_reads_nothing_that_was_changed(kind, lab):
     """What was prepared of a shard is merged again when the list grows."""
-    repeat = lab.site.rows[0] | {"caption": "the same picture once more"}
-    rows = [repeat, *lab.site.rows, *lab.site.dead]
+    repeats = [row | {"caption": "the same picture once more"} for row in lab.site.rows[:2]]
+    rows = [repeats[0], *lab.site.rows, *lab.site.dead, repeats[1]]
     lab.run(lab.job(rows[:30]))
     folder = lab.folder / "runs" / "job"
     stage = {"dealt": "pairs", "prepared": "decide"}[kind]
