@@ -71,7 +71,7 @@ class DedupConfig(Section):
         True,
         description="Finds crops, borders, screenshots, rotations: pictures whose vectors are "
         "near (of CLIP, else of open_nsfw) are laid on each other, and are alike if what both show "
-        "agrees. About 10 ms of a core for each such pair. False: CLIP's vectors decide, with the "
+        "agrees. About 30 ms of a core for each picture. False: CLIP's vectors decide, with the "
         "two keys below.",
     )
     verify_similarity: float = Field(
@@ -89,10 +89,10 @@ class DedupConfig(Section):
         "two is grey.",
     )
     verify_neighbours: int = Field(
-        5, ge=1, le=100, description="How many of its nearest a picture is at most laid on."
+        10, ge=1, le=100, description="How many of its nearest a picture is at most laid on."
     )
     verify_budget: float = Field(
-        3.0,
+        6.0,
         gt=0,
         description="How many pairs are laid on each other at most, for each picture of the job, "
         "the nearest first. What is left unchecked is counted in the log.",
