@@ -119,7 +119,8 @@ def test_a_row_that_hangs_in_one_process(lab, sick, counts):
     assert last == (
         f"winnow: letters, shard {shard}: no progress for {STALL} s (cluster.stall_timeout), so "
         f"the run ends; left: letters ({missing} of 2 shards), download (2 of 2 shards), "
-        "descriptors (2 of 2 shards), pairs, dedup, decide, export, report; the same command goes on from here"
+        "descriptors (2 of 2 shards), pairs, dedup, decide, export, report; the same command "
+        "goes on from here"
     )
     assert json.loads((lab.folder / f"runs/job/running/letters-{shard}.json").read_text()) == {
         "names": ["letters"], "step": "", "key": place[0], "has_hung": True,
