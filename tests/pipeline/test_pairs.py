@@ -11,6 +11,7 @@ from sklearn.datasets import load_sample_images
 from pipeline.engine import tasks
 from pipeline.measure.dedup import verify
 from pipeline.models.nsfw import load_nsfw
+from pipeline.table.parquet import read_parquet
 from tests.copies import COPIES, cropped, mirrored, recompressed, with_border
 
 TEMPLE, FLOWER = load_sample_images().images
@@ -206,6 +207,30 @@ def test_mirrored_and_turned_copies_have_near_hashes(plan_run, turned):
     planned.commit_pictures(0, stored)
     planned.make(*(["descriptors"] if turned else []), "pairs", "dedup")
     assert groups(planned) == ({frozenset(row["caption"] for row in pairs(8))} if turned else set())
+
+
+@pytest.mark.parametrize("model", [None, "winnow-tiny"])
+def test_a_row_without_descriptors_is_compared_by_its_bytes_and_else_left_out(plan_run, model):
+    """As after a process that died on it."""
+    planned = plan_run(pairs(4), dedup={"verify": True}, embed={"model": model})
+    planned.make(*planned.caption_stages)
+    stored = [TEMPLE[:, :300], cropped(TEMPLE[:, :300], 0.8), TEMPLE[:, :300], FLOWER]
+    planned.commit_pictures(0, [np.ascontiguousarray(p) for p in stored])
+    if model:
+        planned.commit_vectors(0, np.eye(4, 8), [0.3] * 4)
+    planned.make("descriptors")
+    node = planned.plan.by_name["descriptors"]
+    place = f"{node.folder}/00000.parquet"
+    cells = read_parquet(planned.plan.run.folder, place).to_pylist()
+    lost = [{name: c[name] for name in c if name != "uid" and i > 0} for i, c in enumerate(cells)]
+    files = {} if model else {"layer.npy": planned.scratch / "layer.npy"}
+    for path in files.values():
+        np.save(path, planned.plan.data(0).array("descriptors", "layer.npy"))
+    planned.commit_part("descriptors", 0, lost, files)
+    planned.make("pairs", "dedup")
+    groups_ = planned.read("dedup")
+    kinds = [groups_[row["caption"]]["dup_kind"] for row in planned.rows(0)]
+    assert kinds == ["bytes", "aligned", "bytes", None]
 
 
 def test_both_stages_look_through_the_network_once(plan_run, monkeypatch):

@@ -20,7 +20,7 @@ from tests.copies import COPIES, Picture
 from tests.quality.scores import percent, table
 
 BLOCKS = ("copies-photographs", "copies-drawings", "copies-kept")
-COPIED = 200
+COPIED = 100
 """Pictures of which copies are made."""
 QUALITY = 92
 """JPEG quality of the copies' files."""

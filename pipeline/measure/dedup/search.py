@@ -36,12 +36,12 @@ def search(
         found.append(Found.equal("bytes", _codes(rows["sha256"])))
     if config.pixels:
         found.append(Found.equal("pixels", _codes(rows["pixel_hash"])))
-    first = _first_of_each(rows.num_rows, found)
+    equal = found
     if config.phash_distance is not None:
-        found += _near_hashes(rows, first, config)
-        first = np.intersect1d(first, _first_of_each(rows.num_rows, found[:-1]))
+        same, near = _near_hashes(rows, _first_of_each(rows.num_rows, found), config)
+        equal, found = [*found, same], [*found, same, near]
     if by_clip or config.verify:
-        index, vectors = _vectors(rows, first, shards, by_clip=by_clip)
+        index, vectors = _vectors(rows, equal, shards, by_clip=by_clip)
         if config.verify:
             return _with_proposals(tabled(found), index, vectors, rows.num_rows, config)
         assert config.vector_floor is not None
@@ -56,8 +56,10 @@ def _codes(column: pa.ChunkedArray) -> Indices:
     return np.asarray(pc.fill_null(codes, -1), np.int64)
 
 
-def _first_of_each(rows: int, found: Sequence[Found]) -> Indices:
-    """The first row of each class that the edges join, ascending."""
+def _first_of_each(
+    rows: int, found: Sequence[Found], there: npt.NDArray[np.bool_] | None = None
+) -> Indices:
+    """Of each class that the edges join the first row that is `there`, ascending."""
     none = np.zeros(0, np.int64)
     left, right = (
         np.concatenate([none, *(getattr(f, side) for f in found)]) for side in ("left", "right")
@@ -67,7 +69,8 @@ def _first_of_each(rows: int, found: Sequence[Found]) -> Indices:
 
     graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(rows, rows))
     _, classes = connected_components(graph, directed=False)
-    return np.sort(np.unique(classes, return_index=True)[1])
+    own = np.arange(rows) if there is None else np.flatnonzero(there)
+    return np.sort(own[np.unique(classes[own], return_index=True)[1]])
 
 
 def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Found]:
@@ -76,6 +79,8 @@ def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Fo
     usable = pc.and_(
         part["phash"].is_valid(), pc.greater_equal(part["phash_quality"], config.phash_quality)
     )
+    if config.turned:  # null in a row on which the process died
+        usable = pc.and_(usable, part["phash_turned"].is_valid())
     index = first[np.flatnonzero(np.asarray(pc.fill_null(usable, False)))]
     hashes, thumbs = _bytes(rows["phash"], index, PHASH), _thumbs(rows, index)
     keys = np.concatenate([hashes, thumbs.reshape(len(index), SIDE * SIDE * 3)], axis=1)
@@ -112,7 +117,7 @@ def _with_proposals(
     sure: pa.Table, index: Indices, vectors: npt.NDArray[np.float16], rows: int, config: DedupConfig
 ) -> pa.Table:
     """The sure edges and the pairs that the vectors propose, but for those that are sure."""
-    keep = ~np.isin(index, _nearly_the_same(sure, rows))
+    keep = ~np.isin(index, _nearly_the_same(sure, index, rows))
     index, vectors = index[keep], vectors[keep]
     left, right, cosine = propose(vectors, config.verify_neighbours)
     left, right = index[left], index[right]
@@ -132,8 +137,8 @@ def _with_proposals(
     return pa.concat_tables([sure, pa.table(columns)])
 
 
-def _nearly_the_same(sure: pa.Table, rows: int) -> Indices:
-    """Rows whose hashes are so near to those of another one that this one is searched for them.
+def _nearly_the_same(sure: pa.Table, index: Indices, rows: int) -> Indices:
+    """Rows of `index` whose hashes are so near to another's that that one is searched for them.
 
     Else the nearest neighbours of a picture that was often recompressed would all be such copies,
     and none would be the crop."""
@@ -141,6 +146,9 @@ def _nearly_the_same(sure: pa.Table, rows: int) -> Indices:
         pc.greater_equal(sure["similarity"], np.float32(1 - _NEARLY / (8 * PHASH))),
         pc.greater_equal(sure["colour"], np.float32(_NEARLY_COLOUR)),
     )
+    searched = pa.array(index)
+    for end in ("left", "right"):
+        near = pc.and_(near, pc.is_in(sure[end], searched))
     part = sure.filter(near)
     columns = [np.asarray(part[name]) for name in ("left", "right", "similarity", "colour")]
     kinds = np.zeros(part.num_rows, np.int64)
@@ -151,12 +159,14 @@ def _nearly_the_same(sure: pa.Table, rows: int) -> Indices:
 
 
 def _vectors(
-    rows: pa.Table, first: Indices, shards: Sequence[ShardData], *, by_clip: bool
+    rows: pa.Table, equal: Sequence[Found], shards: Sequence[ShardData], *, by_clip: bool
 ) -> tuple[Indices, npt.NDArray[np.float16]]:
-    """Of the rows `first` those that have vectors, and these: float16 as stored, (rows, dim)."""
+    """One row of each class of equal ones, and its vector: float16 as stored, (rows, dim)."""
     stage, name = ("embed", "img.npy") if by_clip else ("descriptors", "layer.npy")
-    marker = rows["clip_score" if by_clip else "pixel_hash"]
-    index = first[np.asarray(marker.is_valid())[first]]
+    there = np.asarray(rows["clip_score" if by_clip else "pixel_hash"].is_valid())
+    if "pixel_hash" in rows.column_names:  # null also where there is no small picture
+        there = there & np.asarray(rows["pixel_hash"].is_valid())
+    index = _first_of_each(rows.num_rows, equal, there)
     number, place = (np.asarray(rows[column])[index] for column in ("shard", "row"))
     vectors = np.zeros((len(index), 0), np.float16)
     for shard in shards:
