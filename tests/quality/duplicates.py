@@ -1,8 +1,7 @@
 """Copies of pictures that a job's search finds, among pictures that are not alike: docs/quality.md.
 
-Needs --data: photographs (*.jpg, *.jpeg) below FOLDER/photographs, drawings (*.png) below
-FOLDER/drawings. Thresholds may be looked at on the first half of each folder, by name; the tables
-are of the second half.
+Needs --data: photographs (*.jpg, *.jpeg) below FOLDER/photographs. Thresholds may be looked at on
+the first half of them, by name; the tables are of the second half.
 """
 
 import tempfile
@@ -19,29 +18,28 @@ from pipeline.table.run import Run
 from tests.copies import COPIES, Picture
 from tests.quality.scores import percent, table
 
-BLOCKS = ("copies-photographs", "copies-drawings", "copies-kept")
+BLOCKS = ("copies-photographs", "copies-kept")
 COPIED = 100
 """Pictures of which copies are made."""
 QUALITY = 92
 """JPEG quality of the copies' files."""
-FOLDERS = {"photographs": (".jpg", ".jpeg"), "drawings": (".png",)}
+ENDINGS = (".jpg", ".jpeg")
 
 
 def tables(data: Path | None) -> dict[str, str]:
-    found, kept = {}, []
-    for name, endings in FOLDERS.items():
-        paths = sorted(
-            path for path in ((data or Path()) / name).rglob("*") if path.suffix.lower() in endings
-        ) if data is not None else []  # fmt: skip
-        if not paths:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            result = measure(paths[len(paths) // 2 :], Path(folder))
-        found[f"copies-{name}"] = result["table"]
-        kept.append([name, *result["kept"]])
-    if kept:
-        found["copies-kept"] = table(["pictures", "original kept", "what else was kept"], kept)
-    return found
+    paths = sorted(
+        path
+        for path in (data / "photographs").rglob("*") if path.suffix.lower() in ENDINGS
+    ) if data is not None else []  # fmt: skip
+    if not paths:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(paths[len(paths) // 2 :], Path(folder))
+    head = ["pictures", "original kept", "what else was kept"]
+    return {
+        "copies-photographs": result["table"],
+        "copies-kept": table(head, [["photographs", *result["kept"]]]),
+    }
 
 
 def measure(paths: Sequence[Path], folder: Path, **dedup: Any) -> dict[str, Any]:
@@ -117,9 +115,6 @@ def _word(kind: str) -> str:
 
 def _read(path: Path) -> Picture:
     with Image.open(path) as image:
-        if image.mode in ("RGBA", "LA", "P"):
-            ground = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(ground, image.convert("RGBA"))
         return np.asarray(image.convert("RGB"))
 
 
