@@ -6,7 +6,8 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 from pipeline.config.dedup import DedupConfig
-from pipeline.measure.dedup.alignment import Alignment, align, colour_agreements, sketch, small
+from pipeline.measure.dedup.alignment import Alignment, align, sketch, small
+from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.verify import edge_of
 from tests.copies import (
     COPIES,

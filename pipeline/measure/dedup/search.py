@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.dedup import DedupConfig
-from pipeline.measure.dedup.alignment import colour_agreements
+from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
 from pipeline.measure.dedup.groups import Edges, solve
