@@ -51,44 +51,51 @@ def small(rgb: Pixels) -> bytes:
 
 @dataclass(frozen=True)
 class Sketch:
-    """A small picture's pixels (height, width, 3), BGR, and its keypoints."""
+    """A small picture's keypoints, 30 kB, and its pixels where they are asked for."""
 
-    bgr: Pixels
-    grey: Pixels
+    jpeg: bytes
+    is_mirrored: bool
+    shape: tuple[int, int]
+    """Height and width, pixels."""
     places: npt.NDArray[np.float32]
     """Shape (keypoints, 2): x and y."""
     bits: Pixels
     """Shape (keypoints, 32)."""
 
+    @property
+    def bgr(self) -> Pixels:
+        return _decoded(self.jpeg, self.is_mirrored)
+
     @functools.cached_property
     def mirrored(self) -> "Sketch":
-        return _sketch(np.ascontiguousarray(self.bgr[:, ::-1]))
+        return sketch(self.jpeg, not self.is_mirrored)
 
 
-def sketch(jpeg: bytes) -> Sketch:
-    """Decode a picture made by `small`; a smaller one is enlarged to 256 pixels."""
+def sketch(jpeg: bytes, is_mirrored: bool = False) -> Sketch:
+    """The keypoints of a picture made by `small`; a smaller one is enlarged to 256 pixels."""
+    import cv2
+
+    grey: Any = cv2.cvtColor(_decoded(jpeg, is_mirrored), cv2.COLOR_BGR2GRAY)
+    orb = cv2.ORB_create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)  # type: ignore[attr-defined]
+    found, bits = orb.detectAndCompute(grey, None)
+    places = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
+    bits = np.zeros((0, 32), np.uint8) if bits is None else bits
+    return Sketch(jpeg, is_mirrored, grey.shape, places, bits)
+
+
+def _decoded(jpeg: bytes, is_mirrored: bool) -> Pixels:
     import cv2
 
     bgr: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     factor = SIDE / max(bgr.shape[:2])
     if factor > 1:
         bgr = cv2.resize(bgr, _scaled(bgr, factor), interpolation=cv2.INTER_CUBIC)
-    return _sketch(bgr)
+    return np.ascontiguousarray(bgr[:, ::-1]) if is_mirrored else bgr
 
 
 def _scaled(pixels: Pixels, factor: float) -> tuple[int, int]:
     height, width = pixels.shape[:2]
     return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _sketch(bgr: Pixels) -> Sketch:
-    import cv2
-
-    grey: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    orb = cv2.ORB_create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)  # type: ignore[attr-defined]
-    found, bits = orb.detectAndCompute(grey, None)
-    places = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-    return Sketch(bgr, grey, places, np.zeros((0, 32), np.uint8) if bits is None else bits)
 
 
 @dataclass(frozen=True)
@@ -125,9 +132,8 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     transform, inliers = _transform(first, second)
     if transform is None:
         return None
-    height, width = second.grey.shape
-    mask = _seen(first.grey, transform, second.grey)
-    seen = _seen(second.grey, cv2.invertAffineTransform(transform), first.grey)
+    mask = _seen(first.shape, transform, second.shape)
+    seen = _seen(second.shape, cv2.invertAffineTransform(transform), first.shape)
     shares = float((seen > 0).mean()), float((mask > 0).mean())
     if max(shares) < _LEAST_SHARE:
         return None
@@ -139,16 +145,17 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     blocks = _blocks(shared)
     if not blocks:
         return None
+    one, other = first.bgr, second.bgr
     moved: Any = cv2.warpAffine(
-        first.bgr, transform, (width, height), flags=cv2.INTER_LINEAR,
+        one, transform, second.shape[::-1], flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    similarity = _similarity(moved, second.bgr, shared, blocks)
+    similarity = _similarity(moved, other, shared, blocks)
     if similarity is None:
         return None
     return Alignment(
-        inliers, similarity, _colour(moved, second.bgr, shared, blocks), *shares,
-        _plain(first.bgr, seen > 0), _plain(second.bgr, mask > 0), is_mirrored,
+        inliers, similarity, _colour(moved, other, shared, blocks), *shares,
+        _plain(one, seen > 0), _plain(other, mask > 0), is_mirrored,
     )  # fmt: skip
 
 
@@ -225,13 +232,12 @@ def _matches(first: Pixels, second: Pixels) -> tuple[npt.NDArray[Any], npt.NDArr
     return own[keep], nearest[keep]
 
 
-def _seen(first: Pixels, transform: Any, second: Pixels) -> Pixels:
-    """255 where the first picture lies on the second one, else 0."""
+def _seen(first: tuple[int, int], transform: Any, second: tuple[int, int]) -> Pixels:
+    """255 where a picture of the first shape lies on one of the second, else 0."""
     import cv2
 
-    height, width = second.shape
-    ones = np.full(first.shape, 255, np.uint8)
-    seen: Any = cv2.warpAffine(ones, transform, (width, height), flags=cv2.INTER_NEAREST)
+    ones = np.full(first, 255, np.uint8)
+    seen: Any = cv2.warpAffine(ones, transform, second[::-1], flags=cv2.INTER_NEAREST)
     return np.asarray(seen, np.uint8)
 
 

@@ -20,8 +20,8 @@ Checked = tuple[int, dict[str, str], dict[str, Any] | None]
 
 _AT_ONCE = 512
 """Pairs that are laid on each other between two signs of life."""
-_KEPT = 512
-"""Sketches that a process keeps, about half a megabyte each with their mirror images."""
+_KEPT = 4096
+"""Sketches that a process keeps, about 60 kB each with their mirror images."""
 _WHOLE, _PLAIN, _LEAST = 0.95, 0.45, 0.03
 """The share of one picture that the other shows so that it counts as all of it; the share of the
 commonest colour of what is then around it so that this was added; and its least share."""
