@@ -142,19 +142,19 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
         mask, np.ones((13, 13), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255
     )
     shared = edge > 0
-    blocks = _blocks(shared)
-    if not blocks:
+    grid = _Grid(shared)
+    if not grid.is_large:
         return None
     one, other = first.bgr, second.bgr
     moved: Any = cv2.warpAffine(
         one, transform, second.shape[::-1], flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    similarity = _similarity(moved, other, shared, blocks)
+    similarity = _similarity(moved, other, grid)
     if similarity is None:
         return None
     return Alignment(
-        inliers, similarity, _colour(moved, other, shared, blocks), *shares,
+        inliers, similarity, _colour(moved, other, grid), *shares,
         _plain(one, seen > 0), _plain(other, mask > 0), is_mirrored,
     )  # fmt: skip
 
@@ -241,48 +241,59 @@ def _seen(first: tuple[int, int], transform: Any, second: tuple[int, int]) -> Pi
     return np.asarray(seen, np.uint8)
 
 
-def _blocks(shared: npt.NDArray[np.bool_]) -> list[tuple[slice, slice]]:
-    """An 8×8 grid over the shared area's bounds, without the blocks that are not wholly in it."""
-    rows, columns = np.flatnonzero(shared.any(axis=1)), np.flatnonzero(shared.any(axis=0))
-    if len(rows) < 2 * _BLOCKS or len(columns) < 2 * _BLOCKS:
-        return []
-    y = np.linspace(rows[0], rows[-1] + 1, _BLOCKS + 1).astype(int)
-    x = np.linspace(columns[0], columns[-1] + 1, _BLOCKS + 1).astype(int)
-    grid = [(slice(*y[i : i + 2]), slice(*x[j : j + 2])) for i in range(8) for j in range(8)]
-    return [block for block in grid if shared[block].mean() >= 0.9]
+class _Grid:
+    """8×8 blocks over the shared area's bounds; those that are not wholly in it do not count."""
+
+    def __init__(self, shared: npt.NDArray[np.bool_]) -> None:
+        rows, columns = np.flatnonzero(shared.any(axis=1)), np.flatnonzero(shared.any(axis=0))
+        self.is_large = min(len(rows), len(columns)) >= 2 * _BLOCKS
+        if self.is_large:
+            y = np.linspace(rows[0], rows[-1] + 1, _BLOCKS + 1).astype(int)
+            x = np.linspace(columns[0], columns[-1] + 1, _BLOCKS + 1).astype(int)
+            self._part = slice(y[0], y[-1]), slice(x[0], x[-1])
+            self._y, self._x = y[:-1] - y[0], x[:-1] - x[0]
+            self._mask = shared[self._part].astype(np.float32)
+            self._pixels = np.maximum(self._added_up(self._mask), 1)
+            sizes = np.outer(np.diff(y), np.diff(x))
+            self._counts = self._added_up(self._mask) >= 0.9 * sizes
+
+    def _added_up(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Sums over the blocks, shape (8, 8, …)."""
+        down = np.add.reduceat(values, self._y, axis=0)
+        return np.add.reduceat(down, self._x, axis=1)
+
+    def means(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Means of the shared pixels (height, width, …) of each block that counts."""
+        part = pixels[self._part].astype(np.float32)
+        extra = (1,) * (part.ndim - 2)
+        sums = self._added_up(part * self._mask.reshape(*self._mask.shape, *extra))
+        means: npt.NDArray[Any] = sums / self._pixels.reshape(*self._pixels.shape, *extra)
+        return means[self._counts]
 
 
-def _similarity(
-    first: Pixels, second: Pixels, shared: npt.NDArray[np.bool_], blocks: list[tuple[slice, slice]]
-) -> float | None:
+def _similarity(first: Pixels, second: Pixels, grid: _Grid) -> float | None:
     """The 20th percentile of the blocks' correlations; None if too few blocks show anything."""
-    one, other = (_softened(pixels) for pixels in (first, second))
-    found = []
-    for block in blocks:
-        inside = shared[block]
-        p, q = one[block][inside], other[block][inside]
-        p, q = p - p.mean(), q - q.mean()
-        deviations = float(p.std()), float(q.std())
-        if max(deviations) < _FLAT:
-            continue
-        lost = min(deviations) < _LOST
-        found.append(0.0 if lost else float((p * q).mean()) / (deviations[0] * deviations[1]))
-    return float(np.percentile(found, 20)) if len(found) >= _LEAST_BLOCKS else None
+    p, q = (_softened(pixels) for pixels in (first, second))
+    p_mean, q_mean = grid.means(p), grid.means(q)
+    p_deviation = np.sqrt(np.maximum(grid.means(p * p) - p_mean**2, 0))
+    q_deviation = np.sqrt(np.maximum(grid.means(q * q) - q_mean**2, 0))
+    shows = np.maximum(p_deviation, q_deviation) >= _FLAT
+    if shows.sum() < _LEAST_BLOCKS:
+        return None
+    both = grid.means(p * q) - p_mean * q_mean
+    is_lost = np.minimum(p_deviation, q_deviation) < _LOST
+    found = np.where(is_lost, 0.0, both / np.maximum(p_deviation * q_deviation, _LOST**2))
+    return float(np.percentile(found[shows], 20))
 
 
 def _softened(bgr: Pixels) -> npt.NDArray[np.float32]:
-    """Grey values, blurred a little: the transform is off by a pixel here and there."""
+    """Grey values about their mean, blurred: the transform is off by a pixel here and there."""
     import cv2
 
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    return np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5), np.float32)
+    soft = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5), np.float32)
+    return soft - soft.mean()
 
 
-def _colour(
-    first: Pixels, second: Pixels, shared: npt.NDArray[np.bool_], blocks: list[tuple[slice, slice]]
-) -> float:
-    means = [
-        np.stack([pixels[block][shared[block]].mean(axis=0) for block in blocks])[None]
-        for pixels in (first, second)
-    ]
-    return float(colour_agreements(*means)[0])
+def _colour(first: Pixels, second: Pixels, grid: _Grid) -> float:
+    return float(colour_agreements(grid.means(first)[None], grid.means(second)[None])[0])
