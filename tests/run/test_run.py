@@ -129,6 +129,17 @@ def test_a_changed_model_reruns_what_depends_on_it(lab):
     assert again == ["embed", "pairs", "dedup", "decide", "export"]
 
 
+def test_what_was_laid_on_each_other_is_counted(lab, counts):
+    result = lab.run(lab.job(lab.site.rows[:8], dedup={"verify": True, "verify_budget": 0.5}))
+    seen = counts(result)
+    found = seen["stages"]["pairs"]["counts"]
+    assert found["checked"] == 4  # half a pair for each of 8 pictures
+    assert found["unchecked"] > 0
+    assert found["aligned"] <= found["checked"]
+    assert seen["conserved"] is True
+    assert seen["ingested"] == seen["merged_repeats"] + seen["kept"] + sum(seen["reasons"].values())
+
+
 def test_a_lost_part_is_made_again(lab):
     job = lab.job()
     first = lab.run(job)
