@@ -95,7 +95,9 @@ def test_a_damaged_file_is_named_and_made_again(pattern, how, moved, tmp_path):
     _, answer = check(run, tmp_path)
     found = {one["file"] for one in answer["damaged"]}
     # Of a stage over all shards, a record that is not there is known by the files it leaves.
-    left = {str(p.relative_to(folder)) for p in folder.glob(pattern.replace(".json", ".parquet"))}
+    kinds = (".parquet", ".dealt.parquet")
+    names = [pattern.replace(".prepared.json", kind).replace(".json", ".parquet") for kind in kinds]
+    left = {str(p.relative_to(folder)) for name in names for p in folder.glob(name)}
     assert found & {str(file.relative_to(folder)), *(left if how == "deleted" else ())}
 
     result, answer = check(Run(folder), tmp_path, mend=True)
