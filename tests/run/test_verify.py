@@ -32,8 +32,8 @@ TABLES = (
 RECORDS = (
     "state.json", "plan.json", "provenance.json", "shards/index.json", "export/*/manifest.json",
     "parts/captions-*/00001.json", "parts/captions-*/recipe.json", "parts/download-*/00002.json",
-    "parts/decide-*/00001.json", "parts/dedup-*/00001.prepared.json",
-    "parts/dedup-*/merged-000.json",
+    "parts/decide-*/00001.json", "parts/pairs-*/00001.prepared.json",
+    "parts/pairs-*/merged-000.json",
     "parts/export-*/00000.json", "parts/export-*/others.json",
 )  # fmt: skip
 
