@@ -164,11 +164,12 @@ def read_stood(run: Run, folder: Folder, shard: int, fingerprint: str) -> pa.Tab
     """A shard's part of this fingerprint, whatever it was made from; None if it is not there, or
     not as it was written."""
     name = shard_name(shard)
-    sidecar = read_sidecar(folder, name)
+    file, sidecar = f"{name}.parquet", read_sidecar(folder, name)
     if sidecar is None or sidecar.fingerprint != fingerprint:
         return None
     try:
-        return read_recorded(run.folder.url, folder, name, f"{name}.parquet")
+        with checked(run.folder.url, folder, file, sidecar.digests.get(file)) as path:
+            return read_file(path)
     except (DamagedError, FileNotFoundError):
         return None
 

@@ -11,7 +11,7 @@ from pipeline.engine.parts import Parts, schema_of, stage_parts
 from pipeline.inspect.plain import PERSONAL, is_hidden, number, plain, shown_caption, shown_url
 from pipeline.inspect.rules import ShownRule, rules_of
 from pipeline.inspect.view import OWN_COLUMNS, connect
-from pipeline.table.columns import LATE, NOT_SHOWN, SHARD_COLUMNS
+from pipeline.table.columns import LATE, SHARD_COLUMNS, shown
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import evaluate
@@ -167,7 +167,7 @@ def _columns(run: Run, part: Parts, shard: int) -> list[str]:
     ):
         return []
     names = schema_of(run, f"{part.folder}/{shard_name(shard)}.parquet").names
-    return [name for name in names if name not in {"uid", *NOT_SHOWN}]
+    return shown(names)
 
 
 def _passthrough(

@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.engine.parts import Parts, index_of, schema_of, stage_parts
 from pipeline.inspect.files import SCHEME, RunFiles
-from pipeline.table.columns import LATE, NOT_SHOWN, empty, lacks
+from pipeline.table.columns import LATE, empty, lacks, shown
 from pipeline.table.part import shard_name
 from pipeline.table.run import Run
 from pipeline.table.sql import free_name
@@ -110,8 +110,7 @@ def _define(
         if part.sidecars:
             file = f"{part.folder}/{shard_name(min(part.sidecars))}.parquet"
             found = _types(db, run, file)
-            hidden = {"uid", *NOT_SHOWN}
-            of_stage[part.name] = {name: kind for name, kind in found.items() if name not in hidden}
+            of_stage[part.name] = {name: found[name] for name in shown(found)}
             if part.name == "download":
                 of_stage[part.name] |= dict.fromkeys(_LATE, "VARCHAR")
     taken = {name for columns in of_stage.values() for name in columns} | {*OWN_COLUMNS, "aligned"}

@@ -32,7 +32,6 @@ def nsfw_digest() -> str:
 
 
 _LAYER = "pool/AvgPool:0"
-LAYER_WIDTH = 1024
 
 
 @dataclass
@@ -40,8 +39,8 @@ class Seen:
     """A picture's input, float32 (224, 224, 3), BGR, mean off, and what the network made of it."""
 
     pixels: npt.NDArray[np.float32]
-    score: float | None = None
-    layer: npt.NDArray[np.float32] | None = None
+    made: tuple[float, npt.NDArray[np.float32]] | None = None
+    """The score, and the last layer before the classes."""
 
 
 class NSFW:
@@ -72,25 +71,21 @@ class NSFW:
 
     def score_prepared(self, pictures: Sequence[Seen]) -> npt.NDArray[np.float32]:
         """Probability of "not safe for work", float32, shape (pictures,)."""
-        self._look(pictures)
-        return np.array([picture.score for picture in pictures], np.float32)
+        return np.array([score for score, _ in self._look(pictures)], np.float32)
 
     def layer_of(self, pictures: Sequence[Seen]) -> npt.NDArray[np.float32]:
         """The last layer before the classes, float32, shape (pictures, 1024)."""
-        self._look(pictures)
-        layers = [picture.layer for picture in pictures if picture.layer is not None]
-        return np.stack(layers) if layers else np.zeros((0, LAYER_WIDTH), np.float32)
+        return np.stack([layer for _, layer in self._look(pictures)])
 
-    def _look(self, pictures: Sequence[Seen]) -> None:
-        new = [picture for picture in pictures if picture.score is None]
-        if not new:
-            return
-        given = {"input:0": np.stack([picture.pixels for picture in new])}
-        scores, layers = self._session.run(["outputs", _LAYER], given)
-        for picture, score, layer in zip(
-            new, scores[:, 1], layers.reshape(len(new), -1), strict=True
-        ):
-            picture.score, picture.layer = float(score), layer
+    def _look(self, pictures: Sequence[Seen]) -> list[tuple[float, npt.NDArray[np.float32]]]:
+        new = [picture for picture in pictures if picture.made is None]
+        if new:
+            given = {"input:0": np.stack([picture.pixels for picture in new])}
+            scores, layers = self._session.run(["outputs", _LAYER], given)
+            layers = layers.reshape(len(new), -1)
+            for picture, score, layer in zip(new, scores[:, 1], layers, strict=True):
+                picture.made = float(score), layer
+        return [picture.made for picture in pictures if picture.made is not None]
 
     def score(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """The same from decoded RGB pictures of any size."""

@@ -19,9 +19,15 @@ class Column:
     text: str
 
 
-NOT_SHOWN = frozenset({"small", "dup_checks"})
+_NOT_SHOWN = frozenset({"small", "dup_checks"})
 """Columns that `samples` does not have: pictures, which each `SELECT *` would read, and notes that
 a stage makes for itself."""
+
+
+def shown(names: Iterable[str]) -> list[str]:
+    """Those of a part's columns that it adds to `samples`."""
+    return [name for name in names if name != "uid" and name not in _NOT_SHOWN]
+
 
 SHARD_COLUMNS = (
     Column("uid", pa.string(), "First 32 hex digits of sha256(url, NUL, caption)."),
