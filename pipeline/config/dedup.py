@@ -159,10 +159,6 @@ class DedupConfig(Section):
         own = self.floor.vector_similarity
         return own if own is not None else min(_VECTOR_FLOOR, self.vector_similarity)
 
-    @property
-    def verify_floor(self) -> float:
-        return self.floor.verify_similarity
-
     def search_settings(self, *, by_clip: bool) -> dict[str, Any]:
         """What changes which pairs are found and noted, as JSON values."""
         own = self.recipe()
@@ -170,7 +166,7 @@ class DedupConfig(Section):
         found |= {"bytes": self.bytes, "pixels": self.pixels}
         found["phash_floor"] = None if self.phash_distance is None else self.phash_floor
         if self.verify:
-            found["verify_floor"] = self.verify_floor
+            found["verify_floor"] = self.floor.verify_similarity
         elif by_clip:
             found["vector_floor"] = self.vector_floor
         return found

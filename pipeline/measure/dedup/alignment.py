@@ -45,7 +45,8 @@ def small(rgb: Pixels) -> bytes:
 
     factor = min(1.0, SIDE / max(rgb.shape[:2]))
     if factor < 1:
-        rgb = cv2.resize(rgb, _scaled(rgb, factor), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        size = _scaled(rgb, factor)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     return cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
@@ -76,7 +77,7 @@ def sketch(jpeg: bytes, is_mirrored: bool = False) -> Sketch:
     import cv2
 
     grey: Any = cv2.cvtColor(_decoded(jpeg, is_mirrored), cv2.COLOR_BGR2GRAY)
-    orb = cv2.ORB_create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)  # type: ignore[attr-defined]
+    orb = cv2.ORB.create(nfeatures=_KEYPOINTS, fastThreshold=8, edgeThreshold=16)
     found, bits = orb.detectAndCompute(grey, None)
     places = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
     bits = np.zeros((0, 32), np.uint8) if bits is None else bits
@@ -102,7 +103,6 @@ def _scaled(pixels: Pixels, factor: float) -> tuple[int, int]:
 class Alignment:
     """How one picture lies on another."""
 
-    inliers: int
     similarity: float
     """The 20th percentile of the blocks' correlations, −1 to 1."""
     colour: float
@@ -129,7 +129,7 @@ def align(first: Sketch, second: Sketch) -> Alignment | None:
 def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     import cv2
 
-    transform, inliers = _transform(first, second)
+    transform = _transform(first, second)
     if transform is None:
         return None
     mask = _seen(first.shape, transform, second.shape)
@@ -138,11 +138,10 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     if max(shares) < _LEAST_SHARE:
         return None
     # At the edge of the area, interpolated pixels are partly of what lies outside.
-    edge: Any = cv2.erode(
+    inner: Any = cv2.erode(
         mask, np.ones((13, 13), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255
     )
-    shared = edge > 0
-    grid = _Grid(shared)
+    grid = _Grid(inner > 0)
     if not grid.is_large:
         return None
     one, other = first.bgr, second.bgr
@@ -154,7 +153,7 @@ def _laid(first: Sketch, second: Sketch, is_mirrored: bool) -> Alignment | None:
     if similarity is None:
         return None
     return Alignment(
-        inliers, similarity, _colour(moved, other, grid), *shares,
+        similarity, _colour(moved, other, grid), *shares,
         _plain(one, seen > 0), _plain(other, mask > 0), is_mirrored,
     )  # fmt: skip
 
@@ -194,28 +193,29 @@ def _has_edge(bgr: Pixels, seen: npt.NDArray[np.bool_]) -> bool:
     return bool((np.maximum(*steps) > _STEP).mean() >= 0.5)
 
 
-def _transform(first: Sketch, second: Sketch) -> tuple[Any, int]:
-    """The matrix (2, 3) from the first picture to the second, and how many matches it explains."""
+def _transform(first: Sketch, second: Sketch) -> Any:
+    """The matrix (2, 3) from the first picture to the second; None if too few matches agree."""
     import cv2
 
     if min(len(first.places), len(second.places)) < LEAST_INLIERS:
-        return None, 0
+        return None
     one, other = _matches(first.bits, second.bits)
     if len(one) < LEAST_INLIERS:
-        return None, 0
+        return None
     source, target = first.places[one], second.places[other]
     matrix, inliers = cv2.estimateAffinePartial2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=_TOLERANCE, maxIters=300
     )
-    if matrix is None or (count := int(inliers.sum())) < LEAST_INLIERS:
-        return None, 0
+    if matrix is None or inliers.sum() < LEAST_INLIERS:
+        return None
     scale = np.hypot(matrix[0, 0], matrix[1, 0])
-    return (matrix, count) if _SCALES[0] < scale < _SCALES[1] else (None, 0)
+    return matrix if _SCALES[0] < scale < _SCALES[1] else None
 
 
 def _matches(first: Pixels, second: Pixels) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Keypoints that are each other's nearest, if near enough. OpenCV's matcher gives the same and
     takes ten times as long."""
+    # FAISS takes them over from its C++ part with a star, which the type checker does not follow.
     from faiss import hammings, swig_ptr  # type: ignore[attr-defined]
 
     if not hasattr(_buffers, "distances"):

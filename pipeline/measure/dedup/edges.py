@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.measure.dedup.neighbours import is_first
 from pipeline.table.arrays import Flags, from_flags, from_numbers
 
 KINDS = ("bytes", "pixels", "phash", "aligned", "vector")
@@ -65,8 +66,7 @@ def tabled(found: list[Found]) -> pa.Table:
     kind = np.repeat(np.arange(len(found)), [len(f.left) for f in found])
     order = np.lexsort((-similarity, kind, right, left))
     left, right = left[order], right[order]
-    first = np.ones(len(left), bool)
-    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    first = is_first(left, right)
     kept = order[first]
     names = pa.array([f.kind for f in found], pa.string())
     return pa.table(

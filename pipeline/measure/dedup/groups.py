@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.float32]
+from pipeline.measure.dedup.edges import Indices, Numbers
+from pipeline.measure.dedup.neighbours import is_first
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Groups:
 def solve(rows: int, edges: Edges) -> Groups:
     """The groups of rows that are in the order of their uids. Each edge joins other rows."""
     equal = edges.is_equal
-    places = _places(rows, edges.left[equal], edges.right[equal])
+    places = classes_of(rows, edges.left[equal], edges.right[equal])
     first = np.unique(places, return_index=True)[1]
     near = _between(places, edges, ~equal)
     weight = np.zeros(len(first), np.float64)
@@ -82,8 +82,8 @@ def solve(rows: int, edges: Edges) -> Groups:
     return Groups(leader, similarity, kind, weight[places].astype(np.float32))
 
 
-def _places(rows: int, left: Indices, right: Indices) -> Indices:
-    """The class of each row, numbered by their first rows."""
+def classes_of(rows: int, left: Indices, right: Indices) -> Indices:
+    """The class of each row that the edges join, numbered by their first rows."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -103,8 +103,7 @@ def _between(places: Indices, edges: Edges, which: npt.NDArray[np.bool_]) -> Edg
     kind, similarity, colour = edges.kind[which], edges.similarity[which], edges.colour[which]
     order = np.lexsort((-colour, -similarity, kind, right, left))
     left, right = left[order], right[order]
-    keep = left != right
-    keep[1:] &= (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    keep = (left != right) & is_first(left, right)
     order = order[keep]
     turned = edges.turned[which][order]
     return Edges(left[keep], right[keep], kind[order], similarity[order], colour[order], turned)

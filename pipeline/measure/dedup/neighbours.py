@@ -51,9 +51,7 @@ def hamming_pairs(
     index.add(np.ascontiguousarray(hashes))
     asked = hashes if queries is None else queries
     found = []
-    for start in range(0, len(asked), _QUERIES):
-        beat()
-        batch = np.ascontiguousarray(asked[start : start + _QUERIES])
+    for start, batch in _batches(asked):
         lims, distances, labels = index.range_search(batch, distance + 1)
         left, right = _unpack(lims, labels, start)
         keep = (left < right if queries is None else left != right) & (distances <= distance)
@@ -67,14 +65,11 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
     Every pair found is checked by an exact product, so that an approximate index can miss a pair
     but never invent one.
     """
-    n = len(vectors)
     vectors = np.ascontiguousarray(vectors, np.float32)
     index = _index(vectors)
     found = []
-    for start in range(0, n, _QUERIES):
+    for start, batch in _batches(vectors):
         # Searched with a slightly lower threshold, because the exact product decides.
-        beat()
-        batch = vectors[start : start + _QUERIES]
         lims, _, labels = index.range_search(batch, similarity - 1e-3)
         left, right = _unpack(lims, labels, start)
         for a, b in _blocks(left[left < right], right[left < right]):
@@ -87,20 +82,32 @@ def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
 def nearest_pairs(vectors: npt.NDArray[np.float32], count: int, similarity: float) -> Pairs:
     """Pairs of normalised rows (n, dim) of which one is among the `count` nearest of the other,
     with a cosine of at least `similarity`."""
-    n = len(vectors)
     vectors = np.ascontiguousarray(vectors, np.float32)
     index = _index(vectors)
     found = []
-    for start in range(0, n, _QUERIES):
-        beat()
-        batch = vectors[start : start + _QUERIES]
-        cosine, labels = index.search(batch, min(count + 1, n))
+    for start, batch in _batches(vectors):
+        cosine, labels = index.search(batch, min(count + 1, len(vectors)))
         left = np.repeat(np.arange(start, start + len(batch), dtype=np.int64), labels.shape[1])
         right, near = labels.ravel().astype(np.int64), cosine.ravel()
         keep = (right >= 0) & (right != left) & (near >= similarity)
         a, b = np.minimum(left, right)[keep], np.maximum(left, right)[keep]
         found.append((a, b, near[keep]))
     return best_of(found)
+
+
+def normalised(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Rows (n, dim) as float32 of length 1: float16 is off by up to 1e-3, too much for thresholds
+    near 1."""
+    wide = vectors.astype(np.float32)
+    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
+    return wide
+
+
+def _batches(rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Rows to search for at once, and the number of the first; with a sign of life for each."""
+    for start in range(0, len(rows), _QUERIES):
+        beat()
+        yield start, np.ascontiguousarray(rows[start : start + _QUERIES])
 
 
 def _index(vectors: npt.NDArray[np.float32]) -> Any:
@@ -136,6 +143,12 @@ def best_of(found: list[Pairs]) -> Pairs:
     left, right, similarity = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((-similarity, right, left))
     left, right = left[order], right[order]
+    first = is_first(left, right)
+    return left[first], right[first], similarity[order][first].astype(np.float32)
+
+
+def is_first(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Of pairs in order, those that are not as the one before."""
     first = np.ones(len(left), bool)
     first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-    return left[first], right[first], similarity[order][first].astype(np.float32)
+    return first

@@ -110,7 +110,7 @@ class PairsStage(WholeStage):
             edges[edge["row"]].append(_sure(edge))
         checks: dict[int, list[dict[str, str]]] = {}
         aligned = 0
-        for row, check, edge in verified(shard, proposed, self.job.dedup.verify_floor):
+        for row, check, edge in verified(shard, proposed, self.job.dedup.floor.verify_similarity):
             checks.setdefault(row, []).append(check)
             if edge is not None:
                 edges[row].append(edge)

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, nearest_pairs
+from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, nearest_pairs, normalised
 
 LEAST_ROWS = 256
 """Vectors from which on their covariance is estimated."""
@@ -26,9 +26,7 @@ def whitened(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     last = slice(-min(_WIDTH, vectors.shape[1]), None)
     scale = np.maximum(values[last], values[-1] * 1e-6) ** 0.25
     projection = (axes[:, last] / scale).astype(np.float32)
-    wide: npt.NDArray[np.float32] = (vectors - mean.astype(np.float32)) @ projection
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
-    return wide
+    return normalised((vectors - mean.astype(np.float32)) @ projection)
 
 
 def propose(vectors: npt.NDArray[np.float16], count: int) -> Pairs:
@@ -38,12 +36,10 @@ def propose(vectors: npt.NDArray[np.float16], count: int) -> Pairs:
     """
     if len(vectors) < 2 or vectors.shape[1] == 0:
         return NO_PAIRS
-    wide = vectors.astype(np.float32)
-    if len(wide) < LEAST_ROWS:
-        wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
-        left, right, cosine = nearest_pairs(wide, count, -1.0)
+    if len(vectors) < LEAST_ROWS:
+        left, right, cosine = nearest_pairs(normalised(vectors), count, -1.0)
     else:
-        left, right, cosine = nearest_pairs(whitened(wide), count, _LINE)
+        left, right, cosine = nearest_pairs(whitened(vectors.astype(np.float32)), count, _LINE)
     # Rounded, as the last digits of a product depend on the number of threads.
     cosine = np.round(cosine, 4)
     order = np.lexsort((right, left, -cosine))

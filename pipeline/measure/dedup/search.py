@@ -11,8 +11,8 @@ from pipeline.config.dedup import DedupConfig
 from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
-from pipeline.measure.dedup.groups import Edges, solve
-from pipeline.measure.dedup.neighbours import cosine_pairs, hamming_pairs
+from pipeline.measure.dedup.groups import Edges, classes_of, solve
+from pipeline.measure.dedup.neighbours import cosine_pairs, hamming_pairs, normalised
 from pipeline.measure.dedup.proposals import propose
 from pipeline.table.arrays import from_numbers
 from pipeline.table.shard import ShardData
@@ -45,8 +45,9 @@ def search(
         if config.verify:
             return _with_proposals(tabled(found), index, vectors, rows.num_rows, config)
         assert config.vector_floor is not None
-        pairs = cosine_pairs(_normalised(vectors), config.vector_floor)
-        colour = colour_agreements(*(_thumbs(rows, index)[side] for side in pairs[:2]))
+        pairs = cosine_pairs(normalised(vectors), config.vector_floor)
+        thumbs = _thumbs(rows, index)
+        colour = colour_agreements(thumbs[pairs[0]], thumbs[pairs[1]])
         found.append(Found("vector", *pairs, colour, np.zeros(len(colour), bool)).among(index))
     return tabled(found)
 
@@ -64,11 +65,7 @@ def _first_of_each(
     left, right = (
         np.concatenate([none, *(getattr(f, side) for f in found)]) for side in ("left", "right")
     )
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(rows, rows))
-    _, classes = connected_components(graph, directed=False)
+    classes = classes_of(rows, left, right)
     own = np.arange(rows) if there is None else np.flatnonzero(there)
     return np.sort(own[np.unique(classes[own], return_index=True)[1]])
 
@@ -84,8 +81,9 @@ def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Fo
     index = first[np.flatnonzero(np.asarray(pc.fill_null(usable, False)))]
     hashes, thumbs = _bytes(rows["phash"], index, PHASH), _thumbs(rows, index)
     keys = np.concatenate([hashes, thumbs.reshape(len(index), SIDE * SIDE * 3)], axis=1)
-    same = Found.equal("phash", _classes(keys)).among(index)
-    own = _first_of_each(len(index), [Found.equal("phash", _classes(keys))])
+    same = Found.equal("phash", _classes(keys))
+    own = _first_of_each(len(index), [same])
+    same = same.among(index)
     hashes, thumbs, index = hashes[own], thumbs[own], index[own]
     distance = config.phash_floor
     left, right, similarity = hamming_pairs(hashes, distance)
@@ -178,13 +176,6 @@ def _vectors(
             vectors = np.zeros((len(index), part.shape[1]), np.float16)
         vectors[mine] = part[place[mine]]
     return index, vectors
-
-
-def _normalised(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """Float32 of length 1: float16 is off by up to 1e-3, too much for thresholds near 1."""
-    wide = vectors.astype(np.float32)
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
-    return wide
 
 
 def _thumbs(rows: pa.Table, index: Indices) -> Thumbs:

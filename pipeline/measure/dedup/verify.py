@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -52,9 +53,9 @@ def verified(shard: ShardData, proposed: pa.Table, floor: float) -> Iterator[Che
         return
     own = _small(shard, shard.shard)
     with ThreadPoolExecutor(worker_threads()) as pool:
-        for number in sorted({pair["other_shard"] for pair, _ in new}):
+        for number, of_shard in groupby(new, lambda one: one[0]["other_shard"]):
             others = own if number == shard.shard else _small(shard, number)
-            part = [(pair, check) for pair, check in new if pair["other_shard"] == number]
+            part = list(of_shard)
             for start in range(0, len(part), _AT_ONCE):
                 beat()
                 some = part[start : start + _AT_ONCE]
