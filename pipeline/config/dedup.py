@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from pipeline.config.base import Section, rule
 
 _PHASH_FLOOR, _VECTOR_FLOOR = 31, 0.94
-_SEARCH = ("phash_quality", "turned", "verify_neighbours", "verify_budget")
+_EXACT = ("bytes", "pixels")
+_SEARCH = (*_EXACT, "phash_quality", "turned", "verify", "verify_neighbours", "verify_budget")
 _BY_VECTORS = ("vector_similarity", "thumbnail_similarity")
 _BY_ALIGNMENT = ("verify_similarity", "verify_colour")
 
@@ -160,10 +161,16 @@ class DedupConfig(Section):
         return own if own is not None else min(_VECTOR_FLOOR, self.vector_similarity)
 
     def search_settings(self, *, by_clip: bool) -> dict[str, Any]:
-        """What changes which pairs are found and noted, as JSON values."""
-        own = self.recipe()
-        found = {name: own[name] for name in _SEARCH if name in own}
-        found |= {"bytes": self.bytes, "pixels": self.pixels}
+        """What changes which pairs are found and noted, but for what is as by default, as JSON
+        values."""
+        default = DedupConfig()._search(by_clip)
+        own = self._search(by_clip)
+        return {
+            name: own[name] for name in own if name not in default or own[name] != default[name]
+        }
+
+    def _search(self, by_clip: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {name: getattr(self, name) for name in _SEARCH}
         found["phash_floor"] = None if self.phash_distance is None else self.phash_floor
         if self.verify:
             found["verify_floor"] = self.floor.verify_similarity
@@ -174,6 +181,7 @@ class DedupConfig(Section):
     def threshold_settings(self) -> dict[str, Any]:
         """What changes which of the noted pairs count, as JSON values."""
         found = self.recipe()
-        for name in (*_SEARCH, "floor", *(_BY_VECTORS if self.verify else _BY_ALIGNMENT)):
+        searched = set(_SEARCH).difference((*_EXACT, "verify"))
+        for name in (*searched, "floor", *(_BY_VECTORS if self.verify else _BY_ALIGNMENT)):
             found.pop(name, None)
         return found

@@ -16,7 +16,8 @@ from pipeline.engine.merging import Merge, with_merged, without_merge
 from pipeline.engine.product import Product, Status, Work
 from pipeline.engine.why import why_parts
 from pipeline.judge.stages import stages_for
-from pipeline.measure.stage import Stage, WholeStage
+from pipeline.measure.stage import Stage
+from pipeline.measure.whole import WholeStage
 from pipeline.table.freshness import INGEST, Expected, why_stale
 from pipeline.table.part import digest_of, part_folder, read_sidecars, shard_name
 from pipeline.table.run import Run

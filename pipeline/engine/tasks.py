@@ -30,7 +30,8 @@ from pipeline.engine.plan_file import load_plan
 from pipeline.engine.renewal import Renewal
 from pipeline.fetch.web.asking import call_with_limits
 from pipeline.measure.decoding import measure_pictures
-from pipeline.measure.stage import Output, PictureStage, Prepared, TableStage, WholeStage
+from pipeline.measure.stage import Output, PictureStage, TableStage
+from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.freshness import Expected, why_stale
 from pipeline.table.parquet import ROW_GROUP
 from pipeline.table.part import Sidecar, commit, read_sidecar, shard_name

@@ -18,7 +18,8 @@ from pipeline.judge.export_rules import export_rules
 from pipeline.judge.fetch_rules import FACTS, fetch_rules
 from pipeline.judge.unknown_language import unknown_language_notice
 from pipeline.measure.download import expected_columns
-from pipeline.measure.stage import Output, Prepared, WholeStage
+from pipeline.measure.stage import Output
+from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.arrays import (
     Flags,
     from_flags,

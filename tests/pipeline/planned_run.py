@@ -212,6 +212,14 @@ class PlannedRun:
                 found[row["caption"]] = own
         return found
 
+    def groups(self) -> set[frozenset[str]]:
+        """The groups of duplicates, as sets of captions."""
+        found: dict[str, set[str]] = {}
+        for caption, own in self.read("dedup").items():
+            if own["dup_group"] is not None:
+                found.setdefault(own["dup_group"], set()).add(caption)
+        return {frozenset(members) for members in found.values()}
+
     def statuses(self) -> dict[str, Status]:
         not_made = dict.fromkeys(self.shards, "")  # a stage that a test leaves out
         shards = {shard: digest for shard, (_, digest) in enumerate(self.index.shards)}

@@ -169,15 +169,6 @@ def recompressed(pixels: np.ndarray, quality: int) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(jpeg(pixels, quality))))
 
 
-def groups(planned) -> set[frozenset[str]]:
-    """Groups as sets of captions."""
-    found: dict[str, set[str]] = {}
-    for caption, own in planned.read("dedup").items():
-        if own["dup_group"] is not None:
-            found.setdefault(own["dup_group"], set()).add(caption)
-    return {frozenset(members) for members in found.values()}
-
-
 def lay_by_caption(planned, pictures: dict[str, np.ndarray | None], **changes) -> None:
     for shard in planned.shards:
         captions = [row["caption"] for row in planned.rows(shard)]
@@ -203,7 +194,7 @@ def test_repeats_are_found_over_shards(plan_run, drawings, shard_size: int):
     lay_by_caption(planned, pictures)
     planned.make("pairs", "dedup")
     same = [row["caption"] for row in rows[:3]]
-    assert groups(planned) == {frozenset(same)}
+    assert planned.groups() == {frozenset(same)}
     cells = planned.read("dedup")
     first = min(cells[row["caption"]]["uid"] for row in rows[:2])
     # 0 and 1 are one place in the graph; that of the smaller uid leads, or the recompressed one.
@@ -245,7 +236,7 @@ def test_each_likeness_can_be_turned_off(plan_run, drawings, settings_, size: in
     planned.make(*planned.caption_stages)
     lay_by_caption(planned, pictures, phash_quality=dict.fromkeys(pictures, 99))
     planned.make("pairs", "dedup")
-    assert [len(members) for members in groups(planned)] == ([size] if size else [])
+    assert [len(members) for members in planned.groups()] == ([size] if size else [])
 
 
 def test_flat_pictures_are_not_compared_by_hash(plan_run):
@@ -256,7 +247,7 @@ def test_flat_pictures_are_not_compared_by_hash(plan_run):
     planned.make(*planned.caption_stages)
     planned.commit_pictures(0, flat)
     planned.make("pairs", "dedup")
-    assert groups(planned) == set()
+    assert planned.groups() == set()
 
 
 def test_a_shard_with_only_failures_is_handled(plan_run):
@@ -266,7 +257,7 @@ def test_a_shard_with_only_failures_is_handled(plan_run):
         planned.commit_pictures(shard, [None, None])
         planned.commit_vectors(shard, np.zeros((2, 0)), [None, None])
     planned.make("pairs", "dedup")
-    assert groups(planned) == set()
+    assert planned.groups() == set()
 
 
 def unit(rng: np.random.Generator) -> np.ndarray:
@@ -302,7 +293,7 @@ def test_near_vectors_must_have_similar_thumbnails(plan_run, drawings, thumbnail
     expected = {frozenset(named[:2])} | (
         {frozenset(named[2:4])} if not thumbnail_similarity else set()
     )
-    assert groups(planned) == expected
+    assert planned.groups() == expected
     kinds = {own["dup_kind"] for own in planned.read("dedup").values()}
     assert kinds == {"vector", None}
 
@@ -315,7 +306,7 @@ def test_a_row_without_a_vector_is_compared_by_bytes_and_hash(plan_run, drawings
     vectors = np.stack([unit(np.random.default_rng(i)) for i in range(3)])
     planned.commit_vectors(0, vectors, [0.3, None, 0.3])
     planned.make("pairs", "dedup")
-    assert [len(members) for members in groups(planned)] == [2]
+    assert [len(members) for members in planned.groups()] == [2]
 
 
 def test_the_choice_of_the_kept_member_makes_no_group_stale(plan_run):

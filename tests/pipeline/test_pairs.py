@@ -45,14 +45,6 @@ def laid(plan_run, shard_size: int, order: int = 0, **dedup):
     return planned
 
 
-def groups(planned) -> set[frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for caption, own in planned.read("dedup").items():
-        if own["dup_group"] is not None:
-            found.setdefault(own["dup_group"], set()).add(caption)
-    return {frozenset(members) for members in found.values()}
-
-
 @pytest.fixture(scope="module")
 def families() -> set[frozenset[str]]:
     names = list(pictures())
@@ -64,7 +56,7 @@ def families() -> set[frozenset[str]]:
 @pytest.mark.parametrize(("shard_size", "order"), [(100, 0), (5, 1), (4, 2)])
 def test_copies_are_found_over_shards_in_any_order(plan_run, families, shard_size, order):
     planned = laid(plan_run, shard_size, order)
-    assert groups(planned) == families
+    assert planned.groups() == families
     cells = planned.read("dedup")
     assert {own["dup_kind"] for own in cells.values()} == {"aligned", None}
     assert {own["dup_sim"] is None for own in cells.values()} == {True, False}
@@ -122,7 +114,7 @@ def test_a_small_budget_leaves_the_farthest_unchecked(plan_run, families):
     assert summary["unchecked"] > 9
     assert 0 < summary["aligned"] <= 9
     assert summary["edges"] == summary["aligned"]
-    found = groups(planned)
+    found = planned.groups()
     assert found
     assert all(any(group <= family for family in families) for group in found)
 
@@ -183,7 +175,7 @@ def test_a_picture_that_changed_under_its_uid_is_laid_on_the_others_again(
     tiles = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
     other = tiles.repeat(10, axis=0).repeat(10, axis=1)
     again(planned, place, stored | {one: other})
-    assert all(one not in group for group in groups(planned))
+    assert all(one not in group for group in planned.groups())
 
 
 def test_same_pixels_in_another_format_are_a_repeat(plan_run):
@@ -206,7 +198,9 @@ def test_mirrored_and_turned_copies_have_near_hashes(plan_run, turned):
     planned.make(*planned.caption_stages)
     planned.commit_pictures(0, stored)
     planned.make(*(["descriptors"] if turned else []), "pairs", "dedup")
-    assert groups(planned) == ({frozenset(row["caption"] for row in pairs(8))} if turned else set())
+    assert planned.groups() == (
+        {frozenset(row["caption"] for row in pairs(8))} if turned else set()
+    )
 
 
 @pytest.mark.parametrize("model", [None, "winnow-tiny"])
@@ -228,8 +222,8 @@ def test_a_row_without_descriptors_is_compared_by_its_bytes_and_else_left_out(pl
         np.save(path, planned.plan.data(0).array("descriptors", "layer.npy"))
     planned.commit_part("descriptors", 0, lost, files)
     planned.make("pairs", "dedup")
-    groups_ = planned.read("dedup")
-    kinds = [groups_[row["caption"]]["dup_kind"] for row in planned.rows(0)]
+    groups = planned.read("dedup")
+    kinds = [groups[row["caption"]]["dup_kind"] for row in planned.rows(0)]
     assert kinds == ["bytes", "aligned", "bytes", None]
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.measure.captions.captions import CaptionStage
-from pipeline.measure.stage import Measured, PictureStage, Prepared, WholeStage, Output
+from pipeline.measure.stage import Measured, Output, PictureStage
+from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 
 

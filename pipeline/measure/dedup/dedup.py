@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
 from pipeline.measure.dedup.edges import KINDS
-from pipeline.measure.stage import Output, Prepared, WholeStage
+from pipeline.measure.stage import Output
+from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.measure.dedup.edges import CHECK, EDGE, KINDS, PROPOSED, UNCHECKED
-from pipeline.measure.stage import Output, Prepared, WholeStage
+from pipeline.measure.stage import Output
+from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
