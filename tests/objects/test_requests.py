@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -186,7 +187,8 @@ def test_a_prepared_table_that_was_changed_is_not_merged(
     with pytest.raises(DamagedError, match=r"00002.dealt.parquet was cut or changed from outside"):
         read()
     fs.pipe_file(path, data)
-    assert read().num_rows == 5
+    # Rows that may be in a group, and the pairs found, on the row with the smaller uid.
+    assert read().num_rows == pq.read_metadata(io.BytesIO(data)).num_rows >= 5
     assert run.s3.asked() == {"GET": 1 if told else 2}
 
 
