@@ -37,6 +37,15 @@ class Encoded(NamedTuple):
     place: str
     picture: bytes
     caption: str
+    captions: tuple[str, ...] = ()
+    """All captions of the picture, if an export has merged those of its copies."""
+
+    def drawn(self, seed: int, epoch: int) -> str:
+        """The caption, or one of several, the same for the same seed, epoch and key."""
+        if len(self.captions) < 2:
+            return self.caption
+        key = self.place.rpartition(":")[2]
+        return random.Random(f"{seed}/{epoch}/{key}").choice(self.captions)
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,18 @@ def read_shards(shards: Iterable[Path]) -> Iterator[Encoded]:
                 picture = next((sample[key] for key in IMAGE_KEYS if key in sample), None)
                 if picture is None or "txt" not in sample:
                     raise InputError(f"{place} lacks a picture or a .txt caption; export again")
-                yield Encoded(place, picture, sample["txt"].decode("utf-8").strip())
+                caption = sample["txt"].decode("utf-8").strip()
+                yield Encoded(place, picture, caption, _captions(sample.get("json", b"")))
         except (OSError, ValueError, EOFError, tarfile.TarError) as error:
             raise InputError(f"{shard} cannot be read ({error}); export again") from error
+
+
+def _captions(row: bytes) -> tuple[str, ...]:
+    if b'"captions"' not in row:
+        return ()
+    found = json.loads(row).get("captions")
+    is_list = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return tuple(found) if is_list else ()  # a column of this name in a list of other rows
 
 
 def decode(sample: Encoded, resolution: int) -> np.ndarray:
@@ -124,19 +142,20 @@ def decode(sample: Encoded, resolution: int) -> np.ndarray:
 
 def decoded(
     samples: Iterable[Encoded], resolution: int, threads: int
-) -> Iterator[tuple[np.ndarray, str]]:
-    """Decode on threads, in order, holding a bounded window."""
+) -> Iterator[tuple[np.ndarray, Encoded]]:
+    """Decode on threads, in order, holding a bounded window; samples come without their files."""
     with ThreadPoolExecutor(threads) as pool:
-        window: deque[tuple[Future[np.ndarray], str]] = deque()
+        window: deque[tuple[Future[np.ndarray], Encoded]] = deque()
         try:
             for sample in samples:
                 beat()
-                window.append((pool.submit(decode, sample, resolution), sample.caption))
+                left = sample._replace(picture=b"")
+                window.append((pool.submit(decode, sample, resolution), left))
                 if len(window) > 16 * threads:
-                    future, caption = window.popleft()
-                    yield future.result(), caption
-            for future, caption in window:
-                yield future.result(), caption
+                    future, left = window.popleft()
+                    yield future.result(), left
+            for future, left in window:
+                yield future.result(), left
         finally:
             for future, _ in window:
                 future.cancel()
@@ -174,7 +193,8 @@ def _cached(
         epoch, offset = divmod(position, len(rows))
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))
         for i in order[offset:]:
-            yield rows[i]
+            picture, sample = rows[i]
+            yield picture, sample.drawn(seed, epoch)
             position += 1
 
 
@@ -184,10 +204,12 @@ def _streamed(
     def encoded() -> Iterator[Encoded]:
         epoch, offset = divmod(skip, export.rows)
         while True:
-            yield from islice(_one_epoch(export, seed, epoch), offset, None)
+            for sample in islice(_one_epoch(export, seed, epoch), offset, None):
+                yield sample._replace(caption=sample.drawn(seed, epoch))
             epoch, offset = epoch + 1, 0
 
-    yield from decoded(encoded(), resolution, threads)
+    for picture, sample in decoded(encoded(), resolution, threads):
+        yield picture, sample.caption
 
 
 def _one_epoch(export: Export, seed: int, epoch: int) -> Iterator[Encoded]:

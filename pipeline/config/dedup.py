@@ -1,6 +1,6 @@
 """The section `dedup` of a job."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -118,8 +118,17 @@ class DedupConfig(Section):
     prefer: tuple[str, ...] = rule(
         ("dup_pixels", "dup_centrality", "bytes", "clip_score"),
         "Columns that choose the member of a group that is kept, greatest value first; ties by "
-        "uid. By default the largest without what was added around it, then the one that the "
-        "others are nearest to, then the one of more bytes.",
+        "uid. By default the largest without what was added around it, then the one that is most "
+        "like what the others of its size show, then the one of more bytes.",
+    )
+
+    captions: Literal["drop", "merge", "keep"] = rule(
+        "drop",
+        "What becomes of the captions of a picture that is there several times. `drop`: they go "
+        "with the copies. `merge`: the copy that is kept gets them all in the column `captions`, "
+        "the one of the greatest `clip_score` as its `.txt`, and the trainer draws one each time. "
+        "`keep`: a copy is dropped only for one with the same caption, but for case and white "
+        "space.",
     )
 
     @model_validator(mode="after")

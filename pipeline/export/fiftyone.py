@@ -7,7 +7,8 @@ from typing import Any
 from pipeline.config.job import Job
 from pipeline.export.imagefolder import FOLDER as PICTURES
 from pipeline.export.imagefolder import picture_files
-from pipeline.export.layout import LEADERS, Export, Layout, Takedown
+from pipeline.export.layout import Export, Layout, Takedown
+from pipeline.export.named import row_without
 from pipeline.export.shards import json_rows, renamed
 from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
@@ -57,9 +58,7 @@ class FiftyOne(Layout):
             return
         gone = set(takedown.uids.to_pylist())
         samples = json.loads(takedown.folder.read(_SAMPLES))["samples"]
-        left = [sample for sample in samples if sample.get("uid") not in gone]
-        for sample in left:
-            sample.update(dict.fromkeys(name for name in LEADERS if sample.get(name) in gone))
+        left = [row_without(one, gone) for one in samples if one.get("uid") not in gone]
         takedown.folder.write(_SAMPLES, _whole(map(_encode, left)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 import pyarrow as pa
 
 from pipeline.export.layout import Export, Layout, Takedown
+from pipeline.export.named import CAPTIONS, caption_of
 from pipeline.table.parquet import read_parquet, write_parquet
 from pipeline.table.part import shard_name
 from pipeline.table.tars import members
@@ -64,6 +65,10 @@ def _metadata(table: pa.Table) -> pa.Table:
     for name in table.column_names:
         names.append(_column_name(name, {"file_name", "text", *names} if name != "caption" else ()))
     named = table.rename_columns(names)
+    if CAPTIONS in table.column_names:
+        rows = table.select(["caption", CAPTIONS]).to_pylist()
+        texts = pa.array(map(caption_of, rows), pa.string())
+        named = named.set_column(names.index("text"), "text", texts)
     return named.add_column(0, "file_name", pa.array(files, pa.string()))
 
 

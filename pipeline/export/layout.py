@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
+from pipeline.export import named
 from pipeline.export.shards import Slice
 from pipeline.ingest.schema import Listing
 from pipeline.table.parquet import read_parquet
@@ -19,9 +20,6 @@ from pipeline.table.part import Sidecar, shard_name
 from pipeline.table.run import ShardIndex
 from pipeline.table.shard import ShardData
 from pipeline.table.storage import Folder
-
-LEADERS = ("dup_group", "dup_of")
-"""Columns in which a row names another row by its uid."""
 
 
 class Export(Protocol):
@@ -80,13 +78,8 @@ class Takedown:
         return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
     def left(self, table: pa.Table) -> pa.Table:
-        """The table without the rows to remove, and without their uids as leaders of groups."""
-        table = table.filter(pa.array(~self.gone(table)))
-        for name in (n for n in LEADERS if n in table.column_names):
-            led = pc.is_in(table[name], value_set=self.uids)
-            nulled = pc.if_else(led, pa.scalar(None, pa.string()), table[name])
-            table = table.set_column(table.column_names.index(name), name, nulled)
-        return table
+        """The table without the rows to remove, and without what others hold of them."""
+        return named.table_without(table.filter(pa.array(~self.gone(table))), self.uids)
 
 
 class Layout(ABC):

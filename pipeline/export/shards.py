@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.job import Job
 from pipeline.export.blur import BLURRED, FaceBlur
+from pipeline.export.named import caption_of
 from pipeline.table.part import digest_of
 from pipeline.table.shard import ShardData
 from pipeline.table.stored import STORED
@@ -27,7 +28,9 @@ from pipeline.words.heartbeat import beat
 
 VERSION = 1
 _VERDICT = {"reason", "reasons", "dup_of", "input_error", "fetch_reason", "error_message", "status"}
-_SEARCHED = {"thumb", "small", "pixel_hash", "phash_turned", "dup_edges", "dup_checks"}
+_SEARCHED = {
+    "thumb", "small", "samples", "pixel_hash", "phash_turned", "dup_edges", "dup_checks",
+}  # fmt: skip
 _LEFT_OUT = _VERDICT | {"audit", "repeats", STORED} | _SEARCHED
 """`repeats` may grow, and makes nothing stale; where a picture lay, and what repeats were searched
 by, is of no use to others. Edges also name rows that were dropped."""
@@ -114,7 +117,7 @@ def write_shard(
             for row, picture in zip(json_rows(table), pictures, strict=True):
                 beat()
                 _add(tar, f"{row['key']}.jpg", picture)
-                _add(tar, f"{row['key']}.txt", str(row["caption"]).encode())
+                _add(tar, f"{row['key']}.txt", caption_of(row).encode())
                 text = json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
                 _add(tar, f"{row['key']}.json", text.encode())
     stats, whole = scratch / "stats.json", pa.concat_tables(tables)

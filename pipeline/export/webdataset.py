@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.export.layout import LEADERS, Export, Layout, Takedown
+from pipeline.export.layout import Export, Layout, Takedown
+from pipeline.export.named import CAPTIONS, caption_of, row_without
 from pipeline.export.shards import shard_stats
 from pipeline.table.parquet import write_parquet
 from pipeline.table.part import shard_name
@@ -43,14 +44,20 @@ class WebDataset(Layout):
 
 
 def _members(source: Path, keys: set[str], uids: frozenset[str]) -> Iterator[Member]:
+    caption: Member | None = None  # a sample's, until its .json says whether it may stay
     for name, data in members(source):
         key, _, kind = name.partition(".")
         if key in keys:
             continue
+        if kind == "txt":
+            caption = name, data
+            continue
         if kind == "json":
             row = json.loads(data)
-            led = [n for n in LEADERS if row.get(n) in uids]
-            if led:
-                row |= dict.fromkeys(led)
-                data = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+            left = row_without(row, uids)
+            if caption is not None:
+                text = caption_of(left).encode() if row.get(CAPTIONS) else caption[1]
+                yield caption[0], text
+            if left != row:
+                data = json.dumps(left, ensure_ascii=False, allow_nan=False).encode()
         yield name, data

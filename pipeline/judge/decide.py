@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pipeline.config.job import Job, Rule
 from pipeline.judge.export_rules import export_rules
 from pipeline.judge.fetch_rules import FACTS, fetch_rules
+from pipeline.judge.survivors import CAPTION, RANK, SAME, SCORE, same_caption, survivors
 from pipeline.judge.unknown_language import unknown_language_notice
 from pipeline.measure.download import expected_columns
 from pipeline.measure.stage import Output
@@ -38,6 +39,15 @@ from pipeline.table.stored import STORED
 from pipeline.words.errors import InputError
 from pipeline.words.reasons import MEASURE
 
+CAPTIONS = (
+    Column(
+        "captions",
+        pa.list_(pa.string()),
+        "With `dedup.captions: merge`: the captions of all members of the group that no other rule "
+        "takes, each once, by `clip_score`, at most 100; on the member that is kept.",
+    ),
+    Column("caption_uids", pa.list_(pa.string()), "The rows whose `captions` they are, by uid."),
+)
 DUPLICATE, NOT_MEASURED = "duplicate", "not_measured"
 (KILLED,) = MEASURE
 
@@ -68,6 +78,8 @@ class DecideStage(WholeStage):
         names += [*FACTS, *self._expected.values()]
         for i, rule in enumerate(self.rules[self._before :]):
             names += columns_of(rule.when, self._schema, f"rules[{i}].when")
+        captions = self.job.dedup.captions
+        names += {"drop": (), "keep": ("caption",), "merge": ("caption", "clip_score")}[captions]
         return tuple(name for name in dict.fromkeys(names) if name in self._schema)
 
     def _prefer(self) -> list[str]:
@@ -92,6 +104,7 @@ class DecideStage(WholeStage):
 
     @property
     def writes(self) -> tuple[Column, ...]:
+        captions = CAPTIONS if self.job.dedup.captions == "merge" else ()
         return (
             Column("reason", pa.string(), "The first reason that took the row; null: kept."),
             Column("reasons", pa.list_(pa.string()), "All reasons, in the order of the rules."),
@@ -102,6 +115,7 @@ class DecideStage(WholeStage):
                 "Measured for the audit although an `only_if` leaves the row out; it is judged as "
                 "if it had not been measured.",
             ),
+            *captions,
         )
 
     def notice(self) -> str | None:
@@ -112,10 +126,12 @@ class DecideStage(WholeStage):
 
     def settings(self) -> dict[str, Any]:
         own = [rule.recipe() for rule in self.rules]
+        captions = self.job.dedup.captions
         return {
             "fetch_rules": own[: self._before],
             "rules": own[self._before :],
             "prefer": list(self.job.dedup.prefer),
+            **({} if captions == "drop" else {"captions": captions}),
         }
 
     def prepare(self, shard: ShardData, killed: Collection[int] = ()) -> Prepared:
@@ -181,33 +197,31 @@ class DecideStage(WholeStage):
             if name in table.column_names:
                 known = members[name].cast(pa.float64(), safe=False)
                 rank = np.where(is_valid(known), to_numbers(known), -np.inf)  # unknown: last
-                columns[f"rank_{name}"] = from_numbers(np.where(np.isnan(rank), -np.inf, rank))
+                columns[f"{RANK}{name}"] = from_numbers(np.where(np.isnan(rank), -np.inf, rank))
+        if self.job.dedup.captions == "keep":
+            same = [same_caption(text or "") for text in members["caption"].to_pylist()]
+            columns[SAME] = pa.array(same, pa.string())
+        elif self.job.dedup.captions == "merge":
+            columns[CAPTION] = members["caption"]
+            columns[SCORE] = from_numbers(_scores(members))
         return pa.table(columns)
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
-        ranks = [name for name in rows.column_names if name.startswith("rank_")]
-        order = [(name, "descending") for name in ranks]
-        clean = rows.filter(rows["clean"])
-        clean = clean.sort_by([("group", "ascending"), *order, ("uid", "ascending")])
-        groups, changes = whole(clean["group"]), np.ones(clean.num_rows, bool)
-        changes[1:] = to_flags(pc.not_equal(groups[1:], groups[:-1]))
-        best = clean.filter(from_flags(changes))
-        found = pc.index_in(rows["group"], value_set=whole(best["group"]))
-        return pa.table(
-            {"shard": rows["shard"], "uid": rows["uid"], "best": best["uid"].take(found)}
-        )
+        return survivors(rows)
 
     def run(self, shard: ShardData, prepared: pa.Table, merged: pa.Table) -> Output:
         uids = shard.table()["uid"].combine_chunks()
-        best = whole(merged["best"])
-        best = best.take(pc.index_in(uids, value_set=whole(merged["uid"])))
+        place = pc.index_in(uids, value_set=whole(merged["uid"]))
+        best = whole(merged["best"]).take(place)
         is_twin = to_flags(pc.not_equal(best, uids))
         reasons = self._with_duplicate(whole(prepared["reasons"]), is_twin)
         offsets = to_numbers(reasons.offsets)
         first = reasons.values.take(from_numbers(offsets[:-1], offsets[1:] > offsets[:-1]))
         dup_of = pc.if_else(from_flags(is_twin), best, pa.nulls(len(uids), pa.string()))
         columns = {"uid": uids, "reason": first, "reasons": reasons, "dup_of": dup_of}
-        table = pa.table({**columns, "audit": prepared["audit"]})
+        columns |= {"audit": prepared["audit"]}
+        columns |= {c.name: merged[c.name].take(place) for c in self.writes if c in CAPTIONS}
+        table = pa.table(columns)
         kept = first.null_count
         return Output(table, summary={"kept": kept, "dropped": len(first) - kept})
 
@@ -229,6 +243,14 @@ class DecideStage(WholeStage):
         values = pa.concat_arrays([values, repeat(DUPLICATE, len(extra))])
         order = np.lexsort((place, row))
         return _lists(row[order], values.take(from_numbers(order)), len(reasons))
+
+
+def _scores(members: pa.Table) -> npt.NDArray[np.float64]:
+    """`clip_score`, or 0 for all where the job does not measure it."""
+    if "clip_score" not in members.column_names:
+        return np.zeros(members.num_rows)
+    known = members["clip_score"].cast(pa.float64())
+    return np.where(is_valid(known), to_numbers(known), np.nan)
 
 
 def _codes(column: pa.Array | pa.ChunkedArray, values: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -19,7 +19,7 @@ class Column:
     text: str
 
 
-_NOT_SHOWN = frozenset({"small", "dup_checks"})
+_NOT_SHOWN = frozenset({"small", "samples", "dup_checks"})
 """Columns that `samples` does not have: pictures, which each `SELECT *` would read, and notes that
 a stage makes for itself."""
 

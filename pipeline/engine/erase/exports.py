@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.engine.erase.parts import EXPORT
@@ -13,6 +12,7 @@ from pipeline.engine.erase.rows import numbers, rows_of
 from pipeline.export.about import FILES, write_about
 from pipeline.export.finish import MANIFEST, blurred_entry, blurred_total, note_other_files
 from pipeline.export.layout import Takedown
+from pipeline.export.named import LEADERS, OWNERS, names_any
 from pipeline.export.registry import registered, unowned
 from pipeline.table.parquet import read_parquet
 from pipeline.table.part import (
@@ -105,15 +105,14 @@ def _unvouched(folder: Folder, names: Sequence[str], sidecars: Folder) -> set[st
 
 
 def _is_in_export(folder: Folder, number: int, uids: pa.Array) -> bool:
-    """Whether an export's shard holds such a row, or one whose group's leader is such a row."""
+    """Whether an export's shard holds such a row, or something of one in another row."""
     name = f"{shard_name(number)}.parquet"
     if rows_of(folder, name, uids):
         return True
     with folder.local(name) as path:
-        if "dup_group" not in pq.read_schema(path).names:
-            return False
-        groups = pq.read_table(path, columns=["dup_group"])["dup_group"]
-    return bool(pc.any(pc.is_in(groups, value_set=uids)).as_py())
+        there = pq.read_schema(path).names
+        wanted = [column for column in (*LEADERS, OWNERS) if column in there]
+        return names_any(pq.read_table(path, columns=wanted), uids)
 
 
 def _note(folder: Folder, sidecars: Folder, number: int) -> None:

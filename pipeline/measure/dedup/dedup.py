@@ -9,17 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job, Rule
-from pipeline.measure.dedup.edges import KINDS
+from pipeline.measure.dedup.edges import KINDS, Indices
 from pipeline.measure.stage import Output
 from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
 _BITS = 256
-_NOTED = ("kind", "similarity", "colour", "turned")
 _FRAMED = 0.25
 """What the pixels of a framed picture count: a screenshot may show it enlarged, and what trains on
 it learns the frame."""
+
+
+_SIZE = ("original_pixels", "original_width", "original_height")
 
 
 class DedupStage(WholeStage):
@@ -41,7 +43,8 @@ class DedupStage(WholeStage):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("dup_edges", "original_pixels")
+        own = ("samples",) if self.job.dedup.needs_descriptors else ()
+        return ("dup_edges", *_SIZE, *own)
 
     @property
     def writes(self) -> tuple[Column, ...]:
@@ -62,8 +65,8 @@ class DedupStage(WholeStage):
             Column(
                 "dup_centrality",
                 pa.float32(),
-                "How much the other members are like it; that of the picture that they were made "
-                "from is mostly the greatest.",
+                "Minus its mean distance (0–255) from the median of the group's members of its "
+                "size; 0 for the nearest, for those about as near, and if fewer than three differ.",
             ),
         )
 
@@ -87,7 +90,8 @@ class DedupStage(WholeStage):
             }
         )
         # A row without edges may be the other end of one.
-        ends = table.select(["uid"]).filter(lists.is_valid())
+        facts = [name for name in ("samples", *_SIZE[1:]) if name in table.column_names]
+        ends = table.select(["uid", *facts]).filter(lists.is_valid())
         dealt = pa.concat_tables(
             [found.filter(self._counts(found)), ends], promote_options="default"
         )
@@ -121,6 +125,7 @@ class DedupStage(WholeStage):
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
         from pipeline.measure.dedup.groups import Edges, solve
 
+        of_pictures = rows.filter(rows["kind"].is_null())
         rows = rows.filter(rows["kind"].is_valid())
         ends = pa.concat_tables(
             [
@@ -148,7 +153,7 @@ class DedupStage(WholeStage):
                 "dup_group": uids.take(pa.array(np.maximum(found.leader, 0))),
                 "dup_sim": pa.array(found.similarity, pa.float32()),
                 "dup_kind": pa.array(np.array([*KINDS, None], object)[found.kind], pa.string()),
-                "dup_centrality": pa.array(found.centrality, pa.float32()),
+                "dup_centrality": _centralities(of_pictures, uids, found.leader),
                 "added": pa.array(added),
             }
         )
@@ -166,6 +171,18 @@ class DedupStage(WholeStage):
             table.select(["uid", *(c.name for c in self.writes)]),
             summary={"in groups": merged.num_rows},
         )
+
+
+def _centralities(pictures: pa.Table, uids: pa.Array, leader: Indices) -> pa.Array:
+    """Those of the rows; `pictures` are all that may be in a group."""
+    from pipeline.measure.dedup.typical import centralities
+
+    if "samples" not in pictures.column_names:
+        return pa.nulls(len(uids), pa.float32())
+    own = pictures.take(pc.index_in(uids, value_set=pictures["uid"].combine_chunks()))
+    width, height = (np.asarray(pc.fill_null(own[name], 0), np.int64) for name in _SIZE[1:])
+    found = centralities(leader, width, height, own["samples"])
+    return pa.array(found, pa.float32(), from_pandas=True)
 
 
 def _own_pixels(pixels: pa.ChunkedArray, added: pa.ChunkedArray) -> pa.Array:

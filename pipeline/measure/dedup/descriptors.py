@@ -13,6 +13,7 @@ from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
 from pipeline.table.columns import Column
 
+SAMPLES = 24 * 24 * 3
 TURNS = 7
 """Ways to turn or mirror a picture onto itself, but for leaving it as it is."""
 
@@ -28,6 +29,7 @@ class DescriptorsSession:
 
         from pipeline.fetch.picture.fingerprints import small as means_of
         from pipeline.measure.dedup.alignment import small
+        from pipeline.measure.dedup.typical import samples_of
 
         hashes, _ = pdqhash.compute_dihedral(means_of(rgb))
         shape = ",".join(map(str, rgb.shape)).encode()
@@ -35,11 +37,12 @@ class DescriptorsSession:
             "pixel_hash": blake2b(shape + b"\n" + rgb.tobytes(), digest_size=16).hexdigest(),
             "phash_turned": b"".join(np.packbits(bits).tobytes() for bits in hashes[1:]),
             "small": small(rgb),
+            "samples": samples_of(rgb),
             "seen": None if self._network is None else self._network.prepare(rgb),
         }
 
     def measure(self, items: list[dict[str, Any]], rows: pa.Table) -> Measured:
-        names = ("pixel_hash", "phash_turned", "small")
+        names = ("pixel_hash", "phash_turned", "small", "samples")
         measured = Measured({name: [item[name] for item in items] for name in names})
         if self._network is not None:
             layers = self._network.layer_of([item["seen"] for item in items])
@@ -73,6 +76,11 @@ class DescriptorsStage(PictureStage):
                 "down, mirrored, and mirrored at either diagonal.",
             ),
             Column("small", pa.binary(), "The picture as a JPEG of at most 256 pixels a side."),
+            Column(
+                "samples",
+                pa.binary(SAMPLES),
+                "24×24 single pixels of the stored picture, RGB, uint8, row by row.",
+            ),
         )
 
     @property

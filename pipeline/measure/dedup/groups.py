@@ -38,8 +38,8 @@ class Edges:
 
     @property
     def worth(self) -> npt.NDArray[np.float64]:
-        """What each adds to the centrality of both. Half, if one is mirrored or turned: of many
-        copies most are as the original is."""
+        """What each adds to the weight of both as a centre. Half, if one is mirrored or turned: of
+        many copies most are as the original is."""
         half = np.where(self.turned, 0.5, 1.0)
         return self.similarity.astype(np.float64) * np.maximum(self.colour, 0) * half
 
@@ -53,8 +53,6 @@ class Groups:
     similarity: Numbers
     """To the centre; the centre's own is that to its nearest."""
     kind: Indices
-    centrality: Numbers
-    """How much like the others: the sum of what its edges are worth."""
 
 
 def solve(rows: int, edges: Edges) -> Groups:
@@ -79,7 +77,7 @@ def solve(rows: int, edges: Edges) -> Groups:
     # The centre's rows: equal ones are nearer than any neighbour.
     inner = joined & (centre[places] == places) & (own_kind >= 0)
     similarity[inner], kind[inner] = 1.0, own_kind[inner]
-    return Groups(leader, similarity, kind, weight[places].astype(np.float32))
+    return Groups(leader, similarity, kind)
 
 
 def classes_of(rows: int, left: Indices, right: Indices) -> Indices:
