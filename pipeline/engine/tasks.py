@@ -242,9 +242,11 @@ def run_merge(
     node = plan.by_name[name]
     stage = node.stage
     assert isinstance(stage, WholeStage)
-    with plan.run.folder.hold():  # nothing that it reads is written while it runs
+    # Nothing that it reads is written while it runs.
+    with plan.run.folder.hold(), plan.scratch() as place:
         rows = read_partition(plan.run, plan.run.folder.sub(node.folder), shards, partition, sums)
-        table = by_shard(stage.merge([plan.masked_for(name, shard) for shard in shards], rows))
+        own = [replace(plan.masked_for(name, shard), scratch=place) for shard in shards]
+        table = by_shard(stage.merge(own, rows))
     plan.run.folder.cover(f"{node.folder}/{partition.name}")
     tables, expected = {f"{partition.name}.parquet": table}, Expected(node.fingerprint, inputs)
     sidecar = _commit_tables(

@@ -68,6 +68,10 @@ class ShardData:
     def name(self) -> str:
         return shard_name(self.shard)
 
+    def afresh(self) -> "ShardData":
+        """The same, with nothing read yet."""
+        return replace(self, _let_in={}, _cells={}, _records={})
+
     def table(self, *names: str) -> pa.Table:
         """The named columns (and `uid`), in the shard's order. KeyError for an unknown name."""
         table = self._measured(names)

@@ -15,6 +15,7 @@ from planned_run import BARE, fetched, jpeg, pairs
 
 from pipeline.config.dedup import DedupConfig
 from pipeline.measure.dedup.groups import Edges, solve
+from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.search import search
 
 TINY = {"embed": {"model": "winnow-tiny"}}
@@ -151,7 +152,7 @@ def test_identical_pictures_are_grouped_without_pairs():
         }
     )
     start = time.monotonic()
-    found = search(rows, [], DedupConfig(**BARE["dedup"]), by_clip=False)
+    found = search(Pictures(rows, []), DedupConfig(**BARE["dedup"]), None, by_clip=False)
     left, right = (found[name].to_numpy() for name in ("left", "right"))
     ones = np.ones(len(left), np.float32)
     groups = solve(count, Edges(left, right, np.full(len(left), 2), ones, ones, ones < 1))

@@ -8,6 +8,7 @@ from planned_run import BARE
 
 from pipeline.config.dedup import DedupConfig
 from pipeline.fetch.picture.fingerprints import perceptual_hash, thumbnail
+from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.search import search
 
 RED, BLUE, GREY = (200, 40, 40), (0, 104, 177), (88, 88, 88)
@@ -42,6 +43,6 @@ def test_flags_that_differ_only_in_colour_are_not_duplicates(colours, agrees):
         }
     )
     config = DedupConfig(**BARE["dedup"], phash_quality=0)
-    (edge,) = search(rows, [], config, by_clip=False).to_pylist()
+    (edge,) = search(Pictures(rows, []), config, None, by_clip=False).to_pylist()
     assert edge["kind"] == "phash"
     assert (edge["colour"] >= config.phash_thumbnail_similarity) is agrees

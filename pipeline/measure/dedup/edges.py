@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.measure.dedup.neighbours import is_first
 from pipeline.table.arrays import Flags, from_flags, from_numbers
 
 KINDS = ("bytes", "pixels", "phash", "aligned", "vector")
@@ -79,3 +78,10 @@ def tabled(found: list[Found]) -> pa.Table:
             "turned": from_flags(turned[kept]),
         }
     )
+
+
+def is_first(left: Indices, right: Indices) -> Flags:
+    """Of pairs in order, those that are not as the one before."""
+    first = np.ones(len(left), bool)
+    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    return first

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.edges import Indices, Numbers
-from pipeline.measure.dedup.neighbours import is_first
+from pipeline.measure.dedup.edges import Indices, Numbers, is_first
 
 
 @dataclass(frozen=True)

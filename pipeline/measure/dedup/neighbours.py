@@ -1,11 +1,13 @@
-"""Pairs that are near: Hamming distance of binary hashes, cosine of vectors, both by FAISS."""
+"""Pairs that are near: Hamming distance of binary hashes, cosine of vectors."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
+from pipeline.measure.dedup.edges import is_first
+from pipeline.measure.dedup.stored import Vectors
 from pipeline.words.heartbeat import beat
 
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
@@ -14,8 +16,9 @@ Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float
 NO_PAIRS: Pairs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 EXACT_BELOW = 20_000
-"""Number of vectors up to which all pairs are compared; above, an inverted file proposes them."""
+"""Number of vectors up to which all pairs are compared; above, only within cells."""
 _QUERIES = 1024
+_MOST_NEAR = 1000
 _TABLES = 16
 """Tables of a multi-index, of 16 bits each: two hashes of at most 16·(k + 1) − 1 bits apart differ
 in at most k bits in one of them (Norouzi et al., 2014)."""
@@ -31,124 +34,74 @@ def _unpack(
     return queries, labels.astype(np.int64)
 
 
-def hamming_pairs(
-    hashes: npt.NDArray[np.uint8], distance: int, queries: npt.NDArray[np.uint8] | None = None
-) -> Pairs:
-    """Pairs of rows (n, 32) that differ in at most `distance` bits; similarity 1 − bits/256.
+class Hamming:
+    """Hashes (n, 32) to look near ones up in. Exact: up to 20,000 all are compared, above by
+    multi-index hashing."""
 
-    With `queries` of the same shape the first member is one of these, the second one of `hashes`,
-    in another row. Exact: up to 20,000 rows all pairs are compared, above by multi-index hashing.
-    """
-    import faiss
+    def __init__(self, hashes: npt.NDArray[np.uint8], distance: int) -> None:
+        import faiss
 
-    bits = hashes.shape[1] * 8
-    index: Any
-    if len(hashes) <= EXACT_BELOW or bits != 16 * _TABLES or distance >= 3 * _TABLES:
-        index = faiss.IndexBinaryFlat(bits)
-    else:
-        index = faiss.IndexBinaryMultiHash(bits, _TABLES, 16)
-        index.nflip = distance // _TABLES
-    index.add(np.ascontiguousarray(hashes))
-    asked = hashes if queries is None else queries
-    found = []
-    for start, batch in _batches(asked):
-        lims, distances, labels = index.range_search(batch, distance + 1)
-        left, right = _unpack(lims, labels, start)
-        keep = (left < right if queries is None else left != right) & (distances <= distance)
-        found.append((left[keep], right[keep], 1 - distances[keep] / bits))
-    return best_of(found)
+        self._bits, self._distance = hashes.shape[1] * 8, distance
+        index: Any
+        if len(hashes) <= EXACT_BELOW or self._bits != 16 * _TABLES or distance >= 3 * _TABLES:
+            index = faiss.IndexBinaryFlat(self._bits)
+        else:
+            index = faiss.IndexBinaryMultiHash(self._bits, _TABLES, 16)
+            index.nflip = distance // _TABLES
+        index.add(np.ascontiguousarray(hashes))
+        self._index, self._hashes = index, hashes
 
+    def pairs(self) -> Pairs:
+        """Pairs of the hashes that differ in at most `distance` bits; similarity 1 − bits/256."""
+        left, right, similarity = self.matches(self._hashes)
+        keep = left < right
+        return best_of([(left[keep], right[keep], similarity[keep])])
 
-def cosine_pairs(vectors: npt.NDArray[np.float32], similarity: float) -> Pairs:
-    """Pairs of normalised rows (n, dim) whose cosine is at least `similarity`.
-
-    Every pair found is checked by an exact product, so that an approximate index can miss a pair
-    but never invent one.
-    """
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    index = _index(vectors)
-    found = []
-    for start, batch in _batches(vectors):
-        # Searched with a slightly lower threshold, because the exact product decides.
-        lims, _, labels = index.range_search(batch, similarity - 1e-3)
-        left, right = _unpack(lims, labels, start)
-        for a, b in _blocks(left[left < right], right[left < right]):
-            cosine = np.einsum("nd,nd->n", vectors[a], vectors[b])
-            near = cosine >= similarity
-            found.append((a[near], b[near], cosine[near]))
-    return best_of(found)
+    def matches(self, asked: npt.NDArray[np.uint8]) -> Pairs:
+        """For each of other hashes (m, 32) all that differ in at most `distance` bits: its number
+        in `asked`, the hash's number, and the similarity."""
+        found = []
+        for start in range(0, len(asked), _QUERIES):
+            beat()
+            batch = np.ascontiguousarray(asked[start : start + _QUERIES])
+            lims, distances, labels = self._index.range_search(batch, self._distance + 1)
+            left, right = _unpack(lims, labels, start)
+            keep = distances <= self._distance
+            similarity = (1 - distances[keep] / self._bits).astype(np.float32)
+            found.append((left[keep], right[keep], similarity))
+        return joined(found)
 
 
-def nearest_pairs(vectors: npt.NDArray[np.float32], count: int, similarity: float) -> Pairs:
-    """Pairs of normalised rows (n, dim) of which one is among the `count` nearest of the other,
-    with a cosine of at least `similarity`."""
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    index = _index(vectors)
-    found = []
-    for start, batch in _batches(vectors):
-        cosine, labels = index.search(batch, min(count + 1, len(vectors)))
-        left = np.repeat(np.arange(start, start + len(batch), dtype=np.int64), labels.shape[1])
-        right, near = labels.ravel().astype(np.int64), cosine.ravel()
-        keep = (right >= 0) & (right != left) & (near >= similarity)
-        a, b = np.minimum(left, right)[keep], np.maximum(left, right)[keep]
-        found.append((a, b, near[keep]))
-    return best_of(found)
+def cosine_pairs(vectors: Vectors, similarity: float) -> Pairs:
+    """Pairs of rows whose cosine is at least `similarity`, but for those beyond the 1,000 nearest
+    of a row in a cell. Every pair found is an exact product."""
+    return best_of(list(pairs_above(vectors, _cells(vectors), similarity, _MOST_NEAR)))
 
 
-def normalised(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Rows (n, dim) as float32 of length 1: float16 is off by up to 1e-3, too much for thresholds
-    near 1."""
-    wide = vectors.astype(np.float32)
-    wide /= np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-6)
-    return wide
+def nearest_pairs(vectors: Vectors, count: int, similarity: float) -> Pairs:
+    """Pairs of rows of which one is among the `count` nearest of the other, with a cosine of at
+    least `similarity`."""
+    return best_of(list(nearest(vectors, _cells(vectors), count, similarity)))
 
 
-def _batches(rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Rows to search for at once, and the number of the first; with a sign of life for each."""
-    for start in range(0, len(rows), _QUERIES):
-        beat()
-        yield start, np.ascontiguousarray(rows[start : start + _QUERIES])
+def _cells(vectors: Vectors) -> Cells:
+    """One cell of all, or above 20,000 rows as many as make the least work."""
+    rows = vectors.shape[0]
+    return Cells.of(vectors) if rows > EXACT_BELOW else Cells(np.zeros((rows, 1), np.int32), 1)
 
 
-def _index(vectors: npt.NDArray[np.float32]) -> Any:
-    import faiss
-
-    n, dim = vectors.shape
-    index: Any
-    if n <= EXACT_BELOW:
-        index = faiss.IndexFlatIP(dim)
-    else:
-        lists = int(2 ** np.ceil(np.log2(4 * np.sqrt(n))))
-        index = faiss.IndexIVFScalarQuantizer(
-            faiss.IndexFlatIP(dim), dim, lists,
-            faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT,
-        )  # fmt: skip
-        index.train(vectors[np.random.default_rng(0).permutation(n)[: 64 * lists]])
-        index.nprobe = 8
-    index.add(vectors)
-    return index
-
-
-def _blocks(
-    left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], size: int = 65_536
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    for start in range(0, len(left), size):
-        yield left[start : start + size], right[start : start + size]
+def joined(found: list[Pairs]) -> Pairs:
+    """All pairs one after the other."""
+    if not found:
+        return NO_PAIRS
+    left, right, similarity = (np.concatenate(part) for part in zip(*found, strict=True))
+    return left, right, similarity
 
 
 def best_of(found: list[Pairs]) -> Pairs:
     """The pairs of all, in order, each once, with its greatest similarity."""
-    if not found:
-        return NO_PAIRS
-    left, right, similarity = (np.concatenate(part) for part in zip(*found, strict=True))
+    left, right, similarity = joined(found)
     order = np.lexsort((-similarity, right, left))
     left, right = left[order], right[order]
     first = is_first(left, right)
     return left[first], right[first], similarity[order][first].astype(np.float32)
-
-
-def is_first(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Of pairs in order, those that are not as the one before."""
-    first = np.ones(len(left), bool)
-    first[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
-    return first

@@ -14,6 +14,8 @@ from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
+_FACTS = ("status", "sha256", "phash", "phash_quality")
+
 
 class PairsStage(WholeStage):
     """`dup_edges`: on the row with the smaller uid, the pictures that are like it."""
@@ -30,9 +32,13 @@ class PairsStage(WholeStage):
     @property
     def reads(self) -> tuple[str, ...]:
         config = self.job.dedup
-        base = ("status", "sha256", "phash", "phash_quality", "thumb")
-        own = ("pixel_hash", "phash_turned") if config.needs_descriptors else ()
-        return (*base, *own, *(("clip_score",) if self.by_clip else ()))
+        own = ("pixel_hash",) if config.needs_descriptors else ()
+        return (*_FACTS, *own, *(("clip_score",) if self.by_clip else ()), *self._looked_up)
+
+    @property
+    def _looked_up(self) -> tuple[str, ...]:
+        """What the search reads of few rows, or shard by shard: too much to be held for all."""
+        return ("thumb", "phash_turned") if self.job.dedup.needs_descriptors else ("thumb",)
 
     @property
     def by_clip(self) -> bool:
@@ -76,17 +82,19 @@ class PairsStage(WholeStage):
         return self.job.dedup.search_settings(by_clip=self.by_clip)
 
     def prepare(self, shard: ShardData) -> Prepared:
-        table = shard.table(*self.reads)
+        table = shard.table(*(name for name in self.reads if name not in self._looked_up))
         row = pa.array(np.arange(table.num_rows), pa.int32())
         dealt = table.append_column("row", row).filter(pc.equal(table["status"], "success"))
         return Prepared(table.select(["uid"]), dealt.drop_columns(["status"]))
 
     def merge(self, shards: Sequence[ShardData], rows: pa.Table) -> pa.Table:
+        from pipeline.measure.dedup.pictures import Pictures
         from pipeline.measure.dedup.search import search
         from pipeline.measure.dedup.verify import marks_of
 
-        rows = rows.sort_by("uid")
-        found = search(rows, shards, self.job.dedup, by_clip=self.by_clip)
+        pictures, scratch = Pictures(rows, shards), shards[0].scratch if shards else None
+        found = search(pictures, self.job.dedup, scratch, by_clip=self.by_clip)
+        rows = pictures.rows
         left, right = rows.take(found["left"]), rows.take(found["right"])
         marks = marks_of(left, right) if self.job.dedup.verify else pa.nulls(len(left), pa.string())
         pairs = pa.table(

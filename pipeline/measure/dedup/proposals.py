@@ -1,20 +1,25 @@
 """Pairs of pictures that may show the same, by vectors that were made for something else."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, nearest_pairs, normalised
+from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, nearest_pairs
+from pipeline.measure.dedup.stored import Vectors, new_array, normalised, release
+from pipeline.words.heartbeat import beat
 
 LEAST_ROWS = 256
 """Vectors from which on their covariance is estimated."""
-_SAMPLE, _WIDTH = 20_000, 256
+_SAMPLE, _WIDTH, _AT_ONCE = 20_000, 256, 16_384
 _LINE = 0.2
 """Least cosine of whitened vectors. Of a hard kind, screenshots, nine in ten lie above it."""
 
 
-def whitened(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def whitened(vectors: npt.NDArray[Any], scratch: Path | None = None) -> npt.NDArray[np.float16]:
     """Vectors (rows, dim) on their 256 main axes, each divided by the root of its deviation, and
-    normalised.
+    normalised; many of them in a file of the folder `scratch`.
 
     Networks give any two pictures much in common. Without that, and with less of what varies most
     (half of a whitening; Jégou and Chum, 2012), copies stand out. The axes are those of the first
@@ -25,11 +30,19 @@ def whitened(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     values, axes = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
     last = slice(-min(_WIDTH, vectors.shape[1]), None)
     scale = np.maximum(values[last], values[-1] * 1e-6) ** 0.25
+    centre = mean.astype(np.float32)
     projection = (axes[:, last] / scale).astype(np.float32)
-    return normalised((vectors - mean.astype(np.float32)) @ projection)
+    found = new_array((len(vectors), projection.shape[1]), scratch, "whitened")
+    for start in range(0, len(vectors), _AT_ONCE):
+        beat()
+        part = slice(start, start + _AT_ONCE)
+        found[part] = normalised((vectors[part].astype(np.float32) - centre) @ projection)
+    release(vectors)
+    release(found)
+    return found
 
 
-def propose(vectors: npt.NDArray[np.float16], count: int) -> Pairs:
+def propose(vectors: npt.NDArray[np.float16], count: int, scratch: Path | None = None) -> Pairs:
     """The `count` nearest of each row (rows, dim), nearest first.
 
     Of fewer than 256 rows all pairs among the nearest are proposed, as their covariance is unknown.
@@ -37,9 +50,10 @@ def propose(vectors: npt.NDArray[np.float16], count: int) -> Pairs:
     if len(vectors) < 2 or vectors.shape[1] == 0:
         return NO_PAIRS
     if len(vectors) < LEAST_ROWS:
-        left, right, cosine = nearest_pairs(normalised(vectors), count, -1.0)
+        left, right, cosine = nearest_pairs(Vectors(vectors), count, -1.0)
     else:
-        left, right, cosine = nearest_pairs(whitened(vectors.astype(np.float32)), count, _LINE)
+        near = Vectors(whitened(vectors, scratch))
+        left, right, cosine = nearest_pairs(near, count, _LINE)
     # Rounded, as the last digits of a product depend on the number of threads.
     cosine = np.round(cosine, 4)
     order = np.lexsort((right, left, -cosine))

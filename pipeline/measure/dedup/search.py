@@ -1,6 +1,7 @@
 """The search over all pictures: same bytes, same pixels, near hashes; and by vectors, proposals."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,49 +13,51 @@ from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
 from pipeline.measure.dedup.groups import Edges, classes_of, solve
-from pipeline.measure.dedup.neighbours import cosine_pairs, hamming_pairs, normalised
+from pipeline.measure.dedup.neighbours import Hamming, cosine_pairs
+from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.proposals import propose
+from pipeline.measure.dedup.stored import Vectors
 from pipeline.table.arrays import from_numbers
-from pipeline.table.shard import ShardData
 
 _NEARLY, _NEARLY_COLOUR = 16, 0.95
 """Bits by which hashes differ at most, and the agreement of thumbnails, of nearly the same."""
+_AT_ONCE = 16_384
+"""Pairs whose thumbnails are held at once."""
 PHASH, SIDE = 32, 12
 """Bytes of a PDQ hash, and pixels of a thumbnail's side."""
 Thumbs = npt.NDArray[np.uint8]
 
 
 def search(
-    rows: pa.Table, shards: Sequence[ShardData], config: DedupConfig, *, by_clip: bool
+    pictures: Pictures, config: DedupConfig, scratch: Path | None, *, by_clip: bool
 ) -> pa.Table:
-    """Edges between the rows, which are in the order of their uids, as `edges.tabled`.
+    """Edges between the pictures, as `edges.tabled`.
 
     What must still be aligned has the kind `proposed`, what the budget does not reach `unchecked`.
     """
-    found = []
+    found, rows = [], len(pictures)
     if config.bytes:
-        found.append(Found.equal("bytes", _codes(rows["sha256"])))
+        found.append(Found.equal("bytes", pictures.codes("sha256")))
     if config.pixels:
-        found.append(Found.equal("pixels", _codes(rows["pixel_hash"])))
+        found.append(Found.equal("pixels", pictures.codes("pixel_hash")))
     equal = found
     if config.phash_distance is not None:
-        same, near = _near_hashes(rows, _first_of_each(rows.num_rows, found), config)
+        same, near = _near_hashes(pictures, _first_of_each(rows, found), config)
         equal, found = [*found, same], [*found, same, near]
     if by_clip or config.verify:
-        index, vectors = _vectors(rows, equal, shards, by_clip=by_clip)
+        place = ("embed", "img.npy") if by_clip else ("descriptors", "layer.npy")
+        there = pictures.there("pixel_hash", *(["clip_score"] if by_clip else []))
+        index = _first_of_each(rows, equal, there)
         if config.verify:
-            return _with_proposals(tabled(found), index, vectors, rows.num_rows, config)
+            sure = tabled(found)
+            index = index[~np.isin(index, _nearly_the_same(sure, index, rows))]
+            vectors = pictures.vectors(*place, index)
+            return _with_proposals(sure, index, vectors, rows, config, scratch)
         assert config.vector_floor is not None
-        pairs = cosine_pairs(normalised(vectors), config.vector_floor)
-        thumbs = _thumbs(rows, index)
-        colour = colour_agreements(thumbs[pairs[0]], thumbs[pairs[1]])
+        pairs = cosine_pairs(Vectors(pictures.vectors(*place, index)), config.vector_floor)
+        colour = _colours(pictures, index[pairs[0]], index[pairs[1]])
         found.append(Found("vector", *pairs, colour, np.zeros(len(colour), bool)).among(index))
     return tabled(found)
-
-
-def _codes(column: pa.ChunkedArray) -> Indices:
-    codes = column.combine_chunks().dictionary_encode().indices
-    return np.asarray(pc.fill_null(codes, -1), np.int64)
 
 
 def _first_of_each(
@@ -70,35 +73,67 @@ def _first_of_each(
     return np.sort(own[np.unique(classes[own], return_index=True)[1]])
 
 
-def _near_hashes(rows: pa.Table, first: Indices, config: DedupConfig) -> list[Found]:
+def _near_hashes(pictures: Pictures, first: Indices, config: DedupConfig) -> list[Found]:
     """Of the rows `first`: those of one hash and thumbnail, and those of near hashes."""
-    part = rows.take(from_numbers(first))
-    usable = pc.and_(
-        part["phash"].is_valid(), pc.greater_equal(part["phash_quality"], config.phash_quality)
-    )
-    if config.turned:  # null in a row on which the process died
-        usable = pc.and_(usable, part["phash_turned"].is_valid())
-    index = first[np.flatnonzero(np.asarray(pc.fill_null(usable, False)))]
-    hashes, thumbs = _bytes(rows["phash"], index, PHASH), _thumbs(rows, index)
-    keys = np.concatenate([hashes, thumbs.reshape(len(index), SIDE * SIDE * 3)], axis=1)
-    same = Found.equal("phash", _classes(keys))
+    usable = pictures.there("phash", *(["pixel_hash"] if config.turned else []))
+    quality = pc.fill_null(pictures.rows["phash_quality"], -1)
+    usable &= np.asarray(quality) >= config.phash_quality
+    index = first[usable[first]]
+    same = Found.equal("phash", _alike(pictures, index))
     own = _first_of_each(len(index), [same])
-    same = same.among(index)
-    hashes, thumbs, index = hashes[own], thumbs[own], index[own]
+    same, index = same.among(index), index[own]
     distance = config.phash_floor
-    left, right, similarity = hamming_pairs(hashes, distance)
-    colour = colour_agreements(thumbs[left], thumbs[right])
+    hashes = Hamming(pictures.cells("phash", index, PHASH), distance)
+    left, right, similarity = hashes.pairs()
+    colour = _colours(pictures, index[left], index[right])
     ones = [(left, right, similarity, colour, np.zeros(len(left), bool))]
     if config.turned:
-        turned = _bytes(rows["phash_turned"], index, PHASH * TURNS).reshape(-1, TURNS, PHASH)
-        for turn in range(TURNS):
-            left, right, similarity = hamming_pairs(
-                hashes, distance, np.ascontiguousarray(turned[:, turn])
-            )
-            colour = colour_agreements(turn_of(thumbs[left], turn), thumbs[right])
+        for turn, (left, right, similarity) in enumerate(_turned(pictures, index, hashes)):
+            colour = _colours(pictures, index[left], index[right], turn)
             ones.append((left, right, similarity, colour, np.ones(len(left), bool)))
     near = Found("phash", *(np.concatenate(parts) for parts in zip(*ones, strict=True)))
     return [same, near.among(index)]
+
+
+def _alike(pictures: Pictures, index: Indices) -> Indices:
+    """The class of each row among those of the same hash and thumbnail; −1 if it is alone."""
+    codes = pictures.codes("phash")[index]
+    _, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(counts[where.reshape(-1)] > 1)
+    classes = np.full(len(index), -1, np.int64)
+    if len(several):
+        thumbs = pictures.cells("thumb", index[several], SIDE * SIDE * 3)
+        number = codes[several].astype("<i8").reshape(-1, 1).view(np.uint8)
+        keys = np.ascontiguousarray(np.concatenate([number, thumbs], axis=1))
+        words = keys.view(f"V{keys.shape[1]}").ravel()
+        classes[several] = np.unique(words, return_inverse=True)[1].reshape(-1)
+    return classes
+
+
+def _turned(
+    pictures: Pictures, index: Indices, hashes: Hamming
+) -> list[tuple[Indices, Indices, npt.NDArray[np.float32]]]:
+    """For each way of turning: rows whose turned hash is near to another row's hash."""
+    found: list[list[tuple[Indices, ...]]] = [[] for _ in range(TURNS)]
+    everything = np.arange(len(index))
+    at_hand = "phash_turned" in pictures.rows.column_names
+    parts = [everything] if at_hand else [m for _, m, _ in pictures.of_each_shard(index)]
+    for mine in parts:
+        cells = pictures.cells("phash_turned", index[mine], PHASH * TURNS)
+        for turn in range(TURNS):
+            turned = cells[:, turn * PHASH : (turn + 1) * PHASH]
+            left, right, similarity = hashes.matches(turned)
+            keep = mine[left] != right
+            found[turn].append((mine[left[keep]], right[keep], similarity[keep]))
+    none = np.zeros(0, np.int64)
+    return [
+        (
+            np.concatenate([none, *(one[0] for one in ones)]),
+            np.concatenate([none, *(one[1] for one in ones)]),
+            np.concatenate([np.zeros(0, np.float32), *(one[2] for one in ones)]),
+        )
+        for ones in found
+    ]
 
 
 def turn_of(thumbs: Thumbs, turn: int) -> Thumbs:
@@ -112,12 +147,11 @@ def turn_of(thumbs: Thumbs, turn: int) -> Thumbs:
 
 
 def _with_proposals(
-    sure: pa.Table, index: Indices, vectors: npt.NDArray[np.float16], rows: int, config: DedupConfig
-) -> pa.Table:
+    sure: pa.Table, index: Indices, vectors: npt.NDArray[np.float16], rows: int,
+    config: DedupConfig, scratch: Path | None,
+) -> pa.Table:  # fmt: skip
     """The sure edges and the pairs that the vectors propose, but for those that are sure."""
-    keep = ~np.isin(index, _nearly_the_same(sure, index, rows))
-    index, vectors = index[keep], vectors[keep]
-    left, right, cosine = propose(vectors, config.verify_neighbours)
+    left, right, cosine = propose(vectors, config.verify_neighbours, scratch)
     left, right = index[left], index[right]
     known = np.asarray(sure["left"]) * rows + np.asarray(sure["right"])
     new = ~np.isin(left * rows + right, known)
@@ -156,41 +190,18 @@ def _nearly_the_same(sure: pa.Table, index: Indices, rows: int) -> Indices:
     return np.flatnonzero((leader >= 0) & (leader != np.arange(rows)))
 
 
-def _vectors(
-    rows: pa.Table, equal: Sequence[Found], shards: Sequence[ShardData], *, by_clip: bool
-) -> tuple[Indices, npt.NDArray[np.float16]]:
-    """One row of each class of equal ones, and its vector: float16 as stored, (rows, dim)."""
-    stage, name = ("embed", "img.npy") if by_clip else ("descriptors", "layer.npy")
-    there = np.asarray(rows["clip_score" if by_clip else "pixel_hash"].is_valid())
-    if "pixel_hash" in rows.column_names:  # null also where there is no small picture
-        there = there & np.asarray(rows["pixel_hash"].is_valid())
-    index = _first_of_each(rows.num_rows, equal, there)
-    number, place = (np.asarray(rows[column])[index] for column in ("shard", "row"))
-    vectors = np.zeros((len(index), 0), np.float16)
-    for shard in shards:
-        mine = np.flatnonzero(number == shard.shard)
-        if len(mine) == 0:
-            continue
-        part = shard.array(stage, name)
-        if vectors.shape[1] == 0:
-            vectors = np.zeros((len(index), part.shape[1]), np.float16)
-        vectors[mine] = part[place[mine]]
-    return index, vectors
-
-
-def _thumbs(rows: pa.Table, index: Indices) -> Thumbs:
-    return _bytes(rows["thumb"], index, SIDE * SIDE * 3).reshape(-1, SIDE, SIDE, 3)
-
-
-def _bytes(column: pa.ChunkedArray, index: Indices, width: int) -> npt.NDArray[np.uint8]:
-    """Fixed-size binary cells to uint8, shape (rows, width)."""
-    joined = b"".join(column.take(from_numbers(index)).to_pylist())
-    return np.frombuffer(joined, np.uint8).reshape(len(index), width)
-
-
-def _classes(keys: npt.NDArray[np.uint8]) -> Indices:
-    """Rows of bytes (rows, width) to the class of each, shape (rows,)."""
-    if len(keys) == 0:
-        return np.zeros(0, np.int64)
-    words = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
-    return np.unique(words, return_inverse=True)[1].reshape(-1).astype(np.int64)
+def _colours(
+    pictures: Pictures, left: Indices, right: Indices, turn: int | None = None
+) -> npt.NDArray[np.float32]:
+    """How much the colours of pairs agree; the left ones are turned before."""
+    needed, own = np.unique(np.concatenate([left, right]), return_inverse=True)
+    cells = pictures.cells("thumb", needed, SIDE * SIDE * 3)
+    thumbs = cells.reshape(-1, SIDE, SIDE, 3)
+    first, second = np.split(own.reshape(-1), 2)
+    found = np.zeros(len(left), np.float32)
+    for start in range(0, len(left), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        own_thumbs = thumbs[first[part]]
+        turned = own_thumbs if turn is None else turn_of(own_thumbs, turn)
+        found[part] = colour_agreements(turned, thumbs[second[part]])
+    return found

@@ -1,0 +1,125 @@
+"""Near vectors and hashes among many, against a plain comparison of all."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.measure.dedup import neighbours, stored
+from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
+from pipeline.measure.dedup.neighbours import Hamming, best_of, cosine_pairs, nearest_pairs
+from pipeline.measure.dedup.stored import Vectors, new_array, normalised
+
+
+def clustered(rows: int, dim: int = 32, clusters: int = 50, seed: int = 0) -> np.ndarray:
+    """Vectors about some centres, every tenth a near copy of another one."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, 1, (clusters, dim))
+    found = centres[rng.integers(0, clusters, rows)] + rng.normal(0, 0.8, (rows, dim))
+    copied = np.arange(0, rows, 10)
+    of = (copied + 5) % rows
+    found[copied] = found[of] + rng.normal(0, 0.08, (len(copied), dim))
+    return found.astype(np.float16)
+
+
+def exact(vectors: np.ndarray, least: float) -> dict[tuple[int, int], float]:
+    wide = normalised(vectors)
+    cosine = np.triu(wide @ wide.T, 1)
+    left, right = np.nonzero(cosine >= least)
+    return {(int(a), int(b)): float(cosine[a, b]) for a, b in zip(left, right, strict=True)}
+
+
+def as_dict(pairs) -> dict[tuple[int, int], float]:
+    return {(int(a), int(b)): float(c) for a, b, c in zip(*pairs, strict=True)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 6), st.integers(0, 1000), st.integers(1, 5))
+def test_of_few_vectors_every_near_pair_is_found(rows, dim, seed, count):
+    vectors = np.random.default_rng(seed).normal(0, 1, (rows, dim)).astype(np.float16)
+    found = as_dict(cosine_pairs(Vectors(vectors), 0.5))
+    assert found == pytest.approx(exact(vectors, 0.5), abs=1e-5)
+    wide = normalised(vectors)
+    cosine = wide @ wide.T
+    np.fill_diagonal(cosine, -2)
+    near = as_dict(nearest_pairs(Vectors(vectors), count, -1.0))
+    assert len(near) <= rows * count
+    for row in range(rows):
+        own = sorted(
+            (c for pair, c in near.items() if row in pair), reverse=True
+        )[:count]  # fmt: skip
+        assert own == pytest.approx(np.sort(cosine[row])[::-1][: min(count, rows - 1)], abs=1e-5)
+
+
+def test_within_cells_hardly_a_near_pair_is_missed_and_none_invented():
+    vectors = clustered(6000)
+    cells = Cells.of(Vectors(vectors))
+    assert cells.count > 100
+    truth = exact(vectors, 0.96)
+    assert len(truth) > 500
+    found = as_dict(best_of(list(pairs_above(Vectors(vectors), cells, 0.96, 1000))))
+    assert set(found) <= set(truth)
+    assert len(found) >= 0.995 * len(truth)
+    near = as_dict(best_of(list(nearest(Vectors(vectors), cells, 5, 0.96))))
+    assert set(near) <= set(truth)
+    assert len(near) >= 0.995 * len(truth)
+
+
+def test_each_vector_lies_in_one_cell_and_looks_into_others():
+    cells = Cells.of(Vectors(clustered(3000)))
+    within, visitors = zip(*cells.each(), strict=True)
+    assert sorted(np.concatenate(within).tolist()) == list(range(3000))
+    assert len(np.concatenate(visitors)) == 3000 * 3
+    assert all(np.isin(v, w).sum() == 0 for v, w in zip(visitors, within, strict=True))
+
+
+def test_vectors_in_a_file_give_the_same_pairs(tmp_path, monkeypatch):
+    """And their pages are given back between the blocks."""
+    vectors = clustered(3000)
+    monkeypatch.setattr(stored, "_IN_MEMORY", 0)
+    monkeypatch.setattr(stored, "_HELD", 10_000)
+    monkeypatch.setattr(neighbours, "EXACT_BELOW", 100)
+    filed = new_array(vectors.shape, tmp_path, "vectors")
+    assert isinstance(filed, np.memmap)
+    filed[:] = vectors
+    assert as_dict(nearest_pairs(Vectors(filed), 3, 0.5)) == as_dict(
+        nearest_pairs(Vectors(vectors), 3, 0.5)
+    )
+    assert new_array(vectors.shape, None, "x").base is None
+
+
+def test_of_a_crowd_each_vector_keeps_its_nearest():
+    """Thousands of nearly equal pictures would be millions of pairs."""
+    rng = np.random.default_rng(1)
+    crowd = (np.ones((300, 16)) + rng.normal(0, 1e-2, (300, 16))).astype(np.float16)
+    cells = Cells(np.zeros((300, 1), np.int32), 1)
+    found = as_dict(best_of(list(pairs_above(Vectors(crowd), cells, 0.9, 5))))
+    assert len(found) <= 300 * 5
+    truth = exact(crowd, 0.9)
+    for row in range(300):
+        best = max((c for pair, c in truth.items() if row in pair))
+        assert max(c for pair, c in found.items() if row in pair) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("distance", [0, 15, 31, 47])
+def test_near_hashes_are_all_found(distance, monkeypatch):
+    monkeypatch.setattr(neighbours, "EXACT_BELOW", 100)
+    rng = np.random.default_rng(distance)
+    bits = rng.random((1500, 256)) < 0.5
+    for row in range(0, 1500, 3):
+        flips = rng.permutation(256)[: rng.integers(0, 60)]
+        bits[row] = bits[(row + 1) % 1500]
+        bits[row, flips] ^= True
+    away = (bits[:, None] != bits[None]).sum(axis=2)
+    left, right = np.nonzero(np.triu(away <= distance, 1))
+    hashes = np.packbits(bits, axis=1)
+    found = as_dict(Hamming(hashes, distance).pairs())
+    truth = {
+        (a, b): 1 - away[a, b] / 256 for a, b in zip(left.tolist(), right.tolist(), strict=True)
+    }
+    assert found == pytest.approx(truth)
+    asked = np.packbits(bits[:40], axis=1)
+    matches = as_dict(Hamming(hashes, distance).matches(asked))
+    assert set(matches) == {
+        (a, b) for a, b in zip(*map(list, np.nonzero(away[:40] <= distance)), strict=True)
+    }
