@@ -27,9 +27,9 @@ VALUE = 60
 
 def preview(job: Job) -> dict[str, Any]:
     """For each product: keys to make, keys in all, and why; what the list is taken for, as
-    `pipeline.inspect.outline` gives it; the list's own scores to judge by; what its stages have to
-    say, and what its models cannot tell; and the disk space, as `pipeline.engine.space.Space` has
-    it (null where it is not known). Writes nothing.
+    `pipeline.inspect.outline` gives it; the list's own scores to judge by; what its stages say
+    of the work, what else they have to say, and what its models cannot tell; and the disk space, as
+    `pipeline.engine.space.Space` has it (null where it is not known). Writes nothing.
 
     InputError for a job that cannot be run, and for a disk that is certainly too small.
     """
@@ -45,6 +45,7 @@ def preview(job: Job) -> dict[str, Any]:
         "input": outline(prepared.listing),
         "listed_scores": list(prepared.job.columns.scores),
         "stages": rows,
+        "outlook": _outlook(prepared, rows),
         "notices": [said for node in prepared.plan.nodes if (said := node.stage.notice())],
         "limits": [line for node in prepared.plan.nodes for line in node.stage.limits()],
         "space": space,
@@ -77,6 +78,14 @@ def _rows(prepared: "Prepared") -> tuple[list[dict[str, Any]], dict[str, Any] | 
     return rows, asdict(space) if space is not None else None
 
 
+def _outlook(prepared: "Prepared", rows: list[dict[str, Any]]) -> list[str]:
+    """What the stages that have work to do say of it."""
+    index, todo = prepared.run.index, {row["stage"]: row["todo"] for row in rows}
+    count = None if index is None or todo.get("ingest") != 0 else index.rows
+    nodes = [node for node in prepared.plan.nodes if todo.get(node.stage.name) != 0]
+    return [said for node in nodes if (said := node.stage.outlook(count))]
+
+
 def _effort(run: Run, node: Node) -> list[str]:
     """Changed keys of the stage that can only turn one failure into another."""
     changes = [
@@ -104,7 +113,8 @@ def render(answer: Mapping[str, Any]) -> Group:
         names = ", ".join(answer["listed_scores"])
         lists.append(Text(f"judged by the list's own scores, which are not measured: {names}\n"))
     head = Text(f"what `winnow run` would do in {answer['run']}, in shards")
-    notices = [Text(f"\n{said}", style="yellow") for said in answer["notices"]]
+    notices = [Text(f"\n{said}") for said in answer["outlook"]]
+    notices += [Text(f"\n{said}", style="yellow") for said in answer["notices"]]
     limits = [Text("\n" + "\n".join(answer["limits"]), style="dim")] if answer["limits"] else []
     return Group(*lists, head, table, *notices, *_space(answer["space"]), *limits)
 

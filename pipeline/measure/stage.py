@@ -154,6 +154,11 @@ class Stage(ABC):
     def check(self) -> None:  # noqa: B027 - most stages have nothing to check
         """Before any work: InputError if a model, file or setting cannot be used."""
 
+    def outlook(self, rows: int | None) -> str | None:
+        """How it would work on a list of so many rows, and what that costs, for `plan`. None for
+        `rows`: they are not counted yet. None: nothing to say."""
+        return None
+
     def limits(self) -> tuple[str, ...]:
         """Sentences on what judges and what it cannot tell, for `plan`, the report and the card."""
         return ()

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from pipeline.measure.dedup import neighbours, stored
 from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
-from pipeline.measure.dedup.neighbours import Hamming, best_of, cosine_pairs, nearest_pairs
+from pipeline.measure.dedup.edges import FOUND, MISSED
+from pipeline.measure.dedup.neighbours import (
+    Hamming,
+    best_of,
+    cosine_pairs,
+    marked,
+    nearest_pairs,
+)
 from pipeline.measure.dedup.stored import Vectors, new_array, normalised
 
 
@@ -123,3 +130,27 @@ def test_near_hashes_are_all_found(distance, monkeypatch):
     assert set(matches) == {
         (a, b) for a, b in zip(*map(list, np.nonzero(away[:40] <= distance)), strict=True)
     }
+
+
+def test_a_sample_tells_what_is_missed_and_gets_it_added(monkeypatch):
+    monkeypatch.setattr(neighbours, "EXACT_BELOW", 100)
+    vectors = Vectors(clustered(3000))
+    whole = nearest_pairs(vectors, 3, 0.5)
+    assert (marked(vectors, whole, 0.5, 3)[3] != MISSED).mean() > 0.99
+    half = [side[::2] for side in whole]
+    left, right, cosine, marks = marked(vectors, (half[0], half[1], half[2]), 0.5, 3)
+    truth = exact(vectors.array, 0.5)
+    new = range(len(half[0]), len(left))
+    assert len(new) > 100
+    assert {int(mark) for mark in marks[len(half[0]) :]} == {MISSED}
+    for i in new:
+        pair = int(left[i]), int(right[i])
+        assert cosine[i] == pytest.approx(truth[pair], abs=1e-5)
+    share = (marks == FOUND).sum() / (marks > 0).sum()
+    assert 0.35 < share < 0.65
+
+
+def test_of_few_vectors_nothing_is_sampled():
+    vectors = Vectors(clustered(300))
+    found = nearest_pairs(vectors, 3, 0.5)
+    assert set(marked(vectors, found, 0.5, 3)[3].tolist()) == {0}

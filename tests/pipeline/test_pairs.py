@@ -5,11 +5,13 @@ import random
 
 import numpy as np
 import pytest
-from planned_run import BARE, fetched, pairs
+from planned_run import BARE, fetched, make_job, pairs
 from sklearn.datasets import load_sample_images
 
 from pipeline.engine import tasks
-from pipeline.measure.dedup import verify
+from pipeline.inspect.preview import preview
+from pipeline.measure.dedup import neighbours, verify
+from pipeline.measure.dedup.pairs import PairsStage
 from pipeline.models.nsfw import load_nsfw
 from pipeline.table.parquet import read_parquet
 from tests.copies import COPIES, cropped, mirrored, recompressed, with_border
@@ -137,6 +139,53 @@ def again(planned, shard: int, pictures: dict[str, np.ndarray]) -> None:
     captions = [row["caption"] for row in planned.rows(shard)]
     planned.commit_pictures(shard, [pictures[c] for c in captions])
     planned.make("descriptors", "pairs", "dedup", "decide")
+
+
+def test_plan_says_how_it_searches_and_what_that_costs(tmp_path):
+    def outlook(**dedup) -> list[str]:
+        return preview(make_job(tmp_path, pairs(1), dedup=dedup))["outlook"]
+
+    (said,) = outlook(verify_budget=2.5)
+    assert said == (
+        "at most 2.5 pairs are laid on each other for each picture, up to 34 ms of a core "
+        "(dedup.verify_budget)"
+    )
+    assert outlook(verify=False) == []
+    stage = PairsStage(make_job(tmp_path, pairs(1), dedup={}))
+    assert stage.outlook(2000) == (
+        "pairs: all pairs of 2,000 vectors are compared; at most 12,000 pairs are laid on each "
+        "other in all, up to 0.0 hours of a core (dedup.verify_budget)"
+    )
+    assert stage.outlook(1_000_000).startswith(
+        "pairs: 1,000,000 vectors are divided into 2,000 cells and compared with those of the "
+        "nearest 4; 256 are compared with all"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "is_verified"), [(None, True), ("winnow-tiny", True), ("winnow-tiny", False)]
+)
+def test_what_an_approximate_search_finds_is_held_against_an_exact_one(
+    plan_run, drawings, monkeypatch, model, is_verified
+):
+    monkeypatch.setattr(neighbours, "EXACT_BELOW", 2)
+    planned = plan_run(
+        pairs(12), shard_size=5, embed={"model": model}, rules=RULES,
+        dedup={"verify": is_verified, "vector_similarity": 0.1, "pixels": False, "turned": False},
+    )  # fmt: skip
+    planned.make(*planned.caption_stages)
+    rng = np.random.default_rng(0)
+    for shard in planned.shards:
+        rows = planned.rows(shard)
+        numbers = [int(row["caption"].split()[-1]) for row in rows]
+        planned.commit_pictures(shard, [drawings[n % 8] for n in numbers])
+        if model:
+            planned.commit_vectors(shard, rng.normal(0, 1, (len(rows), 16)), [0.2] * len(rows))
+    planned.make(*(["descriptors"] if is_verified else []), "pairs")
+    folder = planned.plan.run.folder.sub(planned.plan.by_name["pairs"].folder)
+    counts = [json.loads(folder.read(f"{s:05d}.json"))["summary"] for s in planned.shards]
+    assert sum(one["sampled"] for one in counts) > 0
+    assert sum(one["missed"] for one in counts) <= sum(one["sampled"] for one in counts)
 
 
 def test_what_was_laid_on_each_other_is_not_again(plan_run, laid_on_each_other):

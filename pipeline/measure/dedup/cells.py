@@ -29,6 +29,11 @@ _BLOCK, _PRODUCTS = 4096, 2**23
 """Vectors that are read at once, and products that are made at once."""
 
 
+def cells_for(rows: int, looked_into: int = LOOKED_INTO) -> int:
+    """How many cells make the least work."""
+    return max(1, round(math.sqrt(looked_into * rows)))
+
+
 @dataclass(frozen=True)
 class Cells:
     """Which cells each vector looks into, and which it lies in."""
@@ -43,7 +48,7 @@ class Cells:
         import faiss
 
         rows, dim = vectors.shape
-        count = max(1, round(math.sqrt(looked_into * rows)))
+        count = cells_for(rows, looked_into)
         means = faiss.Kmeans(
             dim, count, niter=_ITERATIONS, spherical=True, seed=1,
             max_points_per_centroid=_SAMPLED, min_points_per_centroid=1,

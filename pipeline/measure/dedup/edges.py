@@ -12,6 +12,8 @@ KINDS = ("bytes", "pixels", "phash", "aligned", "vector")
 """The most reliable first."""
 PROPOSED, UNCHECKED = "proposed", "unchecked"
 """In place of a kind: still to be aligned; not reached by the budget."""
+FOUND, MISSED = 1, 2
+"""Marks of the true pairs of sampled rows: the search found it, or missed it and got it added."""
 Indices = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float32]
 

@@ -5,14 +5,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
-from pipeline.measure.dedup.edges import is_first
+from pipeline.measure.dedup.cells import LOOKED_INTO, Cells, cells_for, nearest, pairs_above
+from pipeline.measure.dedup.edges import FOUND, MISSED, Indices, is_first
 from pipeline.measure.dedup.stored import Vectors
 from pipeline.words.heartbeat import beat
 
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """First and second member (first < second) and their similarity, one entry per pair."""
 
+Marked = tuple[Indices, Indices, npt.NDArray[np.float32], npt.NDArray[np.int8]]
+"""Pairs with a mark: of no sampled row, `FOUND` by the search, or `MISSED` by it and added."""
+SAMPLED = 256
+"""Rows whose exact neighbours the search is held against."""
 NO_PAIRS: Pairs = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 EXACT_BELOW = 20_000
@@ -84,10 +88,54 @@ def nearest_pairs(vectors: Vectors, count: int, similarity: float) -> Pairs:
     return best_of(list(nearest(vectors, _cells(vectors), count, similarity)))
 
 
+def marked(vectors: Vectors, found: Pairs, least: float, count: int | None = None) -> Marked:
+    """`found` and what it lacks of the exact pairs of 256 rows: all with a cosine of at least
+    `least`, or each row's `count` nearest of them."""
+    rows = vectors.shape[0]
+    if rows <= EXACT_BELOW:
+        return (*found, np.zeros(len(found[0]), np.int8))
+    asked = np.linspace(0, rows - 1, SAMPLED).astype(np.int64)  # uids are hashes: a random sample
+    left, right, cosine = _exact(vectors, asked, least, count)
+    missed = ~np.isin(left * rows + right, found[0] * rows + found[1])
+    is_sampled = np.isin(found[0] * rows + found[1], left * rows + right)
+    marks = np.concatenate([is_sampled * FOUND, np.full(int(missed.sum()), MISSED)])
+    return (*joined([found, (left[missed], right[missed], cosine[missed])]), marks.astype(np.int8))
+
+
+def _exact(vectors: Vectors, asked: Indices, least: float, count: int | None) -> Pairs:
+    """The near pairs of the rows `asked`, of which all others are looked at."""
+    own, near = vectors.take(asked), []
+    for start in range(0, vectors.shape[0], _QUERIES):
+        beat()
+        cosine = own @ vectors.slice(start, start + _QUERIES).T
+        a, b = np.nonzero(cosine >= least)
+        other = b + start
+        keep = asked[a] != other
+        near.append((a[keep], other[keep], cosine[a, b][keep]))
+    a, other, cosine = joined(near)
+    if count is not None:
+        order = np.lexsort((-cosine, a))
+        a, other, cosine = a[order], other[order], cosine[order]
+        starts = np.searchsorted(a, np.arange(len(asked)))
+        first = np.arange(len(a)) - starts[a] < count
+        a, other, cosine = a[first], other[first], cosine[first]
+    return best_of([(np.minimum(asked[a], other), np.maximum(asked[a], other), cosine)])
+
+
 def _cells(vectors: Vectors) -> Cells:
     """One cell of all, or above 20,000 rows as many as make the least work."""
     rows = vectors.shape[0]
     return Cells.of(vectors) if rows > EXACT_BELOW else Cells(np.zeros((rows, 1), np.int32), 1)
+
+
+def how(rows: int) -> str:
+    """In words, how near vectors of so many rows are found."""
+    if rows <= EXACT_BELOW:
+        return f"all pairs of {rows:,} vectors are compared"
+    return (
+        f"{rows:,} vectors are divided into {cells_for(rows):,} cells and compared with those of "
+        f"the nearest {LOOKED_INTO}; {SAMPLED} are compared with all, to tell what is missed"
+    )
 
 
 def joined(found: list[Pairs]) -> Pairs:

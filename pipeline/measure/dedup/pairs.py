@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.job import Job
-from pipeline.measure.dedup.edges import CHECK, EDGE, KINDS, PROPOSED, UNCHECKED
+from pipeline.measure.dedup.edges import CHECK, EDGE, KINDS, MISSED, PROPOSED, UNCHECKED
 from pipeline.measure.stage import Output
 from pipeline.measure.whole import Prepared, WholeStage
 from pipeline.table.columns import Column
 from pipeline.table.shard import ShardData
 
+_SKETCH, _CHECK = 0.009, 0.01
+"""Seconds of a core for a picture's keypoints, and about the most for a pair."""
 _FACTS = ("status", "sha256", "phash", "phash_quality")
 
 
@@ -81,6 +83,22 @@ class PairsStage(WholeStage):
     def settings(self) -> dict[str, Any]:
         return self.job.dedup.search_settings(by_clip=self.by_clip)
 
+    def outlook(self, rows: int | None) -> str | None:
+        from pipeline.measure.dedup.neighbours import how
+
+        config, said = self.job.dedup, []
+        if rows is not None and (self.by_clip or config.verify):
+            said.append(f"pairs: {how(rows)}")
+        if config.verify:
+            each = _SKETCH + _CHECK * config.verify_budget
+            cost = f"for each picture, up to {1000 * each:.0f} ms of a core"
+            most = f"{config.verify_budget:g} pairs"
+            if rows is not None:
+                cost = f"in all, up to {rows * each / 3600:,.1f} hours of a core"
+                most = f"{int(config.verify_budget * rows):,} pairs"
+            said.append(f"at most {most} are laid on each other {cost} (dedup.verify_budget)")
+        return "; ".join(said) or None
+
     def prepare(self, shard: ShardData) -> Prepared:
         table = shard.table(*(name for name in self.reads if name not in self._looked_up))
         row = pa.array(np.arange(table.num_rows), pa.int32())
@@ -94,7 +112,8 @@ class PairsStage(WholeStage):
 
         pictures, scratch = Pictures(rows, shards), shards[0].scratch if shards else None
         found = search(pictures, self.job.dedup, scratch, by_clip=self.by_clip)
-        rows = pictures.rows
+        own = [name for name in ("shard", "uid", "row", "pixel_hash") if name in pictures.names]
+        rows = pictures.rows.select(own)
         left, right = rows.take(found["left"]), rows.take(found["right"])
         marks = marks_of(left, right) if self.job.dedup.verify else pa.nulls(len(left), pa.string())
         pairs = pa.table(
@@ -103,6 +122,7 @@ class PairsStage(WholeStage):
                 **{f"other_{name}": right[name] for name in ("uid", "shard", "row")},
                 **{name: found[name] for name in ("kind", "similarity", "colour", "turned")},
                 "mark": marks,
+                **{name: found[name] for name in ("sampled",) if name in found.column_names},
             }
         )
         # The other ends, so that their shards know that they may be in a group.
@@ -137,6 +157,9 @@ class PairsStage(WholeStage):
                 "checked": proposed.num_rows, "aligned": aligned,
                 "unchecked": pc.sum(pc.equal(kind, UNCHECKED)).as_py() or 0,
             }  # fmt: skip
+        if "sampled" in merged.column_names:
+            marks = np.asarray(pc.fill_null(merged["sampled"], 0))
+            summary |= {"sampled": int((marks > 0).sum()), "missed": int((marks == MISSED).sum())}
         return Output(table, summary=summary)
 
 

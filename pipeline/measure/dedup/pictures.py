@@ -24,6 +24,11 @@ class Pictures:
         self.rows = rows.sort_by("uid")
         self._shards = {shard.shard: shard for shard in shards}
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that are at hand."""
+        return list(self.rows.column_names)
+
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, nearest_pairs
+from pipeline.measure.dedup.neighbours import NO_PAIRS, Marked, marked, nearest_pairs
 from pipeline.measure.dedup.stored import Vectors, new_array, normalised, release
 from pipeline.words.heartbeat import beat
 
@@ -42,19 +42,19 @@ def whitened(vectors: npt.NDArray[Any], scratch: Path | None = None) -> npt.NDAr
     return found
 
 
-def propose(vectors: npt.NDArray[np.float16], count: int, scratch: Path | None = None) -> Pairs:
+def propose(vectors: npt.NDArray[np.float16], count: int, scratch: Path | None = None) -> Marked:
     """The `count` nearest of each row (rows, dim), nearest first.
 
     Of fewer than 256 rows all pairs among the nearest are proposed, as their covariance is unknown.
     """
     if len(vectors) < 2 or vectors.shape[1] == 0:
-        return NO_PAIRS
+        return (*NO_PAIRS, np.zeros(0, np.int8))
     if len(vectors) < LEAST_ROWS:
-        left, right, cosine = nearest_pairs(Vectors(vectors), count, -1.0)
+        near, line = Vectors(vectors), -1.0
     else:
-        near = Vectors(whitened(vectors, scratch))
-        left, right, cosine = nearest_pairs(near, count, _LINE)
+        near, line = Vectors(whitened(vectors, scratch)), _LINE
+    found = marked(near, nearest_pairs(near, count, line), line, count)
     # Rounded, as the last digits of a product depend on the number of threads.
-    cosine = np.round(cosine, 4)
+    left, right, cosine, marks = found[0], found[1], np.round(found[2], 4), found[3]
     order = np.lexsort((right, left, -cosine))
-    return left[order], right[order], cosine[order]
+    return left[order], right[order], cosine[order], marks[order]

@@ -13,7 +13,7 @@ from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
 from pipeline.measure.dedup.groups import Edges, classes_of, solve
-from pipeline.measure.dedup.neighbours import Hamming, cosine_pairs
+from pipeline.measure.dedup.neighbours import Hamming, cosine_pairs, marked
 from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.proposals import propose
 from pipeline.measure.dedup.stored import Vectors
@@ -54,10 +54,27 @@ def search(
             vectors = pictures.vectors(*place, index)
             return _with_proposals(sure, index, vectors, rows, config, scratch)
         assert config.vector_floor is not None
-        pairs = cosine_pairs(Vectors(pictures.vectors(*place, index)), config.vector_floor)
-        colour = _colours(pictures, index[pairs[0]], index[pairs[1]])
-        found.append(Found("vector", *pairs, colour, np.zeros(len(colour), bool)).among(index))
+        own, least = Vectors(pictures.vectors(*place, index)), config.vector_floor
+        left, right, cosine, marks = marked(own, cosine_pairs(own, least), least)
+        colour = _colours(pictures, index[left], index[right])
+        none = np.zeros(len(colour), bool)
+        found.append(Found("vector", left, right, cosine, colour, none).among(index))
+        return _with_marks(tabled(found), index[left], index[right], marks, rows)
     return tabled(found)
+
+
+def _with_marks(
+    edges: pa.Table, left: Indices, right: Indices, marks: npt.NDArray[np.int8], rows: int
+) -> pa.Table:
+    """The edges with the column `sampled`: the marks of those among the pairs, 0 for others."""
+    pairs = np.minimum(left, right) * rows + np.maximum(left, right)
+    own = np.asarray(edges["left"]) * rows + np.asarray(edges["right"])
+    order = np.argsort(pairs)
+    place = np.minimum(np.searchsorted(pairs[order], own), max(len(pairs) - 1, 0))
+    found = np.zeros(len(own), np.int8)
+    if len(pairs):
+        found = np.where(pairs[order][place] == own, marks[order][place], 0).astype(np.int8)
+    return edges.append_column("sampled", from_numbers(found))
 
 
 def _first_of_each(
@@ -151,11 +168,11 @@ def _with_proposals(
     config: DedupConfig, scratch: Path | None,
 ) -> pa.Table:  # fmt: skip
     """The sure edges and the pairs that the vectors propose, but for those that are sure."""
-    left, right, cosine = propose(vectors, config.verify_neighbours, scratch)
+    left, right, cosine, marks = propose(vectors, config.verify_neighbours, scratch)
     left, right = index[left], index[right]
     known = np.asarray(sure["left"]) * rows + np.asarray(sure["right"])
     new = ~np.isin(left * rows + right, known)
-    left, right, cosine = left[new], right[new], cosine[new]
+    left, right, cosine, marks = left[new], right[new], cosine[new], marks[new]
     reached = np.arange(len(left)) < int(config.verify_budget * rows)
     words = pa.array([UNCHECKED, PROPOSED], pa.string())
     columns = {
@@ -165,8 +182,9 @@ def _with_proposals(
         "similarity": from_numbers(cosine.astype(np.float32)),
         "colour": pa.nulls(len(left), pa.float32()),
         "turned": pa.nulls(len(left), pa.bool_()),
+        "sampled": from_numbers(marks),
     }
-    return pa.concat_tables([sure, pa.table(columns)])
+    return pa.concat_tables([sure, pa.table(columns)], promote_options="default")
 
 
 def _nearly_the_same(sure: pa.Table, index: Indices, rows: int) -> Indices:
