@@ -35,6 +35,22 @@ class DedupFloor(Section):
     )
 
 
+class AgainstSet(Section):
+    """A set that the pictures are held against."""
+
+    path: str = Field(
+        description="An export, a folder of pictures, a table (.parquet, .csv, .jsonl) with a "
+        "column `sha256` or `phash` (64 hexadecimal digits), or vectors of the job's own model "
+        "(.npy). A local path, which every worker must reach."
+    )
+    use: Literal["eval", "earlier"] = Field(
+        "eval",
+        description="What its pictures are for. `eval`: a model is evaluated on them, so that it "
+        "must not be trained on them (`in_eval_set`). `earlier`: they were exported before, so "
+        "that only new ones are wanted (`in_earlier_set`).",
+    )
+
+
 class DedupConfig(Section):
     """Which rows count as duplicates."""
 
@@ -114,6 +130,12 @@ class DedupConfig(Section):
         "thumbnails, because CLIP vectors of different pictures with one caption can be near. "
         "Null: the vectors decide alone.",
     )
+    against: tuple[AgainstSet, ...] = Field(
+        (),
+        description="Other sets: pictures that are in one of them are found by their bytes, by "
+        "their hashes, and as `verify` does; the columns `against_…` say which they are. Copies in "
+        "the job itself are not found by it.",
+    )
     floor: DedupFloor = Field(DedupFloor(), description="Down to where pairs are noted.")
     prefer: tuple[str, ...] = rule(
         ("dup_pixels", "dup_centrality", "bytes", "clip_score"),
@@ -191,6 +213,11 @@ class DedupConfig(Section):
         """What changes which of the noted pairs count, as JSON values."""
         found = self.recipe()
         searched = set(_SEARCH).difference((*_EXACT, "verify"))
-        for name in (*searched, "floor", *(_BY_VECTORS if self.verify else _BY_ALIGNMENT)):
+        for name in (
+            *searched,
+            "floor",
+            "against",
+            *(_BY_VECTORS if self.verify else _BY_ALIGNMENT),
+        ):
             found.pop(name, None)
         return found

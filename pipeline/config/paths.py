@@ -36,6 +36,11 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
     folders = tuple(_found(one, folder, "download.allow_paths") for one in job.download.allow_paths)
     download = _absolute(job.download, folder)
     changed["download"] = download.model_copy(update={"allow_paths": folders})
+    sets = tuple(
+        one.model_copy(update={"path": _found(one.path, folder, f"dedup.against[{i}].path")})
+        for i, one in enumerate(job.dedup.against)
+    )
+    changed["dedup"] = job.dedup.model_copy(update={"against": sets})
     if job.output.startswith("~"):
         changed["output"] = str(_expanded(job.output, "output"))
     if job.cluster.scratch is not None:

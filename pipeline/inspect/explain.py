@@ -258,6 +258,10 @@ def _because(
         kept = sample.get("dup_of") or duplicates["kept"]
         near = number(sample.get("dup_sim"))
         return f"{kept or 'another member'} of its group is kept ({sample.get('dup_kind')}, {near})"
+    if reason in ("in_eval_set", "in_earlier_set") and sample.get("against_id") is not None:
+        near = number(sample["against_sim"])
+        shown = f"{plain(sample['against_id'])} of {plain(sample['against_set'])}"
+        return f"it is like {shown} ({sample['against_kind']}, {near})"
     if reason in FETCH and (message := _message(sample)):
         return message
     rule = next((rule for rule in rules if rule["first"]), None)

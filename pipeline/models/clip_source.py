@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,3 +139,14 @@ def _refuse_pretrained(model: str, pretrained: str | None) -> None:
         raise InputError(
             f'clip model "{model}" brings its own weights; remove "pretrained: {pretrained}"'
         )
+
+
+def vector_width(model: str, pretrained: str | None = None) -> int | None:
+    """Numbers of the model's vectors, by its config; None where only the hub has that."""
+    files = find_source(model, pretrained).files
+    config = next((path for path in files if path.suffix == ".json"), None)
+    if config is None:
+        return None
+    values = json.loads(config.read_text(encoding="utf-8"))
+    width = values.get("model_cfg", values).get("embed_dim")
+    return int(width) if width is not None else None

@@ -103,6 +103,8 @@ RULES = _words(
     near_blank="Nearly all of the picture is of one colour.",
     low_resolution="Too small for this job's training.",
     duplicate="Another member of the duplicate group is kept.",
+    in_eval_set="Is, or shows, a picture of a set that a model is evaluated on (`dedup.against`).",
+    in_earlier_set="Is, or shows, a picture of an earlier export (`dedup.against`).",
     not_measured="A stage's `only_if` left the row out.",
 )
 

@@ -119,7 +119,7 @@ def _searched(stats: Mapping[str, Any]) -> dict[str, Any] | None:
     names = ("checked", "aligned", "unchecked")
     if "checked" not in counts:
         return None
-    found = {name: counts[name] for name in names}
+    found: dict[str, Any] = {"recall": None, **{name: counts[name] for name in names}}
     if sampled := counts.get("sampled", 0):
         from scipy.stats import binomtest
 

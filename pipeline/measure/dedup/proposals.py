@@ -1,5 +1,6 @@
 """Pairs of pictures that may show the same, by vectors that were made for something else."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,42 @@ _LINE = 0.2
 """Least cosine of whitened vectors. Of a hard kind, screenshots, nine in ten lie above it."""
 
 
-def whitened(vectors: npt.NDArray[Any], scratch: Path | None = None) -> npt.NDArray[np.float16]:
-    """Vectors (rows, dim) on their 256 main axes, each divided by the root of its deviation, and
-    normalised; many of them in a file of the folder `scratch`.
+@dataclass(frozen=True)
+class Whitening:
+    """Vectors on their 256 main axes, each divided by the root of its deviation, and normalised.
 
     Networks give any two pictures much in common. Without that, and with less of what varies most
-    (half of a whitening; Jégou and Chum, 2012), copies stand out. The axes are those of the first
-    20,000 rows: in the order of uids, which are hashes, these are a random sample.
+    (half of a whitening; Jégou and Chum, 2012), copies stand out.
     """
-    sample = vectors[:_SAMPLE].astype(np.float64)
-    mean = sample.mean(axis=0)
-    values, axes = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
-    last = slice(-min(_WIDTH, vectors.shape[1]), None)
-    scale = np.maximum(values[last], values[-1] * 1e-6) ** 0.25
-    centre = mean.astype(np.float32)
-    projection = (axes[:, last] / scale).astype(np.float32)
-    found = new_array((len(vectors), projection.shape[1]), scratch, "whitened")
+
+    centre: npt.NDArray[np.float32]
+    projection: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: npt.NDArray[Any]) -> "Whitening":
+        """By the first 20,000 of the vectors (rows, dim): in the order of uids, which are hashes,
+        these are a random sample."""
+        sample = np.asarray(vectors[:_SAMPLE], np.float64)
+        mean = sample.mean(axis=0)
+        values, axes = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
+        last = slice(-min(_WIDTH, vectors.shape[1]), None)
+        scale = np.maximum(values[last], values[-1] * 1e-6) ** 0.25
+        return cls(mean.astype(np.float32), (axes[:, last] / scale).astype(np.float32))
+
+    def apply(self, vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Vectors (rows, dim) to float32 of length 1, shape (rows, 256 or less)."""
+        return normalised((vectors.astype(np.float32) - self.centre) @ self.projection)
+
+
+def whitened(vectors: npt.NDArray[Any], scratch: Path | None = None) -> npt.NDArray[np.float16]:
+    """The vectors (rows, dim) by their own whitening; many of them in a file of the folder
+    `scratch`."""
+    whitening = Whitening.of(vectors)
+    found = new_array((len(vectors), whitening.projection.shape[1]), scratch, "whitened")
     for start in range(0, len(vectors), _AT_ONCE):
         beat()
         part = slice(start, start + _AT_ONCE)
-        found[part] = normalised((vectors[part].astype(np.float32) - centre) @ projection)
+        found[part] = whitening.apply(vectors[part])
     release(vectors)
     release(found)
     return found

@@ -14,7 +14,7 @@ from pipeline.config.job import Job
 from pipeline.measure.pictures.embed import embed_model
 from pipeline.measure.stage import Output, TableStage
 from pipeline.models.clip import Clip, load_clip
-from pipeline.models.clip_source import find_source
+from pipeline.models.clip_source import vector_width
 from pipeline.models.heads.base import HeadKind, Judge
 from pipeline.models.heads.registry import heads_of
 from pipeline.table.columns import Column
@@ -79,19 +79,9 @@ class HeadsStage(TableStage):
         return {name: digest for name, digest in digests.items() if digest is not None}
 
     def check(self) -> None:
-        dim = self._width()
+        dim = vector_width(str(self.job.embed.model), self.job.embed.pretrained)
         for head in self._heads:
             head.check(dim)
-
-    def _width(self) -> int | None:
-        """Of the vectors, by the CLIP model's config; None where only the hub has it."""
-        source = find_source(str(self.job.embed.model), self.job.embed.pretrained)
-        config = next((path for path in source.files if path.suffix == ".json"), None)
-        if config is None:
-            return None
-        values = json.loads(config.read_text(encoding="utf-8"))
-        width = values.get("model_cfg", values).get("embed_dim")
-        return int(width) if width is not None else None
 
     def run(self, shard: ShardData, rows: npt.NDArray[np.bool_]) -> Output:
         table = shard.table(*self.reads)
