@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.measure.dedup import neighbours, stored
+from pipeline.measure.dedup import hamming, neighbours, stored
 from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
 from pipeline.measure.dedup.edges import FOUND, MISSED
+from pipeline.measure.dedup.hamming import Hamming
 from pipeline.measure.dedup.neighbours import (
-    Hamming,
     best_of,
     cosine_pairs,
     marked,
@@ -110,7 +110,7 @@ def test_of_a_crowd_each_vector_keeps_its_nearest():
 
 @pytest.mark.parametrize("distance", [0, 15, 31, 47])
 def test_near_hashes_are_all_found(distance, monkeypatch):
-    monkeypatch.setattr(neighbours, "EXACT_BELOW", 100)
+    monkeypatch.setattr(hamming, "EXACT_BELOW", 100)
     rng = np.random.default_rng(distance)
     bits = rng.random((1500, 256)) < 0.5
     for row in range(0, 1500, 3):

@@ -183,7 +183,7 @@ def _bytes(rows: _Rows, reference: Reference, job: Job, left: Sequence[int]) -> 
 def _hashes(rows: _Rows, reference: Reference, job: Job, left: Sequence[int]) -> Found:
     """Within the bits of `phash_distance`, also mirrored and turned; the colours agree, where the
     set's are known."""
-    from pipeline.measure.dedup.neighbours import Hamming
+    from pipeline.measure.dedup.hamming import Hamming
 
     entries = [entry for entry, phash in enumerate(reference.phash) if phash is not None]
     if not entries or not left:

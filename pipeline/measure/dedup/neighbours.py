@@ -1,6 +1,4 @@
-"""Pairs that are near: Hamming distance of binary hashes, cosine of vectors."""
-
-from typing import Any
+"""Pairs of near vectors, and how many of them a search misses."""
 
 import numpy as np
 import numpy.typing as npt
@@ -23,57 +21,6 @@ EXACT_BELOW = 20_000
 """Number of vectors up to which all pairs are compared; above, only within cells."""
 _QUERIES = 1024
 _MOST_NEAR = 1000
-_TABLES = 16
-"""Tables of a multi-index, of 16 bits each: two hashes of at most 16·(k + 1) − 1 bits apart differ
-in at most k bits in one of them (Norouzi et al., 2014)."""
-
-
-def _unpack(
-    lims: npt.NDArray[Any], labels: npt.NDArray[np.int64], first: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    # FAISS gives `lims` as uint64; its differences must be signed for np.repeat.
-    ends: npt.NDArray[np.int64] = lims.astype(np.int64)
-    counts = ends[1:] - ends[:-1]
-    queries = np.repeat(np.arange(first, first + len(counts), dtype=np.int64), counts)
-    return queries, labels.astype(np.int64)
-
-
-class Hamming:
-    """Hashes (n, 32) to look near ones up in. Exact: up to 20,000 all are compared, above by
-    multi-index hashing."""
-
-    def __init__(self, hashes: npt.NDArray[np.uint8], distance: int) -> None:
-        import faiss
-
-        self._bits, self._distance = hashes.shape[1] * 8, distance
-        index: Any
-        if len(hashes) <= EXACT_BELOW or self._bits != 16 * _TABLES or distance >= 3 * _TABLES:
-            index = faiss.IndexBinaryFlat(self._bits)
-        else:
-            index = faiss.IndexBinaryMultiHash(self._bits, _TABLES, 16)
-            index.nflip = distance // _TABLES
-        index.add(np.ascontiguousarray(hashes))
-        self._index, self._hashes = index, hashes
-
-    def pairs(self) -> Pairs:
-        """Pairs of the hashes that differ in at most `distance` bits; similarity 1 − bits/256."""
-        left, right, similarity = self.matches(self._hashes)
-        keep = left < right
-        return best_of([(left[keep], right[keep], similarity[keep])])
-
-    def matches(self, asked: npt.NDArray[np.uint8]) -> Pairs:
-        """For each of other hashes (m, 32) all that differ in at most `distance` bits: its number
-        in `asked`, the hash's number, and the similarity."""
-        found = []
-        for start in range(0, len(asked), _QUERIES):
-            beat()
-            batch = np.ascontiguousarray(asked[start : start + _QUERIES])
-            lims, distances, labels = self._index.range_search(batch, self._distance + 1)
-            left, right = _unpack(lims, labels, start)
-            keep = distances <= self._distance
-            similarity = (1 - distances[keep] / self._bits).astype(np.float32)
-            found.append((left[keep], right[keep], similarity))
-        return joined(found)
 
 
 def cosine_pairs(vectors: Vectors, similarity: float) -> Pairs:

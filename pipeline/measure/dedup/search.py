@@ -13,7 +13,8 @@ from pipeline.measure.dedup.colours import colour_agreements
 from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
 from pipeline.measure.dedup.groups import Edges, classes_of, solve
-from pipeline.measure.dedup.neighbours import Hamming, cosine_pairs, marked
+from pipeline.measure.dedup.hamming import Hamming
+from pipeline.measure.dedup.neighbours import cosine_pairs, marked
 from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.proposals import propose
 from pipeline.measure.dedup.stored import Vectors
