@@ -9,6 +9,7 @@ from pipeline.config.base import Section, rule
 _PHASH_FLOOR, _VECTOR_FLOOR = 31, 0.94
 _EXACT = ("bytes", "pixels")
 _SEARCH = (*_EXACT, "phash_quality", "turned", "verify", "verify_neighbours", "verify_budget")
+_MEASURED = ("floor", "against", "descriptor", "descriptor_size")
 _BY_VECTORS = ("vector_similarity", "thumbnail_similarity")
 _BY_ALIGNMENT = ("verify_similarity", "verify_colour")
 
@@ -136,6 +137,15 @@ class DedupConfig(Section):
         "their hashes, and as `verify` does; the columns `against_…` say which they are. Copies in "
         "the job itself are not found by it.",
     )
+    descriptor: str | None = Field(
+        None,
+        description="A network that was made to find copies, in place of CLIP or open_nsfw: a "
+        "TorchScript file that takes pictures (rows, 3, size, size) with ImageNet's mean and "
+        "deviation, and gives vectors, such as SSCD's `sscd_disc_mixup.torchscript.pt`.",
+    )
+    descriptor_size: int = Field(
+        288, ge=16, le=1024, description="Pixels of a side of what `descriptor` takes."
+    )
     floor: DedupFloor = Field(DedupFloor(), description="Down to where pairs are noted.")
     prefer: tuple[str, ...] = rule(
         ("dup_pixels", "dup_centrality", "bytes", "clip_score"),
@@ -177,7 +187,8 @@ class DedupConfig(Section):
     @property
     def needs_descriptors(self) -> bool:
         """Whether the pictures must be looked at, beyond what the fetch notes of them."""
-        return self.pixels or self.verify or (self.turned and self.phash_distance is not None)
+        turned = self.turned and self.phash_distance is not None
+        return self.pixels or self.verify or turned or self.descriptor is not None
 
     @property
     def phash_floor(self) -> int:
@@ -205,7 +216,7 @@ class DedupConfig(Section):
         found["phash_floor"] = None if self.phash_distance is None else self.phash_floor
         if self.verify:
             found["verify_floor"] = self.floor.verify_similarity
-        elif by_clip:
+        elif by_clip or self.descriptor is not None:
             found["vector_floor"] = self.vector_floor
         return found
 
@@ -213,11 +224,7 @@ class DedupConfig(Section):
         """What changes which of the noted pairs count, as JSON values."""
         found = self.recipe()
         searched = set(_SEARCH).difference((*_EXACT, "verify"))
-        for name in (
-            *searched,
-            "floor",
-            "against",
-            *(_BY_VECTORS if self.verify else _BY_ALIGNMENT),
-        ):
+        unused = _BY_VECTORS if self.verify else _BY_ALIGNMENT
+        for name in (*searched, *_MEASURED, *unused):
             found.pop(name, None)
         return found

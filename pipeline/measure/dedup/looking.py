@@ -46,7 +46,8 @@ class Look:
     @property
     def _key(self) -> tuple[Any, ...]:
         job = self._job
-        return (job.embed.model, job.embed.pretrained, job.dedup.verify, job.download)
+        own = (job.dedup.verify, job.dedup.descriptor, job.dedup.descriptor_size)
+        return (job.embed.model, job.embed.pretrained, *own, job.download)
 
     def see(self, data: bytes) -> Seen | None:
         """None for bytes that are no picture."""
@@ -69,17 +70,16 @@ class Look:
     @cached_property
     def _model(self) -> Any:
         """What makes the vectors of the job's own pictures; None if nothing does."""
+        from pipeline.measure.dedup.descriptors import network_of
+
         config = self._job.embed
+        if (network := network_of(self._job)) is not None:
+            return _Model(network.prepare, network.layer_of)
         if config.model:
             from pipeline.models.clip import load_clip
 
             clip = load_clip(config.model, config.pretrained, config.device, config.precision)
             return _Model(clip.preprocess, lambda items: clip.encode_images(np.stack(items)))
-        if self._job.dedup.verify:
-            from pipeline.models.nsfw import load_nsfw
-
-            network = load_nsfw()
-            return _Model(network.prepare, network.layer_of)
         return None
 
     def vectors(self, items: list[Any]) -> npt.NDArray[np.float32] | None:

@@ -46,9 +46,8 @@ class PairsStage(WholeStage):
     def by_clip(self) -> bool:
         """Whether the vectors of CLIP are searched."""
         config = self.job.dedup
-        return bool(self.job.embed.model) and (
-            config.verify or config.vector_similarity is not None
-        )
+        own = bool(self.job.embed.model) and config.descriptor is None
+        return own and (config.verify or config.vector_similarity is not None)
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -87,7 +86,7 @@ class PairsStage(WholeStage):
         from pipeline.measure.dedup.neighbours import how
 
         config, said = self.job.dedup, []
-        if rows is not None and (self.by_clip or config.verify):
+        if rows is not None and (self.by_clip or config.verify or config.descriptor):
             said.append(f"pairs: {how(rows)}")
         if config.verify:
             each = _SKETCH + _CHECK * config.verify_budget

@@ -230,7 +230,10 @@ def _rows_of(path: Path, place: str) -> list[dict[str, Any]]:
 def job_width(job: Job) -> int | None:
     """Numbers of the vectors that the job makes of pictures; None: none, or not known yet."""
     from pipeline.models.clip_source import vector_width
+    from pipeline.models.descriptor import check_descriptor
 
+    if job.dedup.descriptor is not None:
+        return check_descriptor(job.dedup.descriptor, job.dedup.descriptor_size)
     if job.embed.model:
         return vector_width(str(job.embed.model), job.embed.pretrained)
     return 1024 if job.dedup.verify else None

@@ -45,7 +45,7 @@ def search(
     if config.phash_distance is not None:
         same, near = _near_hashes(pictures, _first_of_each(rows, found), config)
         equal, found = [*found, same], [*found, same, near]
-    if by_clip or config.verify:
+    if config.verify or (config.vector_floor is not None and (by_clip or config.descriptor)):
         place = ("embed", "img.npy") if by_clip else ("descriptors", "layer.npy")
         there = pictures.there("pixel_hash", *(["clip_score"] if by_clip else []))
         index = _first_of_each(rows, equal, there)
