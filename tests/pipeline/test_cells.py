@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.measure.dedup import hamming, neighbours, stored
-from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
+from pipeline.measure.dedup.cells import LOOKED_INTO, Cells, nearest, pairs_above
 from pipeline.measure.dedup.edges import FOUND, MISSED
 from pipeline.measure.dedup.hamming import Hamming
 from pipeline.measure.dedup.neighbours import (
@@ -76,7 +76,7 @@ def test_each_vector_lies_in_one_cell_and_looks_into_others():
     cells = Cells.of(Vectors(clustered(3000)))
     within, visitors = zip(*cells.each(), strict=True)
     assert sorted(np.concatenate(within).tolist()) == list(range(3000))
-    assert len(np.concatenate(visitors)) == 3000 * 3
+    assert len(np.concatenate(visitors)) == 3000 * (LOOKED_INTO - 1)
     assert all(np.isin(v, w).sum() == 0 for v, w in zip(visitors, within, strict=True))
 
 
