@@ -56,6 +56,12 @@ class Pictures:
             yield self._shards[int(number[mine[0]])].afresh(), mine, place[mine]
             start = end
 
+    def in_parts(self, wanted: Indices, count: int) -> Iterator[Indices]:
+        """Places in `wanted`, shard after shard, about `count` at a time."""
+        order = np.argsort(np.asarray(self.rows["shard"])[wanted], kind="stable")
+        for start in range(0, len(order), count):
+            yield order[start : start + count]
+
     def cells(self, name: str, wanted: Indices, width: int) -> npt.NDArray[np.uint8]:
         """Cells of `width` bytes of these rows, shape (rows, width); none may be null."""
         if name in self.rows.column_names:

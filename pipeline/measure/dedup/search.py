@@ -22,6 +22,8 @@ from pipeline.table.arrays import from_numbers
 
 _NEARLY, _NEARLY_COLOUR = 16, 0.95
 """Bits by which hashes differ at most, and the agreement of thumbnails, of nearly the same."""
+_ASKED = 2**18
+"""Pictures whose turned hashes are held, and looked up, at once: each time all are sorted anew."""
 _AT_ONCE = 16_384
 """Pairs whose thumbnails are held at once."""
 PHASH, SIDE = 32, 12
@@ -133,10 +135,7 @@ def _turned(
 ) -> list[tuple[Indices, Indices, npt.NDArray[np.float32]]]:
     """For each way of turning: rows whose turned hash is near to another row's hash."""
     found: list[list[tuple[Indices, ...]]] = [[] for _ in range(TURNS)]
-    everything = np.arange(len(index))
-    at_hand = "phash_turned" in pictures.rows.column_names
-    parts = [everything] if at_hand else [m for _, m, _ in pictures.of_each_shard(index)]
-    for mine in parts:
+    for mine in pictures.in_parts(index, _ASKED):
         cells = pictures.cells("phash_turned", index[mine], PHASH * TURNS)
         for turn in range(TURNS):
             turned = cells[:, turn * PHASH : (turn + 1) * PHASH]
