@@ -13,6 +13,7 @@ from planned_run import BARE, jpeg, make_job, pairs
 from sklearn.datasets import load_sample_images
 
 from pipeline.engine.runner import prepare
+from pipeline.inspect.preview import preview
 from pipeline.measure.dedup.reference import digest
 from pipeline.words.errors import InputError
 from tests.copies import COPIES
@@ -161,6 +162,20 @@ def test_by_default_what_is_found_is_dropped_with_a_reason(tmp_path):
     sure = "(against_kind <> 'aligned' or against_sim >= 0.9)"
     assert rules["in_eval_set"] == f"against_use = 'eval' and {sure}"
     assert rules["in_earlier_set"] == f"against_use = 'earlier' and {sure}"
+
+
+def test_rules_that_drop_nothing_for_it_are_told(tmp_path):
+    place = folder_of(tmp_path / "a", TEMPLE[:, :100])
+    dedup = {**VERIFIED, "against": [{"path": str(place), "use": "earlier"}]}
+    taken = {"reason": "in_earlier_set", "when": "against_sim > 0.5"}
+    for rules, count in (([], 1), ([taken], 0), (None, 0)):
+        notices = preview(make_job(tmp_path, pairs(1), dedup=dedup, rules=rules))["notices"]
+        said = [line for line in notices if "dedup.against" in line]
+        assert len(said) == count
+    assert (
+        "add {reason: in_earlier_set, when:"
+        in preview(make_job(tmp_path, pairs(1), dedup=dedup))["notices"][0]
+    )
 
 
 def test_another_name_of_the_same_set_makes_nothing_stale(tmp_path):

@@ -55,6 +55,16 @@ class AgainstStage(TableStage):
             Rule(reason=rules[use], when=f"against_use = '{use}' and {sure}") for use in used
         )
 
+    def notice(self) -> str | None:
+        if self.job.rules is None or any("against_" in rule.when for rule in self.job.rules):
+            return None
+        use = self._sets[0].use
+        reason = {"eval": "in_eval_set", "earlier": "in_earlier_set"}[use]
+        return (
+            "no rule reads what `dedup.against` finds, so that nothing is dropped for it; add "
+            f"{{reason: {reason}, when: \"against_use = '{use}'\"}}"
+        )
+
     @property
     def _sets(self) -> tuple[AgainstSet, ...]:
         return self.job.dedup.against
