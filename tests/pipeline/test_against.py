@@ -172,10 +172,7 @@ def test_rules_that_drop_nothing_for_it_are_told(tmp_path):
         notices = preview(make_job(tmp_path, pairs(1), dedup=dedup, rules=rules))["notices"]
         said = [line for line in notices if "dedup.against" in line]
         assert len(said) == count
-    assert (
-        "add {reason: in_earlier_set, when:"
-        in preview(make_job(tmp_path, pairs(1), dedup=dedup))["notices"][0]
-    )
+        assert all("add {reason: in_earlier_set, when:" in line for line in said)
 
 
 def test_another_name_of_the_same_set_makes_nothing_stale(tmp_path):
