@@ -93,7 +93,7 @@ def faiss_flat(all_: np.ndarray) -> tuple[Pairs, float]:
     index = faiss.IndexFlatIP(DIM)
     index.add(all_)
     share = min(1.0, 2e4 * 1e5 / len(all_) ** 2)
-    return _ranges(index, all_[: int(len(all_) * share)]), share
+    return _ranges(index, all_[: int(len(all_) * share)], LEAST), share
 
 
 def faiss_ivf(all_: np.ndarray) -> tuple[Pairs, float]:
@@ -109,13 +109,13 @@ def faiss_ivf(all_: np.ndarray) -> tuple[Pairs, float]:
     index.train(all_[sample])
     index.add(all_)
     index.nprobe = 8
-    return _ranges(index, all_), 1.0
+    return _ranges(index, all_, LEAST), 1.0
 
 
-def _ranges(index: Any, asked: np.ndarray) -> Pairs:
+def _ranges(index: Any, asked: np.ndarray, line: float) -> Pairs:
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for start in range(0, len(asked), 1024):
-        lims, _, right = index.range_search(asked[start : start + 1024], LEAST)
+        lims, _, right = index.range_search(asked[start : start + 1024], line)
         counts = np.diff(lims.astype(np.int64))
         left = np.repeat(np.arange(start, start + len(counts)), counts)
         keep = left < right
@@ -155,22 +155,29 @@ def faiss_hashes(all_: np.ndarray) -> tuple[Pairs, float]:
     index = faiss.IndexBinaryFlat(256)
     index.add(all_)
     share = min(1.0, 1e10 / len(all_) ** 2)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, int(len(all_) * share), 1024):
-        lims, _, right = index.range_search(all_[start : start + 1024], BITS + 1)
-        counts = np.diff(lims.astype(np.int64))
-        left = np.repeat(np.arange(start, start + len(counts)), counts)
-        keep = left < right
-        found.append((left[keep], right[keep]))
-    left, right = (np.concatenate(side) for side in zip(*found, strict=True))
-    return (left, right), share
+    return _ranges(index, all_[: int(len(all_) * share)], BITS + 1), share
+
+
+def faiss_multi(all_: np.ndarray) -> tuple[Pairs, float]:
+    """16 tables of 16 bits, and one bit flipped: IndexBinaryMultiHash."""
+    import faiss
+
+    index = faiss.IndexBinaryMultiHash(256, 16, 16)
+    index.nflip = 1
+    index.add(all_)
+    share = min(1.0, 1e5 / len(all_))
+    return _ranges(index, all_[: int(len(all_) * share)], BITS + 1), share
 
 
 OF_VECTORS = {
     "winnow": own, "blocked products": blocked, "FAISS IndexFlatIP": faiss_flat,
     "FAISS IVF, fp16": faiss_ivf, "SemDeDup's scheme": semdedup,
 }  # fmt: skip
-OF_HASHES = {"winnow": own_hashes, "FAISS IndexBinaryFlat": faiss_hashes}
+OF_HASHES = {
+    "winnow": own_hashes,
+    "FAISS IndexBinaryFlat": faiss_hashes,
+    "FAISS IndexBinaryMultiHash": faiss_multi,
+}
 
 
 def measured(name: str, path: Path, out: Path, of: str) -> dict[str, Any]:

@@ -194,7 +194,9 @@ def _bytes(rows: _Rows, reference: Reference, job: Job, left: Sequence[int]) -> 
 def _hashes(rows: _Rows, reference: Reference, job: Job, left: Sequence[int]) -> Found:
     """Within the bits of `phash_distance`, also mirrored and turned; the colours agree, where the
     set's are known."""
+    from pipeline.measure.dedup.descriptors import TURNS
     from pipeline.measure.dedup.hamming import Hamming
+    from pipeline.measure.dedup.search import PHASH
 
     entries = [entry for entry, phash in enumerate(reference.phash) if phash is not None]
     if not entries or not left:
@@ -207,8 +209,10 @@ def _hashes(rows: _Rows, reference: Reference, job: Job, left: Sequence[int]) ->
     if "phash_turned" in rows.table.column_names and job.dedup.turned:
         turned = rows.cells("phash_turned")
         asked.append(np.array([p for p in asked[0] if turned[p] is not None], np.int64))
-        joined = np.frombuffer(b"".join(turned[p] for p in asked[1]), np.uint8).reshape(-1, 7, 32)
-        hashes += [np.ascontiguousarray(joined[:, turn]) for turn in range(7)]
+        joined = np.frombuffer(b"".join(turned[p] for p in asked[1]), np.uint8).reshape(
+            -1, TURNS, PHASH
+        )
+        hashes += [np.ascontiguousarray(joined[:, turn]) for turn in range(TURNS)]
     found: Found = []
     for turn, own in enumerate(hashes):
         places = asked[min(turn, 1)]

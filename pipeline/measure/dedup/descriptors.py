@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.job import Job
+from pipeline.measure.dedup.typical import SIDE, samples_of
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.descriptor import (
     Descriptor,
@@ -19,7 +20,6 @@ from pipeline.models.descriptor import (
 from pipeline.models.nsfw import NSFW, check_nsfw, load_nsfw, nsfw_digest
 from pipeline.table.columns import Column
 
-SAMPLES = 24 * 24 * 3
 TURNS = 7
 """Ways to turn or mirror a picture onto itself, but for leaving it as it is."""
 
@@ -35,7 +35,6 @@ class DescriptorsSession:
 
         from pipeline.fetch.picture.fingerprints import small as means_of
         from pipeline.measure.dedup.alignment import small
-        from pipeline.measure.dedup.typical import samples_of
 
         hashes, _ = pdqhash.compute_dihedral(means_of(rgb))
         shape = ",".join(map(str, rgb.shape)).encode()
@@ -84,7 +83,7 @@ class DescriptorsStage(PictureStage):
             Column("small", pa.binary(), "The picture as a JPEG of at most 256 pixels a side."),
             Column(
                 "samples",
-                pa.binary(SAMPLES),
+                pa.binary(3 * SIDE**2),
                 "24×24 single pixels of the stored picture, RGB, uint8, row by row.",
             ),
         )

@@ -14,7 +14,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.edges import Indices, Numbers, is_first
+from pipeline.measure.dedup.edges import Indices
+from pipeline.measure.dedup.neighbours import NO_PAIRS, Pairs, best_of
 from pipeline.words.heartbeat import beat
 from pipeline.words.threads import worker_threads
 
@@ -24,7 +25,6 @@ EXACT_BELOW = 4_000
 _AT_ONCE = 2**20
 """Pairs that a thread compares at once."""
 _BLOCK = 256
-Pairs = tuple[Indices, Indices, Numbers]
 Near = tuple[Indices, Indices, npt.NDArray[np.int16]]
 """Rows asked, rows found, and the bits in which they differ."""
 Words = npt.NDArray[np.uint64]
@@ -44,18 +44,18 @@ class Hamming:
     def pairs(self) -> Pairs:
         """Pairs of rows (first < second), in order, and their similarity: 1 − bits/256."""
         left, right, similarity = self._search(self._hashes, is_own=True)
-        return _once(np.minimum(left, right), np.maximum(left, right), similarity)
+        return best_of([(np.minimum(left, right), np.maximum(left, right), similarity)])
 
     def matches(self, asked: npt.NDArray[np.uint8]) -> Pairs:
         """The same of other hashes: their rows in `asked`, the rows near to them, in order."""
-        return _once(*self._search(_words(asked), is_own=False))
+        return best_of([self._search(_words(asked), is_own=False)])
 
     def _search(self, asked: Words, *, is_own: bool) -> Pairs:
         few = len(self._hashes) <= EXACT_BELOW
         ones = self._all(asked) if few else self._by_words(asked, is_own)
         found = list(ones)
         if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+            return NO_PAIRS
         left, right, bits = (np.concatenate(part) for part in zip(*found, strict=True))
         if is_own:
             keep = left != right
@@ -141,11 +141,3 @@ def _near(
 
 def _words(hashes: npt.NDArray[np.uint8]) -> Words:
     return np.ascontiguousarray(hashes, np.uint8).view(np.uint64).reshape(-1, BITS // 64)
-
-
-def _once(left: Indices, right: Indices, similarity: Numbers) -> Pairs:
-    """The pairs in order, each once: the tables find many of them several times."""
-    order = np.lexsort((right, left))
-    left, right, similarity = left[order], right[order], similarity[order]
-    first = is_first(left, right)
-    return left[first], right[first], similarity[first]

@@ -5,7 +5,6 @@ import csv
 import functools
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config.job import Job
 from pipeline.table.part import digest_of, file_digest
+from pipeline.table.tars import members
 from pipeline.words.errors import InputError
 from pipeline.words.heartbeat import beat
 
@@ -144,24 +144,18 @@ def _exported(folder: Path) -> Iterator[tuple[str, str | None, bytes]]:
     """The pictures of a WebDataset with what its JSON says of them; named by `uid`, else by key."""
     for path in sorted(folder.glob("[0-9]*.tar")):
         picture: tuple[str, bytes] | None = None
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key, _, kind = member.name.partition(".")
-                data = (tar.extractfile(member) or _nothing()).read() if member.isfile() else b""
-                if f".{kind.lower()}" in PICTURES:
-                    if picture is not None:
-                        yield picture[0], None, picture[1]
-                    picture = key, data
-                elif kind == "json" and picture is not None and picture[0] == key:
-                    row = json.loads(data)
-                    yield str(row.get("uid") or key), row.get("sha256"), picture[1]
-                    picture = None
+        for name, data in members(path):
+            key, _, kind = name.partition(".")
+            if f".{kind.lower()}" in PICTURES:
+                if picture is not None:
+                    yield picture[0], None, picture[1]
+                picture = key, data
+            elif kind == "json" and picture is not None and picture[0] == key:
+                row = json.loads(data)
+                yield str(row.get("uid") or key), row.get("sha256"), picture[1]
+                picture = None
         if picture is not None:
             yield picture[0], None, picture[1]
-
-
-def _nothing() -> Any:
-    raise InputError("dedup.against: a member of a tar holds no file")
 
 
 def _array(path: Path, place: str) -> npt.NDArray[Any]:
