@@ -8,7 +8,10 @@ from pipeline.config.base import Section, rule
 
 _PHASH_FLOOR, _VECTOR_FLOOR = 31, 0.94
 _EXACT = ("bytes", "pixels")
-_SEARCH = (*_EXACT, "phash_quality", "turned", "verify", "verify_neighbours", "verify_budget")
+_SEARCH = (
+    *_EXACT, "phash_quality", "turned", "verify", "verify_neighbours", "verify_budget", "cells",
+    "cells_searched",
+)  # fmt: skip
 _MEASURED = ("floor", "against", "descriptor", "descriptor_size")
 _BY_VECTORS = ("vector_similarity", "thumbnail_similarity")
 _BY_ALIGNMENT = ("verify_similarity", "verify_colour")
@@ -145,6 +148,19 @@ class DedupConfig(Section):
     )
     descriptor_size: int = Field(
         288, ge=16, le=1024, description="Pixels of a side of what `descriptor` takes."
+    )
+    cells: int | None = Field(
+        None,
+        ge=1,
+        description="Into how many cells the vectors are divided for the search; 1: every pair is "
+        "compared. Null: 1 up to 20,000 vectors, above as many as make the least work, twice the "
+        "root of their number at `cells_searched: 4`. `winnow plan` says what is chosen.",
+    )
+    cells_searched: int = Field(
+        4,
+        ge=1,
+        description="Within how many of its nearest cells a vector is compared: more find more, "
+        "and take longer. What is missed is estimated in every such search, and reported.",
     )
     floor: DedupFloor = Field(DedupFloor(), description="Down to where pairs are noted.")
     prefer: tuple[str, ...] = rule(

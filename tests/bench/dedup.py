@@ -67,10 +67,10 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def own(stored: np.ndarray) -> tuple[Pairs, float]:
-    from pipeline.measure.dedup.neighbours import cosine_pairs
+    from pipeline.measure.dedup.neighbours import SearchPlan, cosine_pairs
     from pipeline.measure.dedup.stored import Vectors
 
-    left, right, _ = cosine_pairs(Vectors(stored), LEAST)
+    left, right, _ = cosine_pairs(Vectors(stored), SearchPlan(), LEAST)
     return (left, right), 1.0
 
 

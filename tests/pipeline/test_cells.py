@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.measure.dedup import hamming, neighbours, stored
-from pipeline.measure.dedup.cells import LOOKED_INTO, Cells, nearest, pairs_above
+from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
 from pipeline.measure.dedup.edges import FOUND, MISSED
 from pipeline.measure.dedup.hamming import Hamming
 from pipeline.measure.dedup.neighbours import (
+    SearchPlan,
     best_of,
     cosine_pairs,
     marked,
@@ -44,12 +45,12 @@ def as_dict(pairs) -> dict[tuple[int, int], float]:
 @given(st.integers(2, 40), st.integers(1, 6), st.integers(0, 1000), st.integers(1, 5))
 def test_of_few_vectors_every_near_pair_is_found(rows, dim, seed, count):
     vectors = np.random.default_rng(seed).normal(0, 1, (rows, dim)).astype(np.float16)
-    found = as_dict(cosine_pairs(Vectors(vectors), 0.5))
+    found = as_dict(cosine_pairs(Vectors(vectors), SearchPlan(), 0.5))
     assert found == pytest.approx(exact(vectors, 0.5), abs=1e-5)
     wide = normalised(vectors)
     cosine = wide @ wide.T
     np.fill_diagonal(cosine, -2)
-    near = as_dict(nearest_pairs(Vectors(vectors), count, -1.0))
+    near = as_dict(nearest_pairs(Vectors(vectors), SearchPlan(), count, -1.0))
     assert len(near) <= rows * count
     for row in range(rows):
         own = sorted(
@@ -60,7 +61,7 @@ def test_of_few_vectors_every_near_pair_is_found(rows, dim, seed, count):
 
 def test_within_cells_hardly_a_near_pair_is_missed_and_none_invented():
     vectors = clustered(6000)
-    cells = Cells.of(Vectors(vectors))
+    cells = SearchPlan(155, 4).cells_of(Vectors(vectors))
     assert cells.count > 100
     truth = exact(vectors, 0.96)
     assert len(truth) > 500
@@ -73,11 +74,26 @@ def test_within_cells_hardly_a_near_pair_is_missed_and_none_invented():
 
 
 def test_each_vector_lies_in_one_cell_and_looks_into_others():
-    cells = Cells.of(Vectors(clustered(3000)))
+    cells = Cells.of(Vectors(clustered(3000)), 110, 4)
     within, visitors = zip(*cells.each(), strict=True)
     assert sorted(np.concatenate(within).tolist()) == list(range(3000))
-    assert len(np.concatenate(visitors)) == 3000 * (LOOKED_INTO - 1)
+    assert len(np.concatenate(visitors)) == 3000 * 3
     assert all(np.isin(v, w).sum() == 0 for v, w in zip(visitors, within, strict=True))
+
+
+def test_the_plan_of_a_job_is_followed():
+    vectors = Vectors(clustered(3000))
+    assert SearchPlan().cells_of(vectors).count == 1
+    assert SearchPlan(cells=1).count(10**6) == 1
+    cells = SearchPlan(cells=40, cells_searched=3).cells_of(vectors)
+    assert (cells.count, cells.looked_into.shape) == (40, (3000, 3))
+    truth = set(exact(vectors.array, 0.8))
+    found = [
+        len(truth & set(as_dict(cosine_pairs(vectors, SearchPlan(200, searched), 0.8))))
+        for searched in (1, 4, 300)
+    ]
+    assert found[0] < found[1] <= found[2] == len(truth)
+    assert SearchPlan(cells=9000).cells_of(Vectors(clustered(50))).count == 50
 
 
 def test_vectors_in_a_file_give_the_same_pairs(tmp_path, monkeypatch):
@@ -89,8 +105,8 @@ def test_vectors_in_a_file_give_the_same_pairs(tmp_path, monkeypatch):
     filed = new_array(vectors.shape, tmp_path, "vectors")
     assert isinstance(filed, np.memmap)
     filed[:] = vectors
-    assert as_dict(nearest_pairs(Vectors(filed), 3, 0.5)) == as_dict(
-        nearest_pairs(Vectors(vectors), 3, 0.5)
+    assert as_dict(nearest_pairs(Vectors(filed), SearchPlan(), 3, 0.5)) == as_dict(
+        nearest_pairs(Vectors(vectors), SearchPlan(), 3, 0.5)
     )
     assert new_array(vectors.shape, None, "x").base is None
 
@@ -135,10 +151,10 @@ def test_near_hashes_are_all_found(distance, monkeypatch):
 def test_a_sample_tells_what_is_missed_and_gets_it_added(monkeypatch):
     monkeypatch.setattr(neighbours, "EXACT_BELOW", 100)
     vectors = Vectors(clustered(3000))
-    whole = nearest_pairs(vectors, 3, 0.5)
-    assert (marked(vectors, whole, 0.5, 3)[3] != MISSED).mean() > 0.99
+    whole = nearest_pairs(vectors, SearchPlan(), 3, 0.5)
+    assert (marked(vectors, SearchPlan(), whole, 0.5, 3)[3] != MISSED).mean() > 0.99
     half = [side[::2] for side in whole]
-    left, right, cosine, marks = marked(vectors, (half[0], half[1], half[2]), 0.5, 3)
+    left, right, cosine, marks = marked(vectors, SearchPlan(), (half[0], half[1], half[2]), 0.5, 3)
     truth = exact(vectors.array, 0.5)
     new = range(len(half[0]), len(left))
     assert len(new) > 100
@@ -152,5 +168,5 @@ def test_a_sample_tells_what_is_missed_and_gets_it_added(monkeypatch):
 
 def test_of_few_vectors_nothing_is_sampled():
     vectors = Vectors(clustered(300))
-    found = nearest_pairs(vectors, 3, 0.5)
-    assert set(marked(vectors, found, 0.5, 3)[3].tolist()) == {0}
+    found = nearest_pairs(vectors, SearchPlan(), 3, 0.5)
+    assert set(marked(vectors, SearchPlan(), found, 0.5, 3)[3].tolist()) == {0}

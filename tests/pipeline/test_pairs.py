@@ -162,6 +162,14 @@ def test_plan_says_how_it_searches_and_what_that_costs(tmp_path):
         "pairs: 1,000,000 vectors are divided into 2,000 cells and compared with those of the "
         "nearest 4; 256 are compared with all"
     )
+    by_hand = PairsStage(make_job(tmp_path, pairs(1), dedup={"cells": 50, "cells_searched": 9}))
+    assert by_hand.outlook(1_000_000).startswith(
+        "pairs: 1,000,000 vectors are divided into 50 cells and compared with those of the nearest "
+        "9; 256"
+    )
+    exact = PairsStage(make_job(tmp_path, pairs(1), dedup={"cells": 1}))
+    assert exact.outlook(10**6).startswith("pairs: all pairs of 1,000,000 vectors are compared")
+    assert by_hand.settings() == {"cells": 50, "cells_searched": 9}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ Vectors are read by cells and blocks, from a file where there are many of them, 
 does not grow with their number but for some 30 bytes of each.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,17 +20,10 @@ from pipeline.measure.dedup.edges import Indices
 from pipeline.measure.dedup.stored import Vectors
 from pipeline.words.heartbeat import beat
 
-LOOKED_INTO = 4
-"""Cells that a vector looks into, its own among them."""
 _SAMPLED, _ITERATIONS = 48, 6
 """Vectors for each cell that the k-means sees, and its steps: more of either finds no more."""
 _BLOCK, _PRODUCTS = 4096, 2**23
 """Vectors that are read at once, and products that are made at once."""
-
-
-def cells_for(rows: int, looked_into: int = LOOKED_INTO) -> int:
-    """How many cells make the least work."""
-    return max(1, round(math.sqrt(looked_into * rows)))
 
 
 @dataclass(frozen=True)
@@ -43,12 +35,14 @@ class Cells:
     count: int
 
     @classmethod
-    def of(cls, vectors: Vectors, looked_into: int = LOOKED_INTO) -> "Cells":
+    def of(cls, vectors: Vectors, count: int, looked_into: int) -> "Cells":
         """The same for the same vectors in the same order."""
         import faiss
 
         rows, dim = vectors.shape
-        count = cells_for(rows, looked_into)
+        count = min(count, rows)
+        if count <= 1:
+            return cls(np.zeros((rows, 1), np.int32), 1)
         means = faiss.Kmeans(
             dim, count, niter=_ITERATIONS, spherical=True, seed=1,
             max_points_per_centroid=_SAMPLED, min_points_per_centroid=1,

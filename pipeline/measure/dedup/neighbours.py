@@ -1,9 +1,12 @@
 """Pairs of near vectors, and how many of them a search misses."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.cells import LOOKED_INTO, Cells, cells_for, nearest, pairs_above
+from pipeline.measure.dedup.cells import Cells, nearest, pairs_above
 from pipeline.measure.dedup.edges import FOUND, MISSED, Indices, is_first
 from pipeline.measure.dedup.stored import Vectors
 from pipeline.words.heartbeat import beat
@@ -23,25 +26,58 @@ _QUERIES = 1024
 _MOST_NEAR = 1000
 
 
-def cosine_pairs(vectors: Vectors, similarity: float) -> Pairs:
+@dataclass(frozen=True)
+class SearchPlan:
+    """How vectors are searched, as `dedup.cells` and `dedup.cells_searched` have it."""
+
+    cells: int | None = None
+    """Null: by the number of vectors."""
+    cells_searched: int = 4
+
+    def count(self, rows: int) -> int:
+        """The number of cells for so many vectors; 1: all pairs are compared."""
+        if self.cells is not None:
+            return min(self.cells, max(rows, 1))
+        return round(math.sqrt(self.cells_searched * rows)) if rows > EXACT_BELOW else 1
+
+    def describe(self, rows: int) -> str:
+        """In words, how near vectors of so many rows are found."""
+        count = self.count(rows)
+        if count == 1:
+            return f"all pairs of {rows:,} vectors are compared"
+        return (
+            f"{rows:,} vectors are divided into {count:,} cells and compared with those of the "
+            f"nearest {min(self.cells_searched, count)}; {SAMPLED} are compared with all, to tell "
+            "what is missed"
+        )
+
+    def cells_of(self, vectors: Vectors) -> Cells:
+        """The vectors in their cells."""
+        return Cells.of(vectors, self.count(vectors.shape[0]), self.cells_searched)
+
+
+def cosine_pairs(vectors: Vectors, plan: SearchPlan, similarity: float) -> Pairs:
     """Pairs of rows whose cosine is at least `similarity`, but for those beyond the 1,000 nearest
     of a row in a cell. Every pair found is an exact product."""
-    return best_of(list(pairs_above(vectors, _cells(vectors), similarity, _MOST_NEAR)))
+    return best_of(list(pairs_above(vectors, plan.cells_of(vectors), similarity, _MOST_NEAR)))
 
 
-def nearest_pairs(vectors: Vectors, count: int, similarity: float) -> Pairs:
+def nearest_pairs(vectors: Vectors, plan: SearchPlan, count: int, similarity: float) -> Pairs:
     """Pairs of rows of which one is among the `count` nearest of the other, with a cosine of at
     least `similarity`."""
-    return best_of(list(nearest(vectors, _cells(vectors), count, similarity)))
+    return best_of(list(nearest(vectors, plan.cells_of(vectors), count, similarity)))
 
 
-def marked(vectors: Vectors, found: Pairs, least: float, count: int | None = None) -> Marked:
+def marked(
+    vectors: Vectors, plan: SearchPlan, found: Pairs, least: float, count: int | None = None
+) -> Marked:
     """`found` and what it lacks of the exact pairs of 256 rows: all with a cosine of at least
     `least`, or each row's `count` nearest of them."""
     rows = vectors.shape[0]
-    if rows <= EXACT_BELOW:
+    if plan.count(rows) == 1:
         return (*found, np.zeros(len(found[0]), np.int8))
-    asked = np.linspace(0, rows - 1, SAMPLED).astype(np.int64)  # uids are hashes: a random sample
+    # In the order of uids, which are hashes: a random sample.
+    asked = np.unique(np.linspace(0, rows - 1, SAMPLED).astype(np.int64))
     left, right, cosine = _exact(vectors, asked, least, count)
     missed = ~np.isin(left * rows + right, found[0] * rows + found[1])
     is_sampled = np.isin(found[0] * rows + found[1], left * rows + right)
@@ -67,22 +103,6 @@ def _exact(vectors: Vectors, asked: Indices, least: float, count: int | None) ->
         first = np.arange(len(a)) - starts[a] < count
         a, other, cosine = a[first], other[first], cosine[first]
     return best_of([(np.minimum(asked[a], other), np.maximum(asked[a], other), cosine)])
-
-
-def _cells(vectors: Vectors) -> Cells:
-    """One cell of all, or above 20,000 rows as many as make the least work."""
-    rows = vectors.shape[0]
-    return Cells.of(vectors) if rows > EXACT_BELOW else Cells(np.zeros((rows, 1), np.int32), 1)
-
-
-def how(rows: int) -> str:
-    """In words, how near vectors of so many rows are found."""
-    if rows <= EXACT_BELOW:
-        return f"all pairs of {rows:,} vectors are compared"
-    return (
-        f"{rows:,} vectors are divided into {cells_for(rows):,} cells and compared with those of "
-        f"the nearest {LOOKED_INTO}; {SAMPLED} are compared with all, to tell what is missed"
-    )
 
 
 def joined(found: list[Pairs]) -> Pairs:

@@ -83,11 +83,12 @@ class PairsStage(WholeStage):
         return self.job.dedup.search_settings(by_clip=self.by_clip)
 
     def outlook(self, rows: int | None) -> str | None:
-        from pipeline.measure.dedup.neighbours import how
+        from pipeline.measure.dedup.neighbours import SearchPlan
 
         config, said = self.job.dedup, []
         if rows is not None and (self.by_clip or config.verify or config.descriptor):
-            said.append(f"pairs: {how(rows)}")
+            plan = SearchPlan(config.cells, config.cells_searched)
+            said.append(f"pairs: {plan.describe(rows)}")
         if config.verify:
             each = _SKETCH + _CHECK * config.verify_budget
             cost = f"for each picture, up to {1000 * each:.0f} ms of a core"

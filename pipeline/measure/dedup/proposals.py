@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.measure.dedup.neighbours import NO_PAIRS, Marked, marked, nearest_pairs
+from pipeline.measure.dedup.neighbours import (
+    NO_PAIRS,
+    Marked,
+    SearchPlan,
+    marked,
+    nearest_pairs,
+)
 from pipeline.measure.dedup.stored import Vectors, new_array, normalised, release
 from pipeline.words.heartbeat import beat
 
@@ -59,7 +65,9 @@ def whitened(vectors: npt.NDArray[Any], scratch: Path | None = None) -> npt.NDAr
     return found
 
 
-def propose(vectors: npt.NDArray[np.float16], count: int, scratch: Path | None = None) -> Marked:
+def propose(
+    vectors: npt.NDArray[np.float16], plan: SearchPlan, count: int, scratch: Path | None = None
+) -> Marked:
     """The `count` nearest of each row (rows, dim), nearest first.
 
     Of fewer than 256 rows all pairs among the nearest are proposed, as their covariance is unknown.
@@ -70,7 +78,7 @@ def propose(vectors: npt.NDArray[np.float16], count: int, scratch: Path | None =
         near, line = Vectors(vectors), -1.0
     else:
         near, line = Vectors(whitened(vectors, scratch)), _LINE
-    found = marked(near, nearest_pairs(near, count, line), line, count)
+    found = marked(near, plan, nearest_pairs(near, plan, count, line), line, count)
     # Rounded, as the last digits of a product depend on the number of threads.
     left, right, cosine, marks = found[0], found[1], np.round(found[2], 4), found[3]
     order = np.lexsort((right, left, -cosine))

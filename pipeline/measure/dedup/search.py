@@ -14,7 +14,7 @@ from pipeline.measure.dedup.descriptors import TURNS
 from pipeline.measure.dedup.edges import PROPOSED, UNCHECKED, Found, Indices, tabled
 from pipeline.measure.dedup.groups import Edges, classes_of, solve
 from pipeline.measure.dedup.hamming import Hamming
-from pipeline.measure.dedup.neighbours import cosine_pairs, marked
+from pipeline.measure.dedup.neighbours import SearchPlan, cosine_pairs, marked
 from pipeline.measure.dedup.pictures import Pictures
 from pipeline.measure.dedup.proposals import propose
 from pipeline.measure.dedup.stored import Vectors
@@ -58,7 +58,8 @@ def search(
             return _with_proposals(sure, index, vectors, rows, config, scratch)
         assert config.vector_floor is not None
         own, least = Vectors(pictures.vectors(*place, index)), config.vector_floor
-        left, right, cosine, marks = marked(own, cosine_pairs(own, least), least)
+        plan = SearchPlan(config.cells, config.cells_searched)
+        left, right, cosine, marks = marked(own, plan, cosine_pairs(own, plan, least), least)
         colour = _colours(pictures, index[left], index[right])
         none = np.zeros(len(colour), bool)
         found.append(Found("vector", left, right, cosine, colour, none).among(index))
@@ -168,7 +169,8 @@ def _with_proposals(
     config: DedupConfig, scratch: Path | None,
 ) -> pa.Table:  # fmt: skip
     """The sure edges and the pairs that the vectors propose, but for those that are sure."""
-    left, right, cosine, marks = propose(vectors, config.verify_neighbours, scratch)
+    plan = SearchPlan(config.cells, config.cells_searched)
+    left, right, cosine, marks = propose(vectors, plan, config.verify_neighbours, scratch)
     left, right = index[left], index[right]
     known = np.asarray(sure["left"]) * rows + np.asarray(sure["right"])
     new = ~np.isin(left * rows + right, known)
