@@ -10,7 +10,9 @@ import numpy.typing as npt
 _IN_MEMORY = 256 * 2**20
 """Bytes from which on an array lies in a file."""
 _HELD = 256 * 2**20
-"""Bytes that are read of a file until the pages are given back; they stay in the system's cache."""
+"""Bytes of a file that are mapped until the pages are given back; they stay in the cache."""
+_AROUND = 2**16
+"""Bytes that Linux maps around one that is read, where they are cached (`fault_around_bytes`)."""
 
 
 def new_array(shape: tuple[int, int], scratch: Path | None, name: str) -> npt.NDArray[np.float16]:
@@ -33,15 +35,17 @@ class Vectors:
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Those of the rows, shape (rows, dim)."""
-        return self._normalised(self.array[rows])
+        each = max(_AROUND, self.array.itemsize * self.array.shape[1])
+        return self._normalised(self.array[rows], len(rows) * each)
 
     def slice(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Those of a range of rows."""
-        return self._normalised(self.array[start:stop])
+        part = self.array[start:stop]
+        return self._normalised(part, part.nbytes)
 
-    def _normalised(self, rows: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
+    def _normalised(self, rows: npt.NDArray[np.float16], mapped: int) -> npt.NDArray[np.float32]:
         found = normalised(rows)
-        self._read += rows.nbytes
+        self._read += mapped
         if self._read > _HELD:
             release(self.array)
             self._read = 0
