@@ -5,6 +5,7 @@ start. A single slow test says so itself, `@pytest.mark.slow`. In the fast tier 
 longer than the Makefile's `--timeout` fails, so that one that forgot to is noticed.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ FOLDERS = {"run", "models", "hostile"}
 """Below tests/: clusters and kills; CLIP itself; sites that make the fetcher wait, and fuzz."""
 FIXTURES = {"threads", "undisturbed", "stable_diffusion", "model", "published", "exported"}
 """A cluster, trained models, Stable Diffusion, a BERT, a whole export for every test."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory) -> None:
+    """Networks are converted for the tests, not into the cache of who runs them; workers share."""
+    os.environ["WINNOW_CACHE"] = str(tmp_path_factory.getbasetemp().parent / "winnow-cache")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.job import Job
-from pipeline.models.clip import Clip, load_clip
+from pipeline.models.clip import Clip
+from pipeline.models.clip_compiled import clip_of
 from pipeline.models.heads.base import HeadKind, Judge
 from pipeline.models.heads.registry import heads_of
 from pipeline.models.nsfw import load_nsfw
@@ -27,8 +28,7 @@ def load_judges(job: Job, names: Sequence[str]) -> dict[str, Callable[[Pictures]
         judges["punsafe"] = lambda pictures: load_nsfw().score(list(pictures))
     heads = [head for head in heads_of(job) if head.column in names]
     if heads:
-        config = job.embed
-        clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+        clip = clip_of(job.embed)
         for head in heads:
             head.check(clip.dim)
             judges[head.column] = partial(_score, clip, head, head.load(clip))

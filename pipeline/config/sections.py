@@ -82,8 +82,21 @@ class EmbedConfig(Section):
         None, description="open_clip's pretrained tag, or the path of a weights file."
     )
     device: str = tuning("cpu", "torch device.")
-    precision: Literal["fp32", "fp16", "bf16"] = Field(
-        "fp32", description="Arithmetic of the towers."
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto",
+        description="Arithmetic of the towers. `auto`: on a CPU the fastest of fp32, bf16 (where "
+        "the CPU has it) and int8 whose vectors agree with those of fp32 as `min_cosine` says, "
+        "measured on the first pictures and captions of the job; fp32 on other devices and for "
+        "models below 20 million parameters. On a CPU larger models run in OpenVINO, for which "
+        "they are converted once (docs/performance.md); what it does not convert runs in PyTorch. "
+        "fp16 is for GPUs.",
+    )
+    min_cosine: float = Field(
+        0.999,
+        gt=0,
+        le=1,
+        description="For `precision: auto`: the least cosine that any vector of the first batch "
+        "may have with its fp32 one.",
     )
     batch_size: int = tuning(64, "Pictures per forward pass.", ge=1)
     only_if: str | None = mask("SQL over earlier columns; rows that fail it are not measured.")

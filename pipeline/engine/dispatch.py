@@ -14,6 +14,7 @@ from pipeline.engine.executors.base import Executor, Failed, Handle, Kind
 from pipeline.engine.marks import Mark, left_in, run_marked
 from pipeline.engine.plan import Plan
 from pipeline.engine.product import Keys, Status, what_is_left
+from pipeline.engine.provenance import add_arithmetic
 from pipeline.engine.remedies import for_memory
 from pipeline.measure.download import HELD_BACK
 from pipeline.table.disk import full
@@ -115,6 +116,7 @@ class Dispatcher:
         """Tasks that an earlier run's own process was at when it died."""
         self._executor: Executor | None = None
         self._light = False
+        self.arithmetic: list[dict[str, Any]] = []  # as `provenance.json` has it
         self._log = Log(self.plan.run.folder)
         self.lost: dict[Keys, set[int]] = {"shards": set(), "export shards": set(), "one": set()}
         """Keys that are quarantined."""
@@ -220,11 +222,12 @@ class Dispatcher:
                     total[key] = total.get(key, 0) + value
             note = ", ".join(f"{v:,} {k}" for k, v in total.items() if v and k in SHOWN)
             self.reporter.advance(name, rows, note)
+            for line in add_arithmetic(self.arithmetic, self.plan, name, own):
+                self.reporter.say(line)
             if killed := own.get("killed"):
                 what = "1 row ends" if killed == 1 else f"{killed} rows end"
-                self.reporter.say(
-                    f"{name}, shard {task.key:05d}: {what} the process also alone (`worker_killed`)"
-                )
+                place = f"{name}, shard {task.key:05d}"
+                self.reporter.say(f"{place}: {what} the process also alone (`worker_killed`)")
         self._log.write(
             event="done", stages=task.names if done.finished else (), step=task.step or None,
             shard=task.key, rows=rows,

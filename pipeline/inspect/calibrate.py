@@ -25,7 +25,7 @@ from pipeline.models.calibration import (
     log_loss,
     probabilities,
 )
-from pipeline.models.clip import load_clip
+from pipeline.models.clip_compiled import clip_of
 from pipeline.models.heads.registry import heads_of
 from pipeline.models.heads.zeroshot import ZeroshotHead
 from pipeline.table.checked import checked
@@ -76,8 +76,7 @@ def report(run_folder: str, name: str, path: Path) -> list[str]:
             f"{path}: of the rows with a vector {labels.sum()} are labelled 1 and "
             f"{(~labels).sum()} are labelled 0; label at least two of each, better {FEW}"
         )
-    config = job.embed
-    clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+    clip = clip_of(job.embed)
     cosines = found.load_cosines(clip)(vectors)
     positive, negative = (side.astype(np.float64) for side in cosines)
     today = Calibrated(1 / found.scale(clip), float(found.config.bias))

@@ -75,7 +75,7 @@ def verify(
         said, rest = _heal(run, damaged)
         _take_out(run, _without_salvaged(plan, rest))
         save_plan(plan)
-        note_provenance(plan)
+        note_provenance(plan, [])
         result = bring_up_to_date(plan, products, reporter, asked=_dear(products, rest))
     left, _ = find_all_damage(run, reporter, export_only=export_only)
     lost = [one for one in rest if one.what != NO_RECORD and not run.folder.exists(one.file)]

@@ -144,4 +144,5 @@ class _Sink:
         types = {column.name: column.type for column in self._stage.writes}
         columns = {name: pa.array(v, types[name]) for name, v in self._columns.items()}
         table = pa.table({"uid": self._table["uid"], **columns})
-        return Output(table, files, {"measured": self._measured})
+        facts: dict[str, Any] = getattr(self._session, "facts", dict)()
+        return Output(table, files, {"measured": self._measured, **facts})

@@ -222,7 +222,11 @@ class Measured:
 
 
 class Session(Protocol):
-    """A picture stage's models, loaded in the process that works."""
+    """A picture stage's models, loaded in the process that works.
+
+    With a method `facts() -> dict`, what it gives goes into the part's summary; under `arithmetic`
+    {network: {engine, precision, cosine, speed, note}}, which the run's provenance shows.
+    """
 
     def prepare(self, rgb: npt.NDArray[np.uint8]) -> Any:
         """One decoded RGB picture (height, width, 3) to what `measure` takes; on decode threads."""

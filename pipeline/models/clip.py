@@ -80,33 +80,52 @@ class Clip:
         with torch.inference_mode():
             for start in range(0, len(pixels), _IMAGES_AT_ONCE):
                 part = np.ascontiguousarray(pixels[start : start + _IMAGES_AT_ONCE])
-                batch = torch.from_numpy(part).to(self.device, self._dtype)
-                parts.append(_normalised(self._model.encode_image(batch)))
+                parts.append(_normalised(self._see(part)))
         return np.concatenate(parts)
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float16]:
         """Captions to L2-normalised vectors (N, dim), float16, in the order given.
 
         Captions are cut at `context_length` tokens. Batches hold captions of like length, and are
-        no longer than their longest.
+        no longer than their longest; a caption that is there several times is encoded once.
         """
         import torch
 
-        from pipeline.models.clip_text import pooled_texts, used_lengths
+        from pipeline.models.clip_text import used_lengths
 
         if not len(texts):
             return np.empty((0, self.dim), np.float16)
-        tokens = self._tokenizer(list(texts))
+        different = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        tokens = self.tokens_of(list(different))
         order = used_lengths(tokens).argsort(stable=True)
         parts = []
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
-                batch = tokens[order[start : start + batch_size]].to(self.device)
-                parts.append(_normalised(pooled_texts(self._model, batch)))
+                parts.append(_normalised(self._read(tokens[order[start : start + batch_size]])))
         found = np.concatenate(parts)
         vectors = np.empty_like(found)
         vectors[order.numpy()] = found
-        return vectors
+        return vectors[[different[text] for text in texts]]
+
+    def tokens_of(self, texts: Sequence[str]) -> torch.Tensor:
+        """Captions to int64 (N, context_length), padded with zeros or as the tokenizer does."""
+        tokens: torch.Tensor = self._tokenizer(list(texts))
+        return tokens
+
+    def _see(self, pixels: NDArray[np.float32]) -> torch.Tensor:
+        """Inputs (N, 3, S, S) to vectors (N, dim), not normalised."""
+        import torch
+
+        batch = torch.from_numpy(pixels).to(self.device, self._dtype)
+        found: torch.Tensor = self._model.encode_image(batch)
+        return found
+
+    def _read(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (N, context_length) to vectors (N, dim), not normalised."""
+        from pipeline.models.clip_text import pooled_texts
+
+        found: torch.Tensor = pooled_texts(self._model, tokens.to(self.device))
+        return found
 
     def text_states(self, texts: Sequence[str]) -> torch.Tensor:
         """States of every token after the last layer norm, to condition a diffusion model on.

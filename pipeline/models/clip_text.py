@@ -40,10 +40,14 @@ def pooled_texts(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Caption vectors (N, dim), not normalised; the same as `model.encode_text(tokens)`."""
     if not can_trim(model):
         return model.encode_text(tokens)
+    return pooled_whole(model, tokens[:, : int(used_lengths(tokens).max())])
+
+
+def pooled_whole(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """The same of all tokens that are given, for a tower that `can_trim` accepts."""
     from open_clip.transformer import text_global_pool
 
     tower = _tower(model)
-    tokens = tokens[:, : int(used_lengths(tokens).max())]
     eos = getattr(model, "text_eos_id", getattr(tower, "eos_id", None))
     pooled = text_global_pool(token_states(model, tokens), tokens, _pool_type(model), eos)
     projection = tower.text_projection

@@ -27,6 +27,7 @@ from pipeline.inspect.view import connect
 from pipeline.table.part import shard_name
 from pipeline.table.run import JOB_SUM, Run
 from pipeline.table.sealed import unseal
+from pipeline.words.arithmetic import arithmetic_lines
 
 GRID_SIDE = 1_000
 LARGE = 1_000_000
@@ -107,7 +108,8 @@ def _gather(run: Run, seed: int, beside: ThreadPoolExecutor) -> dict[str, Any]:
         "searched": _searched(stats),
         "balance": counted.balances,
         "models": _models(run.state),
-        "provenance": _json(run, "provenance.json"),
+        "provenance": (provenance := _json(run, "provenance.json")),
+        "arithmetic": arithmetic_lines(provenance),
         "job": _yaml({k: v for k, v in run.job.items() if k not in ("rules", "job_file", JOB_SUM)}),
         **training(run),
     }

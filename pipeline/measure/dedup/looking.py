@@ -76,9 +76,9 @@ class Look:
         if (network := network_of(self._job)) is not None:
             return _Model(network.prepare, network.layer_of)
         if config.model:
-            from pipeline.models.clip import load_clip
+            from pipeline.models.clip_compiled import clip_of
 
-            clip = load_clip(config.model, config.pretrained, config.device, config.precision)
+            clip = clip_of(config)
             return _Model(clip.preprocess, lambda items: clip.encode_images(np.stack(items)))
         return None
 

@@ -1,6 +1,7 @@
 """CLIP vectors of picture and caption, and their cosine (Radford et al., 2021)."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pyarrow as pa
 from pipeline.config.job import Job, Rule
 from pipeline.config.sections import EmbedConfig
 from pipeline.measure.stage import Measured, PictureStage
-from pipeline.models.clip import Clip, check_clip, clip_digest, load_clip
+from pipeline.models.clip import Clip, check_clip, clip_digest
+from pipeline.models.clip_compiled import CompiledClip, embedder
 from pipeline.table.columns import Column
+from pipeline.words.errors import InputError
 
 
 def embed_model(config: EmbedConfig) -> str:
@@ -34,6 +37,14 @@ class EmbedSession:
         # From the float16 vectors, so that the score can be recomputed from the stored ones.
         scores = np.einsum("nd,nd->n", images.astype(np.float32), texts.astype(np.float32))
         return Measured({"clip_score": scores}, {"img": images, "txt": texts})
+
+    def facts(self) -> dict[str, Any]:
+        """In what arithmetic each tower ran."""
+        if not isinstance(self._clip, CompiledClip):
+            only = {"engine": "PyTorch", "precision": self._clip.precision}
+            return {"arithmetic": {"both towers": only}}
+        choices = self._clip.choices.items()
+        return {"arithmetic": {f"{tower} tower": asdict(one) for tower, one in choices}}
 
 
 class EmbedStage(PictureStage):
@@ -74,16 +85,28 @@ class EmbedStage(PictureStage):
         return self.job.embed.batch_size
 
     def settings(self) -> dict[str, Any]:
-        return {"precision": self.job.embed.precision}
+        config = self.job.embed
+        found: dict[str, Any] = {"precision": config.precision}
+        if config.precision == "auto" and config.min_cosine != EmbedConfig().min_cosine:
+            found["min_cosine"] = config.min_cosine
+        return found
 
     def models(self) -> dict[str, str]:
         config = self.job.embed
         return {f"clip: {embed_model(config)}": clip_digest(str(config.model), config.pretrained)}
 
     def check(self) -> None:
-        check_clip(str(self.job.embed.model), self.job.embed.pretrained)
+        config = self.job.embed
+        if config.device == "cpu" and config.precision == "fp16":
+            raise InputError(
+                "embed.precision: fp16 is for GPUs; give `auto`, `bf16` or `int8` on a CPU"
+            )
+        if config.device != "cpu" and config.precision == "int8":
+            raise InputError(
+                "embed.precision: int8 is for CPUs; give `fp16` or `bf16` on another device"
+            )
+        check_clip(str(config.model), config.pretrained)
 
     def session(self) -> EmbedSession:
-        config = self.job.embed
-        clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
-        return EmbedSession(clip)
+        place = f"{self.job.output}/{self.job.name}"
+        return EmbedSession(embedder(self.job.embed, place))

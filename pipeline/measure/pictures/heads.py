@@ -13,7 +13,8 @@ import pyarrow as pa
 from pipeline.config.job import Job
 from pipeline.measure.pictures.embed import embed_model
 from pipeline.measure.stage import Output, TableStage
-from pipeline.models.clip import Clip, load_clip
+from pipeline.models.clip import Clip
+from pipeline.models.clip_compiled import clip_of
 from pipeline.models.clip_source import vector_width
 from pipeline.models.heads.base import HeadKind, Judge
 from pipeline.models.heads.registry import heads_of
@@ -89,8 +90,7 @@ class HeadsStage(TableStage):
         places = np.flatnonzero(known)
         found = {head.column: np.zeros(len(known), np.float32) for head in self._heads}
         if len(places):  # else the arrays may have no width
-            config = self.job.embed
-            clip = load_clip(str(config.model), config.pretrained, config.device, config.precision)
+            clip = clip_of(self.job.embed)
             for of in dict.fromkeys(head.config.of for head in self._heads):
                 heads = [
                     (head, judge_of(head, clip)) for head in self._heads if head.config.of == of
