@@ -28,6 +28,19 @@ class ToxicityConfig(Section):
         "`python -m pipeline.models.convert_detoxify`.",
     )
     batch_size: int = tuning(64, "Captions per forward pass (Detoxify).", ge=1)
+    precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto",
+        description="Detoxify: arithmetic of the network, as `embed.precision`. `auto`: the "
+        "fastest whose scores agree with those of fp32 as `max_difference` says, on the first "
+        "captions of the job.",
+    )
+    max_difference: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="For `precision: auto`: by how much any score of the first batch may differ "
+        "from its fp32 one.",
+    )
 
     @property
     def is_packaged(self) -> bool:

@@ -7,10 +7,7 @@ depends on the weights alone; how well it agrees is measured on what the job its
 from __future__ import annotations
 
 import copy
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,46 +16,16 @@ from numpy.typing import NDArray
 
 from pipeline.config.sections import EmbedConfig
 from pipeline.models.clip import Clip, load_clip
-from pipeline.models.compiled import (
-    Arrays,
-    Compiled,
-    ConversionError,
-    Convertible,
-    alone,
-    cache_folder,
-    compiled,
-    cpu_name,
-    engine_version,
-    has_fast_bf16,
-)
+from pipeline.models.compiled import Arrays, Compiled, ConversionError, Convertible, compiled
 from pipeline.models.drawn import drawn_pictures, drawn_texts
+from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, chosen
 from pipeline.table.part import digest_of
 from pipeline.words.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-LEAST_PARAMETERS = 20_000_000
-"""Smaller models stay in PyTorch: converting them takes longer than they ever do."""
 _PICTURES, _TEXTS = 64, 64
-_TIMED = 32
-"""Rows on which the speed of a precision is measured."""
-_GAIN = 1.1
-"""How much faster a less exact precision must be to be taken."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """In what a tower runs, and how it was chosen."""
-
-    engine: str
-    precision: str
-    cosine: float | None = None
-    """Least cosine with fp32, over the rows that it was chosen on; None: it was not chosen."""
-    speed: float | None = None
-    """How many times as fast as fp32 in the same engine."""
-    note: str = ""
-    """Why it is not what was asked for."""
 
 
 class CompiledClip(Clip):
@@ -108,7 +75,7 @@ class CompiledClip(Clip):
         try:
             if self._asked != "auto":
                 return compiled(network, self._asked), Choice("OpenVINO", self._asked)
-            return chosen(network, first, self._least, self._place)
+            return chosen(network, first, Agreement("cosine", self._least), self._place)
         except ConversionError as error:
             note = f"OpenVINO does not convert the {tower} tower of {self.name} ({error})"
             if self._asked not in ("auto", "fp32"):
@@ -146,56 +113,6 @@ def _compiled_clip(clip: Clip, precision: str, least_cosine: float, place: str) 
 def worth_compiling(clip: Clip) -> bool:
     """Whether the model is large enough to be converted."""
     return sum(p.numel() for p in clip._model.parameters()) >= LEAST_PARAMETERS
-
-
-def chosen(
-    network: Convertible, first: Arrays, least_cosine: float, place: str
-) -> tuple[Compiled, Choice]:
-    """The network in the fastest precision that agrees with fp32 on the inputs `first`.
-
-    Chosen once for the job at `place`, on this machine; all its processes take the same.
-    """
-    key = digest_of(
-        {"of": network.digest, "least": least_cosine, "place": place, "cpu": cpu_name(),
-         "engine": engine_version()}
-    )  # fmt: skip
-    cache = cache_folder()
-    path = cache / f"{key}.choice.json"
-    with alone(cache / f"{key}.lock"):
-        if path.is_file():
-            choice = Choice(**json.loads(path.read_text()))
-            return compiled(network, choice.precision), choice
-        found, choice = _measured(network, first, least_cosine)
-        path.write_text(json.dumps(asdict(choice)))
-    return found, choice
-
-
-def _measured(network: Convertible, first: Arrays, least_cosine: float) -> tuple[Compiled, Choice]:
-    exact = compiled(network, "fp32")
-    truth, slowest = exact(*first), _seconds(exact, first)
-    best, choice, seconds = exact, Choice("OpenVINO", "fp32", 1.0, 1.0), slowest
-    for precision in ("bf16", "int8") if has_fast_bf16() else ("int8",):
-        other = compiled(network, precision)
-        cosine, taken = _least_cosine(truth, other(*first)), _seconds(other, first)
-        if cosine >= least_cosine and taken * _GAIN < seconds:
-            best, seconds = other, taken
-            choice = Choice("OpenVINO", precision, round(cosine, 6), round(slowest / taken, 2))
-    return best, choice
-
-
-def _seconds(network: Callable[..., Any], inputs: Arrays) -> float:
-    """The shortest of three runs."""
-    some, taken = [one[:_TIMED] for one in inputs], []
-    for _ in range(3):
-        start = time.perf_counter()
-        network(*some)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
-def _least_cosine(truth: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    lengths = np.linalg.norm(truth, axis=1) * np.linalg.norm(other, axis=1)
-    return float(np.min((truth * other).sum(axis=1) / np.maximum(lengths, 1e-12)))
 
 
 def _image_tower(clip: Clip) -> Convertible:

@@ -1,11 +1,12 @@
 """Convert a published Detoxify checkpoint, once, to safetensors.
 
-Detoxify's checkpoints are full pickles, which run whatever code they hold. Unpickle one once, here,
-if you trust it; every later load reads only the converted tensors.
+Detoxify's checkpoints are pickles, which can run whatever code they hold. Here only tensors and
+plain values are unpickled, and anything else is refused; every later load reads the converted ones.
 """
 
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any
 
 import typer
@@ -57,16 +58,22 @@ def _load(model: str, checkpoint: Path | None) -> dict[str, Any]:
     import torch
     from detoxify.detoxify import MODEL_URLS
 
-    if checkpoint is None:
-        if model not in MODEL_URLS:
-            raise InputError(f"--model {model}: Detoxify knows {', '.join(MODEL_URLS)}")
-        loaded = torch.hub.load_state_dict_from_url(
-            MODEL_URLS[model], map_location="cpu", weights_only=False
-        )
-    elif checkpoint.is_file():
-        loaded = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    else:
+    if checkpoint is None and model not in MODEL_URLS:
+        raise InputError(f"--model {model}: Detoxify knows {', '.join(MODEL_URLS)}")
+    if checkpoint is not None and not checkpoint.is_file():
         raise InputError(f"--checkpoint: {checkpoint} does not exist; check the path")
+    try:
+        if checkpoint is None:
+            loaded = torch.hub.load_state_dict_from_url(
+                MODEL_URLS[model], map_location="cpu", weights_only=True
+            )
+        else:
+            loaded = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{checkpoint or model}: holds more than tensors and plain values, which could run "
+            f"code; it is refused ({str(error).strip().splitlines()[0][:120]})"
+        ) from error
     if not isinstance(loaded, dict) or not {"config", "state_dict"} <= set(loaded):
         raise InputError("--checkpoint: not Detoxify's: it has no `config` and `state_dict`")
     return loaded

@@ -1,7 +1,10 @@
 """Caption toxicity: which classes a model gives, whether it is here, and its scores."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +13,7 @@ from pipeline.config.captions import ToxicityConfig
 from pipeline.models import toxicity_network
 from pipeline.models.packaged import packaged_digest
 from pipeline.models.toxicity_detoxify import (
+    Detoxify,
     check_detoxify,
     detoxify_classes,
     detoxify_digest,
@@ -53,13 +57,26 @@ def toxicity_digest(config: ToxicityConfig) -> str:
     return detoxify_digest(config.checkpoint)
 
 
-def load_toxicity(config: ToxicityConfig) -> Scorer:
-    """The scorer; its model is cached per process."""
+def load_toxicity(config: ToxicityConfig, place: str = "") -> Scorer:
+    """The scorer of the job whose run is at `place`; its model is cached per process."""
     if config.model == "winnow-toxicity":
         return _network
     if config.model == "profanity-check" or config.checkpoint is None:
         return _profanity_check
-    return load_detoxify(config.checkpoint, config.batch_size)
+    return partial(_detoxify(config, place).score, batch_size=config.batch_size)
+
+
+def toxicity_arithmetic(config: ToxicityConfig, place: str) -> dict[str, Any]:
+    """In what Detoxify's network has run in this process; empty for other models."""
+    if config.is_packaged or config.checkpoint is None:
+        return {}
+    choice = _detoxify(config, place).choice
+    return {} if choice is None else {"Detoxify": asdict(choice)}
+
+
+def _detoxify(config: ToxicityConfig, place: str) -> Detoxify:
+    assert config.checkpoint is not None
+    return load_detoxify(config.checkpoint, config.precision, config.max_difference, place)
 
 
 def _network(captions: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:

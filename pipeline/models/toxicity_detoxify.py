@@ -7,7 +7,7 @@ Detoxify's published checkpoints are full pickles; they are converted once
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.captions import ToxicityConfig
-from pipeline.table.part import file_digest
+from pipeline.models.compiled import Arrays, Compiled, ConversionError, Convertible, compiled
+from pipeline.models.drawn import drawn_texts
+from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, chosen
+from pipeline.table.part import digest_of, file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra
 from pipeline.words.heartbeat import beat
@@ -30,6 +33,10 @@ COLUMNS = {
 """Classes that are columns, under Detoxify's own common names. Outputs of other names, such as the
 groups that a text mentions, are no columns."""
 
+_TOKENS = 4096
+"""Tokens of a batch at most, padding included."""
+_DRAWN = 64
+"""Texts that int8 is fitted to."""
 _PUBLISHED = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
 _FILES = ("model.safetensors", "config.json")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "vocab.json")
@@ -78,40 +85,124 @@ def _labels(checkpoint: str) -> tuple[str | None, ...]:
         return ()
 
 
-@functools.lru_cache(maxsize=2)
-def load_detoxify(
-    checkpoint: str, batch_size: int
-) -> Callable[[Sequence[str]], dict[str, npt.NDArray[np.float32]]]:
-    """Scores captions: probabilities by column, float32, shape (captions,). Cached per process."""
-    from pipeline.models.torchvision_shim import ensure_torchvision
+class Detoxify:
+    """A converted checkpoint; get one from `load_detoxify`."""
 
-    ensure_torchvision()
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    def __init__(self, checkpoint: str, precision: str, most: float, place: str) -> None:
+        from pipeline.models.torchvision_shim import ensure_torchvision
 
-    model = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint, local_files_only=True, use_safetensors=True
-    ).eval()
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-    longest = min(tokenizer.model_max_length, _positions(model.config))
-    labels = _labels(checkpoint)
+        ensure_torchvision()
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    def score(captions: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        scores = np.zeros((len(captions), len(labels)), np.float32)
-        # Batches of like length: padding would double the work.
-        order = np.argsort([len(caption) for caption in captions], kind="stable")
-        for start in range(0, len(order), batch_size):
+        self._model = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint, local_files_only=True, use_safetensors=True
+        ).eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        self._longest = min(self._tokenizer.model_max_length, _positions(self._model.config))
+        self._labels = _labels(checkpoint)
+        self._digest = detoxify_digest(checkpoint)
+        self._asked, self._most, self._place = precision, most, place
+        self._compiled: Compiled | None = None
+        self.choice: Choice | None = None
+        """In what it runs; None before it has."""
+
+    def score(
+        self, captions: Sequence[str], batch_size: int = 64
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Probabilities by column, float32, shape (captions,)."""
+        different = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
+        texts = list(different)
+        scores = np.zeros((len(texts), len(self._labels)), np.float32)
+        tokens = self._tokens(texts) if texts else []
+        # Batches of like length, else padding would double the work; of short ones more at once.
+        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+        start = 0
+        while start < len(order):
             beat()
-            rows = order[start : start + batch_size]
-            tokens = tokenizer(
-                [captions[i] for i in rows],
-                return_tensors="pt", padding=True, truncation=True, max_length=longest,
-            )  # fmt: skip
-            with torch.inference_mode():
-                scores[rows] = torch.sigmoid(model(**tokens).logits).numpy()
-        return {name: scores[:, i] for i, name in enumerate(labels) if name is not None}
+            longest = len(tokens[order[min(start + batch_size, len(order)) - 1]])
+            rows = order[start : start + max(1, min(batch_size, _TOKENS // longest))]
+            scores[rows] = self._run([tokens[row] for row in rows])
+            start += len(rows)
+        own = scores[[different[caption] for caption in captions]]
+        return {name: own[:, i] for i, name in enumerate(self._labels) if name is not None}
 
-    return score
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        """Cut as Detoxify does: at the positions that the network has."""
+        found = self._tokenizer(texts, truncation=True, max_length=self._longest)
+        tokens: list[list[int]] = found["input_ids"]
+        return tokens
+
+    def _run(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
+        longest = max(map(len, tokens))
+        ids = np.full((len(tokens), longest), self._tokenizer.pad_token_id, np.int64)
+        mask = np.zeros_like(ids)
+        for row, own in enumerate(tokens):
+            ids[row, : len(own)], mask[row, : len(own)] = own, 1
+        if self.choice is None:
+            self._compiled, self.choice = self._choose((ids, mask))
+        if self._compiled is not None:
+            return self._compiled(ids, mask)
+        import torch
+
+        with torch.inference_mode():
+            found = _probabilities(self._model)(torch.from_numpy(ids), torch.from_numpy(mask))
+        scores: npt.NDArray[np.float32] = found.numpy()
+        return scores
+
+    def _choose(self, first: Arrays) -> tuple[Compiled | None, Choice]:
+        if self._model.num_parameters() < LEAST_PARAMETERS and self._asked != "int8":
+            return None, Choice("PyTorch", "fp32")
+        network = Convertible(digest_of({"detoxify": self._digest}), self._trace, self._samples)
+        try:
+            if self._asked != "auto":
+                return compiled(network, self._asked), Choice("OpenVINO", self._asked)
+            return chosen(network, first, Agreement("difference", self._most), self._place)
+        except ConversionError as error:
+            note = f"OpenVINO does not convert Detoxify's network ({error})"
+            if self._asked not in ("auto", "fp32"):
+                raise InputError(
+                    f"captions.toxicity.precision: {note}; give `auto` or `fp32`, which PyTorch "
+                    "runs"
+                ) from error
+            return None, Choice("PyTorch", "fp32", note=f"{note}; it runs in PyTorch")
+
+    def _trace(self) -> tuple[Any, tuple[Any, ...], Any]:
+        import torch
+
+        axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+        example = torch.ones(2, 8, dtype=torch.int64)
+        # Not all ones: then the mask would be left out of what is traced.
+        mask = torch.ones_like(example)
+        mask[1, 5:] = 0
+        return _probabilities(self._model), (example, mask), (axes, axes)
+
+    def _samples(self) -> Iterator[Arrays]:
+        for text in drawn_texts(_DRAWN):
+            (tokens,) = self._tokens([text])
+            ids = np.array([tokens], np.int64)
+            yield [ids, np.ones_like(ids)]
+
+
+def _probabilities(model: Any) -> Any:
+    """A module from tokens and their mask (rows, tokens) to probabilities (rows, classes)."""
+    import torch
+
+    class Probabilities(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            return torch.sigmoid(self.model(input_ids=ids, attention_mask=mask).logits)
+
+    return Probabilities().eval()
+
+
+@functools.lru_cache(maxsize=2)
+def load_detoxify(checkpoint: str, precision: str, max_difference: float, place: str) -> Detoxify:
+    """The network in the arithmetic that a job asks for, cached per process; `place` is that of
+    the job's run."""
+    return Detoxify(checkpoint, precision, max_difference, place)
 
 
 def _positions(config: Any) -> int:

@@ -12,8 +12,9 @@ def arithmetic_lines(provenance: Mapping[str, Any]) -> list[str]:
 def _line(one: Mapping[str, Any]) -> str:
     line = f"{one['stage']}, {one['network']}: {one['precision']} by {one['engine']}"
     if one.get("speed") is not None:
-        line += (
-            f", chosen as {one['speed']:.1f} times as fast as fp32 with vectors whose least cosine "
-            f"with those of fp32 is {one['cosine']:.5f}"
-        )
+        line += f", chosen as {one['speed']:.1f} times as fast as fp32, with "
+        if one.get("cosine") is not None:
+            line += f"vectors whose least cosine with those of fp32 is {one['cosine']:.5f}"
+        else:
+            line += f"scores that differ from those of fp32 by at most {one['difference']:.4f}"
     return f"{line}. {one['note']}." if one.get("note") else f"{line}."

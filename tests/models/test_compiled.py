@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.sections import EmbedConfig
-from pipeline.models import clip_compiled, compiled
+from pipeline.models import clip_compiled, compiled, precision
 from pipeline.models.clip import Clip, load_clip
-from pipeline.models.clip_compiled import Choice, CompiledClip, clip_of, embedder
+from pipeline.models.clip_compiled import CompiledClip, clip_of, embedder
 from pipeline.models.drawn import drawn_pictures, drawn_texts
+from pipeline.models.precision import Choice
 from pipeline.words.errors import InputError
 
 TEXTS = [*drawn_texts(40), "a", "a", "", "!"]
@@ -125,7 +126,7 @@ def test_auto_takes_what_agrees_and_all_processes_of_a_job_the_same(families, ca
         asked.append(network)
         return 1 / len(asked)  # each is twice as fast as the one before
 
-    monkeypatch.setattr(clip_compiled, "_seconds", seconds)
+    monkeypatch.setattr(precision, "_seconds", seconds)
     own = CompiledClip(plain, "auto", 0.9, "job")
     own.encode_images(seen(plain))
     choice = own.choices["image"]

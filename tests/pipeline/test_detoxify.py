@@ -8,13 +8,18 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.config.captions import ToxicityConfig
-from pipeline.models import convert_detoxify
+from pipeline.config.job import Job
+from pipeline.measure.captions.toxicity import ToxicityStage
+from pipeline.models import convert_detoxify, toxicity_detoxify
+from pipeline.models import precision as precision_module
 from pipeline.models.toxicity import (
     check_toxicity,
     load_toxicity,
+    toxicity_arithmetic,
     toxicity_classes,
     toxicity_digest,
 )
+from pipeline.models.toxicity_detoxify import load_detoxify
 from pipeline.words.errors import InputError
 
 CLASSES = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
@@ -194,6 +199,63 @@ def test_a_file_that_is_not_a_checkpoint_is_refused(published, tmp_path: Path):
         convert_detoxify.convert(out=tmp_path, checkpoint=tmp_path / "none.ckpt")
     with pytest.raises(InputError, match="Detoxify knows original"):
         convert_detoxify.convert(out=tmp_path, model="orignal")
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("code of the checkpoint ran",)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(tmp_path: Path, capsys):
+    import torch
+
+    torch.save({"config": {}, "state_dict": {"a": Evil()}}, tmp_path / "evil.ckpt")
+    with pytest.raises(InputError, match="holds more than tensors and plain values, which could"):
+        convert_detoxify.convert(out=tmp_path / "out", checkpoint=tmp_path / "evil.ckpt")
+    assert "code of the checkpoint ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("int8", 0.1)])
+def test_compiled_scores_are_those_of_detoxify(
+    published, converted: Path, monkeypatch, precision, most
+):
+    monkeypatch.setattr(toxicity_detoxify, "LEAST_PARAMETERS", 0)
+    load_detoxify.cache_clear()
+    score = scorer(converted, precision=precision)
+    found = score([*CAPTIONS, *CAPTIONS])  # repeats have one score
+    for name in COLUMNS:
+        assert (found[name][: len(CAPTIONS)] == found[name][len(CAPTIONS) :]).all()
+        np.testing.assert_allclose(
+            found[name][: len(CAPTIONS)], published["expected"][name], atol=most
+        )
+    config = ToxicityConfig(model="original", checkpoint=str(converted), precision=precision)
+    facts = toxicity_arithmetic(config, "")["Detoxify"]
+    assert (facts["engine"], facts["precision"]) == ("OpenVINO", precision)
+    load_detoxify.cache_clear()
+
+
+def test_auto_takes_only_what_agrees(published, converted: Path, monkeypatch):
+    monkeypatch.setattr(toxicity_detoxify, "LEAST_PARAMETERS", 0)
+    monkeypatch.setattr(precision_module, "_GAIN", 0.0)  # any speed will do
+    load_detoxify.cache_clear()
+    found = {}
+    for most in (0.5, 0.0):
+        scorer(converted, max_difference=most)(CAPTIONS)
+        config = ToxicityConfig(model="original", checkpoint=str(converted), max_difference=most)
+        found[most] = toxicity_arithmetic(config, "")["Detoxify"]
+    load_detoxify.cache_clear()
+    assert found[0.0]["precision"] == "fp32"
+    assert found[0.5]["precision"] == "int8"
+    assert 0 < found[0.5]["difference"] < 0.5
+
+
+def test_every_class_has_a_rule(converted: Path):
+    """A text that is a threat and little else leaves too."""
+    toxicity = {"model": "original", "checkpoint": str(converted)}
+    job = Job.model_validate({"name": "x", "input": "x", "captions": {"toxicity": toxicity}})
+    rules = ToxicityStage(job).default_rules()
+    assert [rule.when for rule in rules] == [f"{name} > 0.8" for name in COLUMNS]
+    assert {rule.reason for rule in rules} == {"toxic_caption"}
 
 
 def test_the_digest_follows_the_weights(converted: Path, tmp_path: Path):

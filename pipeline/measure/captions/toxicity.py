@@ -1,6 +1,7 @@
 """The caption's toxicity, by the model that the job names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -8,13 +9,16 @@ import pyarrow as pa
 from pipeline.config.captions import ToxicityConfig
 from pipeline.config.job import Job, Rule
 from pipeline.measure.captions.captions import CaptionStage
+from pipeline.measure.stage import Output
 from pipeline.models.toxicity import (
     check_toxicity,
     load_toxicity,
+    toxicity_arithmetic,
     toxicity_classes,
     toxicity_digest,
 )
 from pipeline.table.columns import Column
+from pipeline.table.shard import Rows, ShardData
 
 LINE = 0.8
 """The default rule's threshold, for all models."""
@@ -53,9 +57,14 @@ class ToxicityStage(CaptionStage):
 
         Chosen for `winnow-toxicity` on examples that it was not fitted on: 0.04 % of COCO's
         captions lie above it, and 89 % of Civil Comments' toxic posts (docs/decisions/toxicity.md).
-        profanity-check and Detoxify had this threshold before.
+        profanity-check and Detoxify had this threshold before. Of Detoxify every class has a rule:
+        what it calls a threat at 0.998 may have a `toxicity` of 0.05.
         """
-        return (Rule(reason="toxic_caption", when=f"toxicity > {LINE}"),)
+        classes = toxicity_classes(self._config) if not self._config.is_packaged else ("toxicity",)
+        return tuple(
+            Rule(reason="toxic_caption", when=f"{name} > {LINE}")
+            for name in sorted(classes, key=lambda name: name != "toxicity")
+        )
 
     @property
     def _config(self) -> ToxicityConfig:
@@ -82,6 +91,11 @@ class ToxicityStage(CaptionStage):
         """
         recipe = self._config.recipe()
         recipe.pop("checkpoint", None)  # `models` covers its content; its path does not matter
+        if self._config.is_packaged:
+            recipe.pop("precision", None)
+            recipe.pop("max_difference", None)
+        else:
+            recipe["precision"] = self._config.precision
         if self._config.model == "profanity-check":
             recipe.pop("model")
         else:
@@ -101,6 +115,15 @@ class ToxicityStage(CaptionStage):
     def check(self) -> None:
         check_toxicity(self._config)
 
+    @property
+    def _place(self) -> str:
+        return f"{self.job.output}/{self.job.name}"
+
+    def run(self, shard: ShardData, rows: Rows) -> Output:
+        output = super().run(shard, rows)
+        arithmetic = toxicity_arithmetic(self._config, self._place)
+        return replace(output, summary=output.summary | {"arithmetic": arithmetic})
+
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
-        scores = load_toxicity(self._config)(captions)
+        scores = load_toxicity(self._config, self._place)(captions)
         return {name: scores[name].tolist() for name in toxicity_classes(self._config)}
