@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.base import Section, tuning
+from pipeline.config.base import Section, mask, tuning
 from pipeline.words.personal.regions import REGIONS
 
 
@@ -40,6 +40,10 @@ class ToxicityConfig(Section):
         le=1,
         description="For `precision: auto`: by how much any score of the first batch may differ "
         "from its fp32 one.",
+    )
+    only_if: str | None = mask(
+        "SQL over the columns of cheaper captions' stages, such as `caption_words >= 3`; rows that "
+        "fail it are not measured, and the rules see null: let another rule drop them."
     )
 
     @property

@@ -46,6 +46,7 @@ def _masks(job: Job) -> Iterator[tuple[str, str]]:
         "download": job.download.only_if,
         "embed": job.embed.only_if,
         "images": job.images.only_if,
+        "captions.toxicity": job.captions.toxicity.only_if if job.captions.toxicity else None,
     }
     masks |= {f"measure.{name}": (keys or {}).get("only_if") for name, keys in job.measure.items()}
     return ((f"{name}.only_if", mask) for name, mask in masks.items() if mask)

@@ -249,6 +249,21 @@ def test_auto_takes_only_what_agrees(published, converted: Path, monkeypatch):
     assert 0 < found[0.5]["difference"] < 0.5
 
 
+def test_rows_that_cheaper_columns_leave_out_are_not_measured(converted: Path, plan_run):
+    toxicity = {
+        "model": "original", "checkpoint": str(converted), "only_if": "caption_words >= 3"
+    }  # fmt: skip
+    rows = [
+        {"url": f"https://a.example/{i}", "caption": caption}
+        for i, caption in enumerate(("a kangaroo", "you are bad"))
+    ]
+    planned = plan_run(rows, captions={"toxicity": toxicity, "language": False}, audit_fraction=0.0)
+    planned.make("captions", "toxicity")
+    cells = planned.read("toxicity")
+    assert cells["a kangaroo"]["toxicity"] is None
+    assert 0 < cells["you are bad"]["toxicity"] < 1
+
+
 def test_every_class_has_a_rule(converted: Path):
     """A text that is a threat and little else leaves too."""
     toxicity = {"model": "original", "checkpoint": str(converted)}

@@ -84,6 +84,10 @@ class ToxicityStage(CaptionStage):
         # transformers runs Detoxify's checkpoints; the package detoxify only converts them.
         return ("alt-profanity-check",) if self._config.is_packaged else ("transformers",)
 
+    @property
+    def only_if(self) -> str | None:
+        return self._config.only_if
+
     def settings(self) -> dict[str, Any]:
         """The model, which `models` names too, and its classes if they are several.
 
