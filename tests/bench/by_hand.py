@@ -48,7 +48,7 @@ def write_models(folder: str) -> None:
     config = BertConfig(num_labels=len(classes))
     config.save_pretrained(base)
     judge = BertForSequenceClassification(config)
-    judge.classifier.weight.data.mul_(20)  # else all scores lie within 0.05 of each other
+
     arch = {
         "model_type": str(base), "model_name": "BertForSequenceClassification",
         "tokenizer_name": "BertTokenizer", "num_classes": len(classes),
