@@ -37,10 +37,11 @@ check: $(READY)  ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## Measure the cheap path, and fetching against img2dataset (40 minutes on 2 cores)
+bench: $(READY)  ## Measure the cheap path, fetching, and the whole chain (two hours on 2 cores)
 	$(BIN)/python tests/bench/cheap.py
 	$(BIN)/python tests/bench/heads.py
 	$(BIN)/python tests/bench/fetch.py
+	$(BIN)/python tests/bench/chain.py
 
 quality: $(READY)  ## Measure how often the filters are right, into docs/quality.md
 	$(BIN)/python tests/quality/run.py

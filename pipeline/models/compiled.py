@@ -165,6 +165,8 @@ def _convert(network: Convertible, form: str, folder: Path) -> None:
         model = _quantized(ov.Core().read_model(_converted(network, "fp32")), network)
     else:
         model = _exported(network)
+    for left in folder.parent.glob(f"{folder.name}.*/"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         ov.save_model(model, aside / "model.xml", compress_to_fp16=False)

@@ -119,6 +119,16 @@ def test_what_was_converted_is_not_again(families, cache, monkeypatch):
     assert {path.name for path in cache.iterdir()} == stands
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next(families, cache):
+    plain = families["ViT"]
+    CompiledClip(plain, "fp32", 0.999, "job").encode_images(seen(plain))
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    (folder / "model.xml").unlink()
+    folder.rename(cache / f"{folder.name}.abc")
+    CompiledClip(plain, "fp32", 0.999, "job").encode_images(seen(plain))
+    assert [path for path in cache.iterdir() if path.is_dir()] == [folder]
+
+
 def test_auto_takes_what_agrees_and_all_processes_of_a_job_the_same(families, cache, monkeypatch):
     plain, asked = families["ViT"], []
 
