@@ -102,18 +102,38 @@ def engine_version() -> str:
 
 def cache_folder() -> Path:
     """`$WINNOW_CACHE`, else `winnow` in `$XDG_CACHE_HOME` or `~/.cache`. Where that cannot be
-    written to, a folder that ends with the process."""
+    written to, a folder that ends with the process; `cache_note` says so."""
+    wanted = _wanted_folder()
+    return wanted if _why_not(wanted) is None else Path(_own_folder().name)
+
+
+def cache_note() -> str:
+    """What is the matter with the cache folder; empty if nothing is."""
+    wanted = _wanted_folder()
+    why = _why_not(wanted)
+    if why is None:
+        return ""
+    return (
+        f"{wanted} cannot be written to ({why}), so that each process converts its networks anew; "
+        "let WINNOW_CACHE name a folder that can"
+    )
+
+
+def _wanted_folder() -> Path:
     if own := os.environ.get("WINNOW_CACHE"):
-        wanted = Path(own)
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        wanted = Path(base) / "winnow"
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "winnow"
+
+
+@lru_cache(maxsize=8)
+def _why_not(folder: Path) -> str | None:
+    """Why the folder cannot be written to; None if it can."""
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=wanted):
-            return wanted
-    except OSError:
-        return Path(_own_folder().name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from pipeline.models.compiled import (
     Convertible,
     alone,
     cache_folder,
+    cache_note,
     compiled,
     cpu_name,
     engine_version,
@@ -62,6 +63,12 @@ class Choice:
     """How many times as fast as fp32 in the same engine."""
     note: str = ""
     """Why it is not what was asked for."""
+
+
+def facts_of(choice: Choice) -> dict[str, Any]:
+    """JSON values for the part's record; with a note if the converted network could not be kept."""
+    is_kept = choice.engine == "PyTorch" or not (note := cache_note())
+    return asdict(choice if is_kept else replace(choice, note=note))
 
 
 def chosen(

@@ -1,7 +1,6 @@
 """Caption toxicity: which classes a model gives, whether it is here, and its scores."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from pipeline.config.captions import ToxicityConfig
 from pipeline.models import toxicity_network
 from pipeline.models.packaged import packaged_digest
+from pipeline.models.precision import facts_of
 from pipeline.models.toxicity_detoxify import (
     Detoxify,
     check_detoxify,
@@ -71,7 +71,7 @@ def toxicity_arithmetic(config: ToxicityConfig, place: str) -> dict[str, Any]:
     if config.is_packaged or config.checkpoint is None:
         return {}
     choice = _detoxify(config, place).choice
-    return {} if choice is None else {"Detoxify": asdict(choice)}
+    return {} if choice is None else {"Detoxify": facts_of(choice)}
 
 
 def _detoxify(config: ToxicityConfig, place: str) -> Detoxify:

@@ -188,6 +188,9 @@ def test_the_cache_is_where_it_is_usual(tmp_path, cache, monkeypatch):
     own = compiled.cache_folder()
     assert own.is_dir()
     assert own.parent != tmp_path
+    note = precision.facts_of(Choice("OpenVINO", "int8"))["note"]
+    assert note.startswith(f"{tmp_path / 'file'} cannot be written to (File exists), so that each")
+    assert precision.facts_of(Choice("PyTorch", "fp32"))["note"] == ""
 
 
 def test_nothing_reports_to_anyone():

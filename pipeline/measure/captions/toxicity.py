@@ -126,7 +126,8 @@ class ToxicityStage(CaptionStage):
     def run(self, shard: ShardData, rows: Rows) -> Output:
         output = super().run(shard, rows)
         arithmetic = toxicity_arithmetic(self._config, self._place)
-        return replace(output, summary=output.summary | {"arithmetic": arithmetic})
+        facts = {"arithmetic": arithmetic} if arithmetic else {}
+        return replace(output, summary=output.summary | facts)
 
     def measure(self, captions: list[str]) -> dict[str, Sequence[Any]]:
         scores = load_toxicity(self._config, self._place)(captions)

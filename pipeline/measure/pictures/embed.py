@@ -1,7 +1,6 @@
 """CLIP vectors of picture and caption, and their cosine (Radford et al., 2021)."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pipeline.config.sections import EmbedConfig
 from pipeline.measure.stage import Measured, PictureStage
 from pipeline.models.clip import Clip, check_clip, clip_digest
 from pipeline.models.clip_compiled import CompiledClip, embedder
+from pipeline.models.precision import facts_of
 from pipeline.table.columns import Column
 from pipeline.words.errors import InputError
 
@@ -44,7 +44,7 @@ class EmbedSession:
             only = {"engine": "PyTorch", "precision": self._clip.precision}
             return {"arithmetic": {"both towers": only}}
         choices = self._clip.choices.items()
-        return {"arithmetic": {f"{tower} tower": asdict(one) for tower, one in choices}}
+        return {"arithmetic": {f"{tower} tower": facts_of(one) for tower, one in choices}}
 
 
 class EmbedStage(PictureStage):
