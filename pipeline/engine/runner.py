@@ -196,10 +196,12 @@ def bring_up_to_date(
             reached.close()
             save_plan(plan)
             driver.provenance = note_provenance(plan, driver.tasks.arithmetic)
+            known = len(driver.tasks.arithmetic)
             if again:
                 driver.fetch_again(again)
             driver.make([product for product in keyed if not isinstance(product, Ingest)])
-            note_provenance(plan, driver.tasks.arithmetic)
+            if len(driver.tasks.arithmetic) > known:
+                note_provenance(plan, driver.tasks.arithmetic)
             write_state(plan.run, products, driver)
             singles = [product for product in wanted if isinstance(product, Single)]
             driver.make([product for product in singles if not product.shows_end])
