@@ -88,8 +88,8 @@ class EmbedConfig(Section):
         "the CPU has it) and int8 whose vectors agree with those of fp32 as `min_cosine` says, "
         "measured on the first pictures and captions of the job; fp32 on other devices and for "
         "models below 20 million parameters. On a CPU larger models run in OpenVINO, for which "
-        "they are converted once (docs/performance.md); what it does not convert runs in PyTorch. "
-        "fp16 is for GPUs.",
+        "they are converted once (docs/decisions/inference.md); what it does not convert runs in "
+        "PyTorch. fp16 is for GPUs.",
     )
     min_cosine: float = Field(
         0.999,

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.config.sections import EmbedConfig
 from pipeline.models.clip import Clip, load_clip
-from pipeline.models.compiled import Arrays, Compiled, ConversionError, Convertible, compiled
+from pipeline.models.compiled import Arrays, Compiled, Convertible
 from pipeline.models.drawn import drawn_pictures, drawn_texts
-from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, chosen
+from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, found_for
 from pipeline.table.part import digest_of
-from pipeline.words.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -72,17 +71,10 @@ class CompiledClip(Clip):
     def _choose(
         self, tower: str, network: Convertible, first: Arrays
     ) -> tuple[Compiled | None, Choice]:
-        try:
-            if self._asked != "auto":
-                return compiled(network, self._asked), Choice("OpenVINO", self._asked)
-            return chosen(network, first, Agreement("cosine", self._least), self._place)
-        except ConversionError as error:
-            note = f"OpenVINO does not convert the {tower} tower of {self.name} ({error})"
-            if self._asked not in ("auto", "fp32"):
-                raise InputError(
-                    f"embed.precision: {note}; give `auto` or `fp32`, which PyTorch runs"
-                ) from error
-            return None, Choice("PyTorch", "fp32", note=f"{note}; it runs in PyTorch")
+        return found_for(
+            self._asked, network, first, Agreement("cosine", self._least), self._place,
+            what=f"the {tower} tower of {self.name}", key="embed.precision",
+        )  # fmt: skip
 
 
 def clip_of(config: EmbedConfig) -> Clip:

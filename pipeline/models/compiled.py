@@ -28,8 +28,6 @@ from pipeline.table.part import digest_of
 from pipeline.words.heartbeat import beat, beat_for_this_thread
 from pipeline.words.threads import worker_threads
 
-PRECISIONS = ("fp32", "bf16", "int8")
-"""From the exact one on."""
 _FORMAT = 1
 """Of what lies in the cache: another number converts anew."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -79,7 +77,7 @@ class Compiled:
 
 
 def compiled(network: Convertible, precision: str) -> Compiled:
-    """The network in one of `PRECISIONS`; it is converted if that was not done before.
+    """The network in `fp32`, `bf16` or `int8`; it is converted if that was not done before.
 
     ConversionError if it cannot be.
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.models.compiled import (
     Arrays,
     Compiled,
+    ConversionError,
     Convertible,
     alone,
     cache_folder,
@@ -22,6 +23,7 @@ from pipeline.models.compiled import (
     has_fast_bf16,
 )
 from pipeline.table.part import digest_of
+from pipeline.words.errors import InputError
 
 LEAST_PARAMETERS = 20_000_000
 """Smaller networks stay in PyTorch: converting them takes longer than they ever do."""
@@ -69,6 +71,26 @@ def facts_of(choice: Choice) -> dict[str, Any]:
     """JSON values for the part's record; with a note if the converted network could not be kept."""
     is_kept = choice.engine == "PyTorch" or not (note := cache_note())
     return asdict(choice if is_kept else replace(choice, note=note))
+
+
+def found_for(
+    asked: str, network: Convertible, first: Arrays, agreement: Agreement, place: str,
+    *, what: str, key: str,
+) -> tuple[Compiled | None, Choice]:  # fmt: skip
+    """The network in the precision `asked`, or as `chosen` if that is `auto`; None: in PyTorch.
+
+    `what` and `key` name the network and the job's key of the precision. InputError if OpenVINO
+    does not convert it, and PyTorch would not run it as it was asked for.
+    """
+    try:
+        if asked != "auto":
+            return compiled(network, asked), Choice("OpenVINO", asked)
+        return chosen(network, first, agreement, place)
+    except ConversionError as error:
+        note = f"OpenVINO does not convert {what} ({error})"
+        if asked not in ("auto", "fp32"):
+            raise InputError(f"{key}: {note}; give `auto` or `fp32`, which PyTorch runs") from error
+        return None, Choice("PyTorch", "fp32", note=f"{note}; it runs in PyTorch")
 
 
 def chosen(

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.captions import ToxicityConfig
-from pipeline.models.compiled import Arrays, Compiled, ConversionError, Convertible, compiled
+from pipeline.models.compiled import Arrays, Compiled, Convertible
 from pipeline.models.drawn import drawn_texts
-from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, chosen
+from pipeline.models.precision import LEAST_PARAMETERS, Agreement, Choice, found_for
 from pipeline.table.part import digest_of, file_digest
 from pipeline.words.errors import InputError
 from pipeline.words.extras import need_extra
@@ -153,18 +153,10 @@ class Detoxify:
         if self._model.num_parameters() < LEAST_PARAMETERS and self._asked != "int8":
             return None, Choice("PyTorch", "fp32")
         network = Convertible(digest_of({"detoxify": self._digest}), self._trace, self._samples)
-        try:
-            if self._asked != "auto":
-                return compiled(network, self._asked), Choice("OpenVINO", self._asked)
-            return chosen(network, first, Agreement("difference", self._most), self._place)
-        except ConversionError as error:
-            note = f"OpenVINO does not convert Detoxify's network ({error})"
-            if self._asked not in ("auto", "fp32"):
-                raise InputError(
-                    f"captions.toxicity.precision: {note}; give `auto` or `fp32`, which PyTorch "
-                    "runs"
-                ) from error
-            return None, Choice("PyTorch", "fp32", note=f"{note}; it runs in PyTorch")
+        return found_for(
+            self._asked, network, first, Agreement("difference", self._most), self._place,
+            what="Detoxify's network", key="captions.toxicity.precision",
+        )  # fmt: skip
 
     def _trace(self) -> tuple[Any, tuple[Any, ...], Any]:
         import torch
